@@ -1,0 +1,202 @@
+/* command_build.c: `build` and `emit`: a spec becomes a program, or the source of
+ * one. Both compile it to the same Prog and stamp it with the hash of its
+ * source, so that a program says which source it is, whichever way it was made. */
+#define _GNU_SOURCE
+#include "commands.h"
+#include "compile.h"
+#include "link.h"
+#include "options.h"
+#include "package.h"
+#include "plugin.h"
+#include "target.h"
+#include "../ir/prog_make.h"
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* What both commands work with. */
+typedef struct Job {
+    Arena *arena;
+    Diag *diag;
+    Options options;
+    Target target;
+    Compiled compiled;
+    const char *command;        /* the command line, without -o */
+} Job;
+
+/* The command line as it goes into MANIFEST: where the output goes is left out,
+ * so that two emits are equal. */
+static const char *command_line(Arena *arena, int argc, char **argv)
+{
+    Buf line = {0};
+    buf_printf(&line, "trainwright");
+    for (int i = 0; i < argc; i++) {
+        if (!strcmp(argv[i], "-o"))
+            i++;
+        else
+            buf_printf(&line, " %s", argv[i]);
+    }
+    const char *copy = arena_strdup(arena, line.text);
+    buf_free(&line);
+    return copy;
+}
+
+static Job *job_new(int argc, char **argv)
+{
+    Arena *arena = arena_new();
+    Job *job = arena_alloc(arena, sizeof *job);
+    job->arena = arena;
+    job->diag = diag_new(arena);
+    job->command = command_line(arena, argc, argv);
+    return job;
+}
+
+/* Prints what was found wrong and frees all; gives the status. */
+static int job_end(Job *job, int status)
+{
+    diag_print(job->diag, stderr);
+    buf_free(&job->compiled.spec_text);
+    arena_free(job->arena);
+    return status;
+}
+
+static int not_built(const char *command, const char *what)
+{
+    fprintf(stderr, "trainwright %s: %s is not built yet\n", command, what);
+    return WRONG_USAGE;
+}
+
+/* Spec to Prog, verified and stamped but for its target. */
+static int compile(Job *job)
+{
+    const Options *o = &job->options;
+    CompileOptions options = {
+        .from = {o->spec, o->overlays.at, o->overlays.count, o->sets.at, o->sets.count},
+        .target = "", .features = "", .verbose = o->verbose,
+    };
+    if (!compile_spec(job->diag, job->arena, &options, &job->compiled))
+        return WRONG_INPUT;
+    Prog *prog = job->compiled.prog;
+    prog_verify(prog);
+    if (!package_is_name(prog->name)) {
+        diag_error(job->diag, job->compiled.spec->loc[KEY_name], "`%s` names the program's "
+                   "files: letters, digits, `.`, `_` and `-`", prog->name);
+        return WRONG_INPUT;
+    }
+    package_stamp(prog, "target", "", "PROGRAM_TARGET");
+    package_stamp(prog, "features", "", "PROGRAM_FEATURES");
+    package_stamp(prog, "source_hash", "", NULL);
+    package_stamp(prog, "source_hash", package_source_hash(prog), NULL);
+    return DONE;
+}
+
+static Package *make_package(const Job *job)
+{
+    Buf passes = {0};
+    for (int i = 0; i < PASS_COUNT; i++)
+        buf_printf(&passes, "%s%s", i ? " " : "", pass_table[i].name);
+    Package *package = package_make(job->arena, job->compiled.prog,
+                                    job->compiled.spec_text.text,
+                                    arena_strdup(job->arena, passes.text), job->command);
+    buf_free(&passes);
+    return package;
+}
+
+/* ---- build ----------------------------------------------------------------------- */
+static const char build_usage[] =
+    "usage: trainwright build SPEC.yaml [-o BIN] [--via llvm|cc] [--cpu LEVEL]\n"
+    "                         [-f OVERLAY.yaml]… [--set KEY=VALUE]… [-v]\n"
+    "Makes the program that trains the model, by default ./NAME.\n"
+    "  --via   LLVM (the default), or the emitted C and $CC (or cc)\n"
+    "  --cpu   native (the default: this machine's level), x86-64-v3, x86-64-v4\n"
+    "  -v      says what each pass did\n";
+
+/* The Prog through LLVM into an anonymous file, which lld reads. */
+static int build_llvm(Job *job, const Place *place, const char *output)
+{
+    Diag *diag = job->diag;
+    Prog *prog = job->compiled.prog;
+    package_stamp(prog, "target", job->target.text, NULL);
+    package_stamp(prog, "features", job->target.features, NULL);
+    EmitLlvm *emit = plugin_load(diag, place->directory);
+    if (!emit)
+        return LACKING;
+    int object = memfd_create("object", 0);
+    if (object < 0) {
+        diag_error_at(diag, "trainwright", "no anonymous file: %s", strerror(errno));
+        return LACKING;
+    }
+    const char *path = arena_printf(job->arena, "/proc/self/fd/%d", object);
+    int status = LACKING;
+    if (emit(prog, &job->target.emit, path, diag))
+        status = link_program(diag, path, job->target.emit.level, output);
+    close(object);
+    return status;
+}
+
+static int build(Job *job, const Place *place)
+{
+    const Options *o = &job->options;
+    bool cc = o->via && !strcmp(o->via, "cc");
+    int status = target_choose(job->diag, o->cpu, &job->target);
+    if (status == DONE)
+        status = compile(job);
+    if (status != DONE)
+        return status;
+    const char *output = o->output ? o->output
+                                   : arena_printf(job->arena, "./%s", job->compiled.prog->name);
+    status = cc ? package_compile(job->diag, make_package(job), job->target.emit.level, output)
+                : build_llvm(job, place, output);
+    if (status == DONE)
+        printf("%s: %s%s\n", output, job->target.text,
+               job->target.emit.native ? " (this machine's level)" : "");
+    return status;
+}
+
+int command_build(int argc, char **argv, const Place *place)
+{
+    Job *job = job_new(argc, argv);
+    Options *o = &job->options;
+    if (!options_read(o, job->arena, argc, argv, build_usage,
+                      OPTION_OUTPUT | OPTION_TARGET | OPTION_BUILD | OPTION_VERBOSE))
+        return job_end(job, WRONG_USAGE);
+    if (o->help)
+        return fputs(build_usage, stdout), job_end(job, DONE);
+    if ((o->target && !strcmp(o->target, "cuda")) || o->sm)
+        return job_end(job, not_built("build", "the target cuda"));
+    return job_end(job, build(job, place));
+}
+
+/* ---- emit ------------------------------------------------------------------------- */
+static const char emit_usage[] =
+    "usage: trainwright emit SPEC.yaml [-o DIR] [-f OVERLAY.yaml]… [--set KEY=VALUE]… [-v]\n"
+    "Writes the program's source, with all that it needs, to a directory, by default\n"
+    "./NAME-source; `make` there compiles it.\n";
+
+static int emit(Job *job)
+{
+    int status = compile(job);
+    if (status != DONE)
+        return status;
+    const char *name = job->compiled.prog->name;
+    const char *directory = job->options.output ? job->options.output
+                                                : arena_printf(job->arena, "./%s-source", name);
+    return package_write(job->diag, make_package(job), directory);
+}
+
+int command_emit(int argc, char **argv, const Place *place)
+{
+    (void)place;
+    Job *job = job_new(argc, argv);
+    Options *o = &job->options;
+    if (!options_read(o, job->arena, argc, argv, emit_usage,
+                      OPTION_OUTPUT | OPTION_TARGET | OPTION_SINGLE | OPTION_VERBOSE))
+        return job_end(job, WRONG_USAGE);
+    if (o->help)
+        return fputs(emit_usage, stdout), job_end(job, DONE);
+    if (o->target && !strcmp(o->target, "cuda"))
+        return job_end(job, not_built("emit", "the target cuda"));
+    if (o->single_file)
+        return job_end(job, not_built("emit", "--single-file"));
+    return job_end(job, emit(job));
+}

@@ -1,0 +1,221 @@
+/* compile.c: the pipeline, one straight list: load the spec, build the module, run
+ * the passes (verified after each), lower. */
+#define _GNU_SOURCE
+#include "compile.h"
+#include "build/build.h"
+#include "lower/lower.h"
+#include "version.h"
+#include "../runtime/hash.h"
+#include <time.h>
+
+Plan plan_of(const Spec *s)
+{
+    Plan plan = {
+        .batch = s->train_batch, .micro_batch = s->train_micro_batch,
+        .sequence = s->train_sequence, .groups = s->reproducible_groups,
+        .momentum = s->train_optimizer_momentum != 0,
+        .recompute_from = s->loc[KEY_memory_recompute],
+        .optimizer_from = s->loc[KEY_train_optimizer_type],
+        .micro_from = s->loc[KEY_train_micro_batch],
+        .groups_from = s->loc[KEY_reproducible_groups],
+    };
+    switch (s->memory_recompute) {
+    case MEMORY_RECOMPUTE_NONE: case MEMORY_RECOMPUTE_AUTO: plan.recompute = RECOMPUTE_NONE; break;
+    case MEMORY_RECOMPUTE_ATTENTION: plan.recompute = RECOMPUTE_ATTENTION; break;
+    case MEMORY_RECOMPUTE_BLOCK: plan.recompute = RECOMPUTE_BLOCK; break;
+    }
+    switch (s->train_optimizer_type) {
+    case TRAIN_OPTIMIZER_TYPE_ADAMW: plan.optimizer = OPTIMIZER_ADAMW; break;
+    case TRAIN_OPTIMIZER_TYPE_ADAM: plan.optimizer = OPTIMIZER_ADAM; break;
+    case TRAIN_OPTIMIZER_TYPE_SGD: plan.optimizer = OPTIMIZER_SGD; break;
+    }
+    return plan;
+}
+
+/* ---- passes ---- */
+static double now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static int count_nodes(const Module *m)
+{
+    int nodes = 0;
+    for (int i = 0; i < m->funcs.count; i++)
+        nodes += m->funcs.at[i]->nodes.count;
+    return nodes;
+}
+
+static int count_kernels(const Module *m)
+{
+    int kernels = 0;
+    for (int i = 0; i < m->funcs.count; i++)
+        kernels += m->funcs.at[i]->kernels.count;
+    return kernels;
+}
+
+static void tell(const Module *m, const char *pass, int before, double ms)
+{
+    int after = count_nodes(m), kernels = count_kernels(m);
+    fprintf(stderr, "%s: ", pass);
+    if (after == before)
+        fprintf(stderr, "%d nodes", after);
+    else
+        fprintf(stderr, "%d nodes -> %d", before, after);
+    if (kernels)
+        fprintf(stderr, ", %d kernels", kernels);
+    fprintf(stderr, " (%.1f ms)\n", ms);
+}
+
+static void verify(const Module *m, const char *after)
+{
+    Buf why = {0};
+    if (!module_verify(m, &why))
+        ice("after %s: %s", after, why.text);
+    buf_free(&why);
+}
+
+/* Runs the passes in order; true when all ran, false when one stopped the list. */
+static bool run_passes(Module *m, const Plan *plan, Diag *diag, const CompileOptions *options)
+{
+    /* simplify runs again: recomputation makes duplicates of what backward has */
+    static const int order[] = {
+        PASS_autodiff, PASS_simplify, PASS_precision, PASS_recompute, PASS_simplify,
+        PASS_schedule, PASS_fuse, PASS_place,
+    };
+    enum { PASSES = sizeof order / sizeof *order };
+    unsigned given = HAS_NOTHING;
+    int last = PASSES - 1;
+    for (int i = 0; i < PASSES; i++)        /* after its last run, when it runs twice */
+        if (options->stop_after && !strcmp(options->stop_after, pass_table[order[i]].name))
+            last = i;
+    for (int i = 0; i <= last; i++) {
+        const PassInfo *pass = &pass_table[order[i]];
+        if ((given & pass->needs) != pass->needs)
+            ice("%s runs before what it needs", pass->name);
+        int before = count_nodes(m);
+        double start = now_ms();
+        if (!pass->run(m, plan, diag))
+            return false;
+        verify(m, pass->name);
+        given |= pass->gives;
+        if (options->verbose)
+            tell(m, pass->name, before, now_ms() - start);
+        if (options->after)
+            options->after(m, pass->name, options->context);
+    }
+    return last == PASSES - 1 && !options->stop_after;
+}
+
+/* ---- what the program says of itself ---- */
+static const char *hash_of(Arena *arena, const Buf *text)
+{
+    char hex[SHA256_TEXT];
+    Sha256 hash;
+    sha256_start(&hash);
+    sha256_add(&hash, text->text, text->length);
+    sha256_finish_text(&hash, hex);
+    return arena_strdup(arena, hex);
+}
+
+/* The part of the resolved spec that a checkpoint must share: the model. */
+static const char *model_hash(Arena *arena, const Spec *spec)
+{
+    Buf text = {0};
+    spec_value(spec, key_find("model"), &text);
+    const char *hash = hash_of(arena, &text);
+    buf_free(&text);
+    return hash;
+}
+
+static const char *type_name(SpecType type)
+{
+    switch (type) {
+    case SPEC_int: return "int";
+    case SPEC_number: case SPEC_scale: return "number";
+    case SPEC_decimal: return "decimal";
+    case SPEC_bool: return "bool";
+    case SPEC_bytes: return "bytes";
+    case SPEC_choice: case SPEC_form: return "choice";
+    case SPEC_pair: return "pair";
+    case SPEC_texts: case SPEC_path: case SPEC_counts: return "list";
+    case SPEC_id: return "id";
+    case SPEC_map: case SPEC_text: return "text";
+    }
+    return "text";
+}
+
+static const char *choices_text(Arena *arena, const KeyInfo *info)
+{
+    Buf text = {0};
+    for (int i = 0; i < info->choice_count; i++)
+        if (info->choices[i].ready)
+            buf_printf(&text, "%s%s", text.length ? "|" : "", info->choices[i].text);
+    const char *copy = arena_strdup(arena, text.text ? text.text : "");
+    buf_free(&text);
+    return copy;
+}
+
+static void add_run_keys(Arena *arena, const Spec *spec, LowerInfo *info)
+{
+    for (int i = 0; i < KEY_COUNT; i++) {
+        const KeyInfo *key = key_info((KeyId)i);
+        if (key->type == SPEC_map)
+            continue;
+        Buf value = {0};
+        spec_value(spec, (KeyId)i, &value);
+        if (!value.length && (key->type == SPEC_number || key->type == SPEC_int))
+            buf_printf(&value, "0");        /* has no effect here: momentum without sgd */
+        RunKeyInfo row = {
+            .path = key->path, .least = key->least, .most = key->most,
+            /* the others are known too, so that the program can say "rebuild" */
+            .type = key->run_time ? type_name(key->type) : "fixed",
+            .choices = choices_text(arena, key), .doc = key->doc,
+            .value = arena_strdup(arena, value.text ? value.text : ""),
+        };
+        buf_free(&value);
+        list_push(arena, &info->keys, row);
+    }
+}
+
+static int moment_count(const Spec *spec)
+{
+    if (spec->train_optimizer_type != TRAIN_OPTIMIZER_TYPE_SGD)
+        return 2;
+    return spec->train_optimizer_momentum != 0;
+}
+
+bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options, Compiled *out)
+{
+    Spec *spec = spec_load(diag, arena, &options->from);
+    if (!spec || diag->errors)
+        return false;
+    out->spec = spec;
+    spec_print(spec, &out->spec_text);
+    out->spec_hash = hash_of(arena, &out->spec_text);
+    Plan plan = plan_of(spec);
+    out->module = build_module(spec, diag, arena);
+    verify(out->module, "build");
+    if (options->after)
+        options->after(out->module, "build", options->context);
+    if (options->stop_after && !strcmp(options->stop_after, "build"))
+        return true;
+    bool all = run_passes(out->module, &plan, diag, options);
+    if (!all)
+        return diag->errors == 0;
+    const char *slash = strrchr(options->from.path, '/');
+    LowerInfo info = {
+        .version = TRAINWRIGHT_VERSION, .spec_name = slash ? slash + 1 : options->from.path,
+        .spec_text = out->spec_text.text, .spec_hash = out->spec_hash,
+        .model_hash = model_hash(arena, spec), .target = options->target,
+        .features = options->features, .plan = "1 rank, f32",
+        .batch = plan.batch, .sequence = plan.sequence, .groups = plan.groups,
+        .moments = moment_count(spec),
+    };
+    add_run_keys(arena, spec, &info);
+    out->prog = lower_module(out->module, &info, arena);
+    out->train_bytes = lower_train_bytes(out->module, &info, arena);
+    return diag->errors == 0;
+}

@@ -1,0 +1,244 @@
+/* emit_c_items.c: the file around the code: opening comment, includes,
+ * constants, records, constant data, main. emit_c is the last function. */
+#include "emit_c.h"
+#include <math.h>
+
+/* ---- constants ----------------------------------------------------------------- */
+static bool fits_int(int64_t value)
+{
+    return value >= INT32_MIN && value <= INT32_MAX;
+}
+
+static int widest_name(const ProgItem *item)
+{
+    int widest = 0;
+    for (int i = 0; i < item->consts.count; i++) {
+        int length = (int)strlen(item->consts.at[i]->name);
+        widest = length > widest ? length : widest;
+    }
+    return widest;
+}
+
+/* All on as few lines as they need: dims. */
+static void short_enum(Buf *out, const ProgItem *item)
+{
+    Buf line = {0};
+    buf_printf(&line, "enum { ");
+    for (int i = 0; i < item->consts.count; i++)
+        buf_printf(&line, "%s%s = %lld", i ? ", " : "", item->consts.at[i]->name,
+                   (long long)item->consts.at[i]->value);
+    buf_printf(&line, " };");
+    text_wrapped(out, 0, line.text, EMIT_WIDTH);
+    buf_printf(out, "\n");
+    buf_free(&line);
+}
+
+/* One a line with its comment. An enumerator is an int: a group with a larger
+ * value is a list of #define. */
+static void constant_lines(Buf *out, const ProgItem *item, bool defines)
+{
+    int name_width = widest_name(item), value_width = 0;
+    for (int i = 0; i < item->consts.count; i++) {
+        int length = snprintf(NULL, 0, "%lld", (long long)item->consts.at[i]->value);
+        value_width = length > value_width ? length : value_width;
+    }
+    if (!defines)
+        buf_printf(out, "enum {\n");
+    for (int i = 0; i < item->consts.count; i++) {
+        const ProgConst *constant = item->consts.at[i];
+        long long value = constant->value;
+        if (defines)
+            buf_printf(out, "#define %-*s %*lldL", name_width, constant->name,
+                       value_width, value);
+        else
+            buf_printf(out, "    %-*s = %*lld,", name_width, constant->name, value_width,
+                       value);
+        if (constant->comment) {
+            buf_printf(out, "    /* ");
+            text_remark(out, constant->comment);
+            buf_printf(out, " */");
+        }
+        buf_printf(out, "\n");
+    }
+    buf_printf(out, defines ? "" : "};\n");
+}
+
+static void constants(Buf *out, const ProgItem *item)
+{
+    bool commented = false, large = false;
+    for (int i = 0; i < item->consts.count; i++) {
+        commented |= item->consts.at[i]->comment != NULL;
+        large |= !fits_int(item->consts.at[i]->value);
+    }
+    if (!item->consts.count)
+        return;
+    if (item->text)
+        text_comment(out, 0, item->text);
+    if (commented || large)
+        constant_lines(out, item, large);
+    else
+        short_enum(out, item);
+}
+
+/* ---- records ----------------------------------------------------------------------- */
+static void record_lines(Buf *out, const ProgRecord *record)
+{
+    enum { WIDEST = 44 };
+    Arena *arena = arena_new();
+    int widest = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < record->fields.count; i++) {
+            const ProgField *field = &record->fields.at[i];
+            Buf line = {0};
+            buf_printf(&line, "    ");
+            c_declare(&line, arena, field->type, field->name);
+            buf_printf(&line, ";");
+            int length = (int)line.length;
+            if (pass == 0 && field->comment && length <= WIDEST && length > widest)
+                widest = length;
+            if (pass == 1 && field->comment) {
+                buf_printf(out, "%-*s    /* ", widest, line.text);
+                text_remark(out, field->comment);
+                buf_printf(out, " */\n");
+            } else if (pass == 1) {
+                buf_printf(out, "%s\n", line.text);
+            }
+            buf_free(&line);
+        }
+    arena_free(arena);
+}
+
+static void record(Buf *out, const ProgRecord *r)
+{
+    if (r->comment)
+        text_comment(out, 0, r->comment);
+    buf_printf(out, "typedef struct {\n");
+    record_lines(out, r);
+    buf_printf(out, "} %s;\n", r->name);
+}
+
+/* ---- data --------------------------------------------------------------------------- */
+static bool is_zero(const ProgDatum *value)
+{
+    switch (value->kind) {
+    case PD_INT: return value->integer == 0;
+    case PD_FLOAT: return value->number == 0 && !signbit(value->number);
+    case PD_NULL: return true;
+    case PD_TEXT: case PD_DATA: case PD_FUNC: return false;
+    }
+    return false;
+}
+
+static void datum(Buf *out, int indent, const ProgField *field, const ProgDatum *value)
+{
+    switch (value->kind) {
+    case PD_INT:
+        buf_printf(out, "%lld", (long long)value->integer);
+        return;
+    case PD_FLOAT:
+        if (field->type.kind == PK_F32)
+            text_f32(out, (float)value->number);
+        else
+            text_f64(out, value->number);
+        return;
+    case PD_TEXT:
+        if (value->macro)
+            buf_printf(out, "%s", value->macro);
+        else
+            text_string(out, indent, value->text);
+        return;
+    case PD_DATA:
+        buf_printf(out, "%s%s", value->data->array ? "" : "&", value->data->name);
+        return;
+    case PD_FUNC: buf_printf(out, "%s", value->func->name); return;
+    case PD_NULL: buf_printf(out, "NULL"); return;
+    }
+}
+
+/* A row of a table: {.name = "…", …}, what is zero left out. */
+static void table_row(Buf *out, const ProgRecord *r, const ProgDatum *values)
+{
+    Buf line = {0};
+    buf_printf(&line, "{");
+    for (int i = 0; i < r->fields.count; i++) {
+        if (is_zero(&values[i]))
+            continue;
+        buf_printf(&line, "%s.%s = ", line.length > 1 ? ", " : "", r->fields.at[i].name);
+        datum(&line, -1, &r->fields.at[i], &values[i]);
+    }
+    buf_printf(&line, line.length > 1 ? "}," : "0},");
+    text_wrapped(out, 4, line.text, EMIT_WIDTH);
+    buf_printf(out, "\n");
+    buf_free(&line);
+}
+
+static void data(Buf *out, const ProgData *d)
+{
+    const ProgRecord *r = d->record;
+    buf_printf(out, "%sconst %s %s%s = {\n", d->exported ? "" : "static ", r->name, d->name,
+               d->array ? "[]" : "");
+    for (int row = 0; d->array && row < d->rows; row++)
+        table_row(out, r, d->values.at + row * r->fields.count);
+    for (int i = 0; !d->array && i < r->fields.count; i++) {
+        buf_printf(out, "    .%s = ", r->fields.at[i].name);
+        datum(out, 8, &r->fields.at[i], &d->values.at[i]);
+        buf_printf(out, ",\n");
+    }
+    buf_printf(out, "};\n");
+}
+
+/* ---- the file -------------------------------------------------------------------------- */
+static void item(Buf *out, const Prog *p, const ProgItem *i)
+{
+    switch (i->kind) {
+    case PI_COMMENT: text_comment(out, 0, i->text); return;
+    case PI_CONSTS: constants(out, i); return;
+    case PI_RECORD: record(out, i->record); return;
+    case PI_FUNC: c_function(out, p, i->func); return;
+    case PI_DATA: data(out, i->data); return;
+    }
+}
+
+static void includes(Buf *out, const Prog *p, const Buf *body)
+{
+    bool lanes = false;
+    for (int i = 0; i < p->externs.count; i++)
+        lanes |= p->externs.at[i]->linkage == PL_LANES;
+    if (lanes)
+        buf_printf(out, "#include \"runtime/kernels/lanes.h\"\n");
+    if (strstr(body->text, "PROGRAM_"))
+        buf_printf(out, "#include \"runtime/level.h\"\n");
+    buf_printf(out, "#include \"runtime/program.h\"\n");
+    if (strstr(body->text, "INFINITY") || strstr(body->text, "NAN"))
+        buf_printf(out, "#include <math.h>\n");
+    if (strstr(body->text, "NULL"))
+        buf_printf(out, "#include <stddef.h>\n");
+}
+
+static const ProgData *program_data(const Prog *p)
+{
+    for (int i = 0; i < p->items.count; i++)
+        if (p->items.at[i].kind == PI_DATA && p->items.at[i].data->exported
+            && !strcmp(p->items.at[i].data->name, "program"))
+            return p->items.at[i].data;
+    return NULL;
+}
+
+void emit_c(const Prog *p, Buf *out)
+{
+    Buf body = {0};
+    for (int i = 0; i < p->items.count; i++) {
+        buf_printf(&body, "\n");
+        item(&body, p, &p->items.at[i]);
+    }
+    if (program_data(p))
+        buf_printf(&body, "\nint main(int argc, char **argv)\n{\n"
+                          "    return trainwright_main(&program, argc, argv);\n}\n");
+    Buf head = {0};
+    buf_printf(&head, "%s\nSPDX-License-Identifier: 0BSD", p->head ? p->head : p->name);
+    text_comment(out, 0, head.text);
+    buf_free(&head);
+    includes(out, p, &body);
+    buf_add(out, body.text ? body.text : "", body.length);
+    buf_free(&body);
+}

@@ -1,0 +1,157 @@
+/* link.c: runs lld (link.h). The objects that the compiler carries are given to
+ * it as anonymous files; a small one of our own, start.S, stands for the crt
+ * files of a C compiler, so that a machine needs no gcc and no -dev package. */
+#define _GNU_SOURCE
+#include "link.h"
+#include "child.h"
+#include "commands.h"
+#include "embed.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define LOADER "/lib64/ld-linux-x86-64.so.2"
+enum { OLDEST_LLD = 19 };
+
+/* ---- lld -------------------------------------------------------------------- */
+/* The version in "LLD 19.1.7 (compatible with GNU linkers)"; 0 if it is none. */
+static int lld_version(const char *name, Buf *says)
+{
+    const char *const argv[] = {name, "--version", NULL};
+    if (child_run(argv, NULL, says) != 0 || !says->text)
+        return 0;
+    const char *number = strstr(says->text, "LLD ");
+    return number ? atoi(number + 4) : 0;
+}
+
+const char *link_find_lld(Arena *arena, const char **version)
+{
+    static const char *const names[] = {LD_LLD_PATH, "ld.lld-19", "ld.lld"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        Buf says = {0};
+        if (!*names[i])
+            continue;
+        bool good = lld_version(names[i], &says) >= OLDEST_LLD;
+        if (good && version)
+            *version = arena_strndup(arena, says.text, strcspn(says.text, "\n"));
+        buf_free(&says);
+        if (good)
+            return names[i];
+    }
+    return NULL;
+}
+
+/* ---- inputs ------------------------------------------------------------------- */
+/* An embedded file as an anonymous file: its descriptor, or -1. */
+static int open_embedded(const char *name)
+{
+    const EmbedFile *file = embed_find(name);
+    if (!file)
+        ice("%s is not embedded", name);
+    int descriptor = memfd_create(name, 0);
+    for (size_t done = 0; descriptor >= 0 && done < file->length;) {
+        ssize_t wrote = write(descriptor, file->bytes + done, file->length - done);
+        if (wrote > 0) {
+            done += (size_t)wrote;
+        } else if (wrote == 0 || errno != EINTR) {
+            close(descriptor);
+            descriptor = -1;
+        }
+    }
+    return descriptor;
+}
+
+/* The path of a library beside libc, which is where this process has it. */
+static const char *library(Arena *arena, const char *name)
+{
+    Dl_info info;
+    void *symbol = dlsym(RTLD_DEFAULT, "__libc_start_main");
+    if (!symbol || !dladdr(symbol, &info) || !info.dli_fname)
+        return NULL;
+    const char *slash = strrchr(info.dli_fname, '/');
+    const char *path = slash ? arena_printf(arena, "%.*s/%s", (int)(slash - info.dli_fname),
+                                            info.dli_fname, name) : NULL;
+    return path && access(path, R_OK) == 0 ? path : NULL;
+}
+
+/* ---- linking --------------------------------------------------------------------- */
+int link_deliver(Diag *diag, const char *aside, const char *output)
+{
+    if (rename(aside, output) == 0)
+        return DONE;
+    int status = errno == ENOSPC || errno == EDQUOT || errno == EIO ? LACKING : WRONG_INPUT;
+    diag_error_at(diag, output, "cannot be written: %s", strerror(errno));
+    unlink(aside);
+    return status;
+}
+
+static int run_lld(Diag *diag, const char *const *argv, const char *aside)
+{
+    Buf says = {0};
+    int status = child_run(argv, NULL, &says);
+    if (status != 0) {
+        diag_error_at(diag, argv[0], "could not link (status %d): %.*s", status,
+                      (int)(says.length > 2000 ? 2000 : says.length),
+                      says.text ? says.text : "");
+        unlink(aside);
+    }
+    buf_free(&says);
+    return status ? LACKING : DONE;
+}
+
+/* Can a file be made where the program is to be? Better said before the linking,
+ * in the user's words. */
+static int check_output(Diag *diag, const char *aside, const char *output)
+{
+    struct stat about;
+    if (stat(output, &about) == 0 && S_ISDIR(about.st_mode)) {
+        diag_error_at(diag, output, "is a directory; -o names the program's file");
+        return WRONG_INPUT;
+    }
+    FILE *file = fopen(aside, "we");
+    if (!file) {
+        diag_error_at(diag, output, "cannot be written: %s", strerror(errno));
+        return WRONG_INPUT;
+    }
+    fclose(file);
+    unlink(aside);
+    return DONE;
+}
+
+int link_program(Diag *diag, const char *object, const char *level, const char *output)
+{
+    Arena *arena = diag->arena;
+    const char *aside = arena_printf(arena, "%s.tmp-%ld", output, (long)getpid());
+    const char *lld = link_find_lld(arena, NULL);
+    const char *libc = library(arena, "libc.so.6"), *libm = library(arena, "libm.so.6");
+    int status = check_output(diag, aside, output);
+    if (status != DONE)
+        return status;
+    if (!lld || !libc || !libm) {
+        diag_error_at(diag, "trainwright", "%s is not to be found",
+                      lld ? "libc.so.6" : "ld.lld, version 19 or later,");
+        diag_hint(diag, "apt-get install %s", lld ? "libc6" : "lld-19");
+        return LACKING;
+    }
+    const char *names[] = {"object/start.o", "object/runtime.o",
+                           arena_printf(arena, "object/kernels-%s.o", level)};
+    const char *paths[3];
+    int open[3];
+    for (int i = 0; i < 3; i++) {
+        open[i] = open_embedded(names[i]);
+        paths[i] = arena_printf(arena, "/proc/self/fd/%d", open[i]);
+    }
+    const char *const argv[] = {
+        lld, "-pie", "--eh-frame-hdr", "--gc-sections", "-z", "relro", "-z", "now",
+        "--build-id=none", "--hash-style=gnu", "-dynamic-linker", LOADER, "-o", aside, paths[0],
+        object, paths[1], paths[2], libc, libm, LOADER, NULL,
+    };
+    status = run_lld(diag, argv, aside);
+    for (int i = 0; i < 3; i++)
+        if (open[i] >= 0)
+            close(open[i]);
+    return status == DONE ? link_deliver(diag, aside, output) : status;
+}

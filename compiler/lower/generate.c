@@ -1,0 +1,424 @@
+/* generate.c: what generated kernels are made of (see generate.h): their
+ * parameters, where a row begins, and the expression of every pointwise op. */
+#include "generate.h"
+
+/* ---- the function ---- */
+bool inside(const Generate *g, const Value *v)
+{
+    return v->node && v->node->kernel == g->kernel;
+}
+
+/* The row space of the kernel, from its widest node. */
+static void find_space(Generate *g)
+{
+    int rank = 0;
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        const Node *n = g->k->nodes.at[i];
+        for (int j = -1; j < n->inputs; j++) {
+            const Value *v = j < 0 ? n->out[0] : n->in[j];
+            if (n->op == OP_gather && j >= 0)
+                continue;
+            if (j < 0 && n->op == OP_colsum)
+                continue;
+            const Type *t = &v->type;
+            if (t->rank > rank)
+                rank = t->rank;
+            if (t->rank == 4 && t->dims[2])
+                g->inner = t->dims[2];
+            if (t->rank && t->dims[t->rank - 1] && t->dtype == DT_F32)
+                g->width = t->dims[t->rank - 1];
+        }
+    }
+    if (rank < 4)
+        g->inner = 0;
+    g->ragged = g->width && g->l->m->dims.at[g->width].kind == DIM_MODEL
+             && g->l->m->dims.at[g->width].size % 16 != 0;
+}
+
+static const char *kernel_name(const Lower *l, const Func *f, const Kernel *k)
+{
+    const char *rest = f->name + strlen(f->root);
+    return c_name(l, arena_printf(l->arena, "%s.%s%s", f->root, k->name, rest));
+}
+
+static const char *kernel_comment(const Lower *l, const Func *f, const Kernel *k)
+{
+    Buf buf = {0};
+    int outputs = 0;
+    for (int i = 0; i < k->nodes.count; i++) {
+        const Value *v = k->nodes.at[i]->out[0];
+        if (!v->in_memory)
+            continue;
+        buf_printf(&buf, "%s%s %s", outputs++ ? ", " : "", v->name, shape_comment(l, &v->type));
+    }
+    buf_printf(&buf, " of %s.", f->name);
+    const char *at = where(l, &k->nodes.at[k->nodes.count - 1]->origin);
+    if (*at)
+        buf_printf(&buf, "  %s", at);
+    const char *text = arena_strndup(l->arena, buf.text, buf.length);
+    buf_free(&buf);
+    return text;
+}
+
+Generate generate_begin(Lower *l, const Func *f, int kernel, KernelCode *code)
+{
+    size_t values = (size_t)f->values.count;
+    Generate g = {
+        .l = l, .p = l->p, .f = f, .kernel = kernel, .k = &f->kernels.at[kernel], .code = code,
+        .pointers = arena_alloc(l->arena, values * sizeof(ProgVar *)),
+        .row_pointers = arena_alloc(l->arena, values * sizeof(ProgVar *)),
+        .locals = arena_alloc(l->arena, values * sizeof(ProgVar *)),
+    };
+    find_space(&g);
+    g.func = code->func = prog_func(l->p, kernel_name(l, f, g.k), kernel_comment(l, f, g.k),
+                                    prog_void());
+    return g;
+}
+
+static ProgVar *add_arg(Generate *g, ArgKind kind, Value *v, const char *name, ProgType type)
+{
+    KernelArg arg = { .kind = kind, .value = v };
+    list_push(g->l->arena, &g->code->args, arg);
+    return prog_param(g->p, g->func, name, type);
+}
+
+static bool wants_call(const Generate *g)
+{
+    for (int i = 0; i < g->k->nodes.count; i++)
+        if (g->k->nodes.at[i]->op == OP_dropout || g->k->nodes.at[i]->op == OP_positions)
+            return true;
+    return false;
+}
+
+/* A flat kernel's results go where its parameters p, first, second lie. */
+static Value *flat_target(const Generate *g, const Value *v)
+{
+    static const char *const names[] = { "p", "first", "second" };
+    bool flat = g->width && g->l->m->dims.at[g->width].kind != DIM_MODEL;
+    for (int i = 0; flat && i < g->f->results.count; i++)
+        for (int j = 0; g->f->results.at[i] == v && j < g->f->params.count; j++)
+            if (!strcmp(g->f->params.at[j]->name, names[i]))
+                return g->f->params.at[j];
+    return NULL;
+}
+
+static void add_value(Generate *g, Value *v, bool output)
+{
+    Value *root = value_root(v), *target = flat_target(g, v);
+    if (g->pointers[v->number])
+        return;
+    if (target) {
+        add_value(g, target, true);
+        g->pointers[v->number] = g->pointers[target->number];
+        return;
+    }
+    if (root != v && inside(g, v) && g->k->kind == KERNEL_COLUMN) {
+        /* a sum lies in its accumulator */
+        if (!g->pointers[root->number])
+            g->pointers[root->number] = add_arg(g, ARG_VALUE, root, root->name,
+                                                value_pointer(root, false));
+        g->pointers[v->number] = g->pointers[root->number];
+        return;
+    }
+    if (v->kind == VALUE_SCALAR)
+        g->pointers[v->number] = add_arg(g, ARG_SCALAR, v, v->name, prog_f32());
+    else
+        g->pointers[v->number] = add_arg(g, ARG_VALUE, v, v->name, value_pointer(v, !output));
+}
+
+void generate_params(Generate *g)
+{
+    g->me = add_arg(g, ARG_THREAD, NULL, "me",
+                    prog_pointer_to(prog_runtime_record(g->p, "Thread"), true));
+    if (wants_call(g))
+        g->at = add_arg(g, ARG_CALL, NULL, "at", prog_pointer_to(g->l->call, true));
+    for (int i = 0; i < g->k->nodes.count; i++)
+        for (int j = 0; j < g->k->nodes.at[i]->results; j++)
+            if (g->k->nodes.at[i]->out[j]->in_memory)
+                add_value(g, g->k->nodes.at[i]->out[j], true);
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        const Node *n = g->k->nodes.at[i];
+        for (int j = 0; j < n->inputs; j++)
+            if (!inside(g, n->in[j]) && !(n->op == OP_colsum && j == 1))
+                add_value(g, n->in[j], false);
+    }
+    g->rows = add_arg(g, ARG_ROWS, NULL, "rows", prog_i64());
+    if (g->k->kind == KERNEL_COLUMN)
+        g->accumulate = add_arg(g, ARG_BEGIN, NULL, "accumulate", prog_i32());
+}
+
+/* ---- rows ---- */
+ProgExpr *call1(Generate *g, const char *name, ProgExpr *a)
+{
+    return px_callv(g->p, prog_library(g->p, name), a, NULL);
+}
+
+ProgExpr *call2(Generate *g, const char *name, ProgExpr *a, ProgExpr *b)
+{
+    return px_callv(g->p, prog_library(g->p, name), a, b, NULL);
+}
+
+ProgExpr *row_index(Generate *g, const Value *v)
+{
+    /* one row a token where the kernel has one a head: rotary's tables */
+    const Type *t = &v->type;
+    bool per_token = g->inner && (t->rank < 4 || t->dims[2] == 0);
+    return per_token ? g->token : g->row;
+}
+
+void point_at_row(Generate *g, ProgBlock *b, Value *v)
+{
+    if (g->row_pointers[v->number] || v->kind == VALUE_SCALAR || type_is_row_value(&v->type)
+        || v->kind == VALUE_WEIGHT || !v->in_memory)
+        return;
+    const char *name = arena_printf(g->l->arena, "%s_r", last_part(g->l, v->name));
+    ProgVar *from = g->pointers[v->number];
+    ProgVar *row = prog_local(g->p, g->func, name, from->type);
+    ProgExpr *start = px_mul(g->p, row_index(g, v), width_of(g->l, &v->type));
+    ps_let(g->p, b, row, px_offset(g->p, px_var(g->p, from), start));
+    g->row_pointers[v->number] = row;
+}
+
+/* Where this row of v begins; a weight has one row. */
+static ProgExpr *row_start(Generate *g, const Value *v)
+{
+    const ProgVar *row = g->row_pointers[v->number];
+    return px_var(g->p, row ? row : g->pointers[v->number]);
+}
+
+static ProgVar *row_local(Generate *g, ProgBlock *b, Value *v, ProgExpr *value)
+{
+    ProgVar *local = prog_local(g->p, g->func, last_part(g->l, v->name), value->type);
+    ps_let(g->p, b, local, value);
+    g->locals[v->number] = local;
+    return local;
+}
+
+/* x[row][id], 0 where id < 0 */
+static ProgExpr *pick_expression(Generate *g, ProgBlock *b, const Node *n)
+{
+    point_at_row(g, b, n->in[0]);
+    ProgExpr *id = row_value(g, b, n->in[1]);
+    ProgExpr *inside_row = px_le(g->p, px_i32(g->p, 0), id);
+    ProgExpr *x = px_load(g->p, row_start(g, n->in[0]), id);
+    return px_select(g->p, inside_row, x, px_f32(g->p, 0));
+}
+
+static ProgExpr *position_expression(Generate *g)
+{
+    ProgExpr *at = px_var(g->p, g->at);
+    ProgExpr *t = px_rem(g->p, g->token, px_field(g->p, at, "sequence"));
+    return px_cast(g->p, prog_i32(), px_add(g->p, px_field(g->p, at, "position"), t));
+}
+
+ProgExpr *row_value(Generate *g, ProgBlock *b, Value *v)
+{
+    if (v->kind == VALUE_SCALAR)
+        return px_var(g->p, g->pointers[v->number]);
+    if (g->locals[v->number])
+        return px_var(g->p, g->locals[v->number]);
+    ProgExpr *value;
+    Node *n = v->node;
+    if (!inside(g, v))
+        value = px_load(g->p, px_var(g->p, g->pointers[v->number]), row_index(g, v));
+    else if (n->op == OP_pick)
+        value = pick_expression(g, b, n);
+    else if (n->op == OP_positions)
+        value = position_expression(g);
+    else
+        value = point_expression(g, b, n, false);
+    return px_var(g->p, row_local(g, b, v, value));
+}
+
+/* ---- lanes ---- */
+ProgExpr *load_lanes(Generate *g, ProgExpr *pointer)
+{
+    ProgExpr *c = px_var(g->p, g->column);
+    ProgExpr *from = px_offset(g->p, pointer, c);
+    if (!g->ragged)
+        return call1(g, "load16", from);
+    return call2(g, "load_tail", from, px_sub(g->p, dim_size(g->l, g->width), c));
+}
+
+void store_lanes(Generate *g, ProgBlock *b, ProgExpr *pointer, ProgExpr *value)
+{
+    ProgExpr *c = px_var(g->p, g->column);
+    ProgExpr *to = px_offset(g->p, pointer, c);
+    if (value->type.kind == PK_F32)
+        value = call1(g, "splat", value);
+    if (!g->ragged) {
+        ps_do(g->p, b, call2(g, "store16", to, value));
+        return;
+    }
+    ProgExpr *rest = px_sub(g->p, dim_size(g->l, g->width), c);
+    ps_do(g->p, b, px_callv(g->p, prog_library(g->p, "store_tail"), to, value, rest, NULL));
+}
+
+ProgExpr *keep_lanes(Generate *g, ProgExpr *fresh, ProgExpr *old)
+{
+    if (!g->ragged)
+        return fresh;
+    ProgExpr *rest = px_sub(g->p, dim_size(g->l, g->width), px_var(g->p, g->column));
+    return px_callv(g->p, prog_library(g->p, "keep"), rest, fresh, old, NULL);
+}
+
+void forget_lanes(Generate *g)
+{
+    for (int i = 0; i < g->f->values.count; i++)
+        if (g->locals[i] && g->locals[i]->type.kind == PK_F32X16)
+            g->locals[i] = NULL;
+}
+
+/* Uses of v in this pass: one is written where it stands, more get a name. */
+static int uses_now(const Generate *g, const Value *v)
+{
+    int uses = 0;
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        const Node *n = g->k->nodes.at[i];
+        bool now = g->k->kind != KERNEL_ROW || kernel_computes(g->f, g->kernel, n, g->phase);
+        for (int j = 0; now && j < n->inputs; j++)
+            uses += n->in[j] == v;
+    }
+    return uses + (inside(g, v) && v->in_memory && v->node->phase == g->phase);
+}
+
+/* Half a row away: the other half of the pair, with its sign. */
+static ProgExpr *turned_lanes(Generate *g, const Node *n)
+{
+    ProgExpr *c = px_var(g->p, g->column), *half = px_div(g->p, dim_size(g->l, g->width),
+                                                          px_int(g->p, 2));
+    const char *name = n->op == OP_rotate ? "rotate16" : "unrotate16";
+    return px_callv(g->p, prog_library(g->p, name), row_start(g, n->in[0]), c, half, NULL);
+}
+
+/* The row of a table that an id names. */
+static ProgExpr *gathered_lanes(Generate *g, ProgBlock *b, const Node *n)
+{
+    ProgExpr *id = row_value(g, b, n->in[1]);
+    ProgExpr *start = px_mul(g->p, px_cast(g->p, prog_i64(), id), width_of(g->l, &n->out[0]->type));
+    return load_lanes(g, px_offset(g->p, px_var(g->p, g->pointers[n->in[0]->number]), start));
+}
+
+ProgExpr *lanes_of(Generate *g, ProgBlock *b, Value *v)
+{
+    if (v->kind == VALUE_SCALAR || type_is_row_value(&v->type))
+        return row_value(g, b, v);
+    if (g->locals[v->number])
+        return px_var(g->p, g->locals[v->number]);
+    Node *n = v->node;
+    ProgExpr *value;
+    bool again = inside(g, v)
+        && (g->k->kind != KERNEL_ROW || kernel_computes(g->f, g->kernel, n, g->phase));
+    if (!again)
+        value = load_lanes(g, row_start(g, v));
+    else if (n->op == OP_rotate || n->op == OP_unrotate)
+        value = turned_lanes(g, n);
+    else if (n->op == OP_gather)
+        value = gathered_lanes(g, b, n);
+    else
+        value = point_expression(g, b, n, true);
+    if (uses_now(g, v) < 2 || value->type.kind != PK_F32X16)
+        return value;
+    ProgVar *local = prog_local(g->p, g->func, last_part(g->l, v->name), prog_f32x16());
+    ps_let(g->p, b, local, value);
+    g->locals[v->number] = local;
+    return px_var(g->p, local);
+}
+
+/* ---- pointwise ops ---- */
+static ProgExpr *dropout_lanes(Generate *g, ProgExpr *x)
+{
+    ProgExpr *control = px_field(g->p, px_var(g->p, g->at), "control");
+    ProgExpr *args[] = {
+        px_field(g->p, control, "seed"),
+        px_cast(g->p, prog_u32(), px_field(g->p, control, "step")),
+        px_var(g->p, g->site), px_var(g->p, g->seed_row),
+        px_cast(g->p, prog_u32(), px_var(g->p, g->column)), px_var(g->p, g->rate),
+    };
+    return px_mul(g->p, x, px_call(g->p, prog_library(g->p, "dropout16"), 6, args));
+}
+
+static ProgExpr *onehot(Generate *g, ProgBlock *b, const Node *n)
+{
+    return call2(g, "onehot16", px_var(g->p, g->column), row_value(g, b, n->in[0]));
+}
+
+static ProgExpr *infix(Generate *g, Op op, ProgExpr *a, ProgExpr *b)
+{
+    switch (op) {
+    case OP_add: return px_add(g->p, a, b);
+    case OP_sub: return px_sub(g->p, a, b);
+    case OP_mul: return px_mul(g->p, a, b);
+    case OP_div: return px_div(g->p, a, b);
+    default: ice("%s is not infix", op_info[op].name);
+    }
+}
+
+static ProgExpr *call_op(Generate *g, Op op, ProgExpr *a)
+{
+    bool lanes = a->type.kind == PK_F32X16;
+    switch (op) {
+    case OP_neg: return px_neg(g->p, a);
+    case OP_square: return px_mul(g->p, a, a);
+    case OP_recip: return px_div(g->p, px_f32(g->p, 1), a);
+    default:
+        return call1(g, arena_printf(g->l->arena, lanes ? "%s16" : "%s_f32", op_info[op].name), a);
+    }
+}
+
+/* A square's operand is written twice: it wants a name. */
+static ProgExpr *named(Generate *g, ProgBlock *b, Value *v, ProgExpr *value)
+{
+    if (value->kind == PE_VAR || g->locals[v->number])
+        return value;
+    ProgVar *local = prog_local(g->p, g->func, last_part(g->l, v->name), value->type);
+    ps_let(g->p, b, local, value);
+    g->locals[v->number] = local;
+    return px_var(g->p, local);
+}
+
+ProgExpr *point_expression(Generate *g, ProgBlock *b, const Node *n, bool lanes)
+{
+    ProgExpr *in[2] = { 0 };
+    g->p->here = n->origin.model;
+    if (n->op == OP_const)
+        return px_f32(g->p, n->attrs.by);
+    if (n->op == OP_onehot)
+        return onehot(g, b, n);
+    for (int i = 0; i < n->inputs; i++)
+        in[i] = lanes ? lanes_of(g, b, n->in[i]) : row_value(g, b, n->in[i]);
+    g->p->here = n->origin.model;
+    if (n->op == OP_square)
+        in[0] = named(g, b, n->in[0], in[0]);
+    if (op_info[n->op].sign)
+        return infix(g, n->op, in[0], in[1]);
+    if (op_info[n->op].call)
+        return call_op(g, n->op, in[0]);
+    switch (n->op) {
+    case OP_scale: return px_mul(g->p, in[0], px_f32(g->p, n->attrs.by));
+    case OP_shift: return px_add(g->p, in[0], px_f32(g->p, n->attrs.by));
+    case OP_scored:
+        return px_select(g->p, px_le(g->p, px_i32(g->p, 0), in[0]), px_f32(g->p, 1),
+                         px_f32(g->p, 0));
+    case OP_dropout: return dropout_lanes(g, in[0]);
+    case OP_copy: case OP_expand: return in[0];
+    default: ice("%s is not pointwise", op_info[n->op].name);
+    }
+}
+
+/* ---- the kernels ---- */
+KernelCode lower_kernel(Lower *l, const Func *f, int kernel)
+{
+    KernelCode code = {0};
+    Generate g = generate_begin(l, f, kernel, &code);
+    generate_params(&g);
+    bool flat = g.width && l->m->dims.at[g.width].kind != DIM_MODEL;
+    if (g.k->kind == KERNEL_COLUMN)
+        generate_columns(&g);
+    else if (flat)
+        generate_flat(&g);
+    else
+        generate_rows(&g);
+    prog_define(l->p, code.func);
+    return code;
+}

@@ -1,0 +1,26 @@
+/* lower.h: a placed Module becomes a Prog. Nothing in a Prog is of a machine's
+ * width; the emitters decide nothing. */
+#ifndef LOWER_H
+#define LOWER_H
+#include "../../ir/ir.h"
+#include "../../ir/prog.h"
+
+/* A run-time key for the program's description (a row of spec/keys.def). */
+typedef struct RunKeyInfo {
+    const char *path, *type, *choices, *value, *doc;
+    double least, most;
+} RunKeyInfo;
+
+typedef struct LowerInfo {
+    const char *version, *spec_name, *spec_text, *spec_hash, *model_hash, *target, *features;
+    const char *plan;               /* a line for the file's head: "1 rank, f32" */
+    int64_t batch, sequence, groups;
+    int moments;
+    List(RunKeyInfo) keys;
+} LowerInfo;
+
+/* One line a program of the memory map, for `build`'s report and tests. */
+Prog *lower_module(const Module *m, const LowerInfo *info, Arena *arena);
+/* Bytes of the train program without workspaces: weights, moments, values. */
+int64_t lower_train_bytes(const Module *m, const LowerInfo *info, Arena *arena);
+#endif

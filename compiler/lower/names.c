@@ -1,0 +1,64 @@
+/* names.c: how things of the module are called in the Prog. */
+#include "lowering.h"
+
+const char *c_name(const Lower *l, const char *dotted)
+{
+    char *name = arena_strdup(l->arena, dotted);
+    for (char *c = name; *c; c++)
+        if (*c == '.')
+            *c = '_';
+    return name;
+}
+
+const char *last_part(const Lower *l, const char *dotted)
+{
+    /* a number at the end only makes a name unique */
+    char *name = arena_strdup(l->arena, dotted);
+    for (char *dot = strrchr(name, '.'); dot; dot = strrchr(name, '.')) {
+        if (dot[1] < '0' || dot[1] > '9')
+            return dot + 1;
+        *dot = 0;
+    }
+    return name;
+}
+
+ProgType value_pointer(const Value *v, bool is_const)
+{
+    switch (v->type.dtype) {
+    case DT_F32: return prog_pointer(PK_F32, is_const);
+    case DT_F64: return prog_pointer(PK_F64, is_const);
+    case DT_I32: return prog_pointer(PK_I32, is_const);
+    }
+    ice("no such dtype");
+}
+
+ProgExpr *dim_size(Lower *l, int dim)
+{
+    if (dim == 0)
+        return px_int(l->p, 1);
+    if (!l->dims[dim])
+        ice("the size of %s is not a constant", l->m->dims.at[dim].name);
+    return px_const(l->p, l->dims[dim]);
+}
+
+ProgExpr *width_of(Lower *l, const Type *type)
+{
+    return dim_size(l, type->dims[type->rank - 1]);
+}
+
+const char *shape_comment(const Lower *l, const Type *type)
+{
+    Buf buf = {0};
+    buf_printf(&buf, "[");
+    for (int i = 0; i < type->rank; i++)
+        buf_printf(&buf, "%s%s", i ? ", " : "", l->m->dims.at[type->dims[i]].name);
+    buf_printf(&buf, "]");
+    const char *text = arena_strndup(l->arena, buf.text, buf.length);
+    buf_free(&buf);
+    return text;
+}
+
+const char *where(const Lower *l, const Origin *origin)
+{
+    return diag_where(l->m->diag, l->arena, origin->model);
+}

@@ -1,0 +1,141 @@
+/* main.c: the command line. A command is a row of the table; those without a
+ * function are part of the contract (contract.md, section 1) and not built yet. */
+#define _GNU_SOURCE
+#include "commands.h"
+#include "spec/commands.h"
+#include "version.h"
+#include "../ir/base.h"
+#include <stdlib.h>
+#include <unistd.h>
+
+typedef struct Command {
+    const char *name;
+    int (*run)(int argc, char **argv, const Place *place);
+    const char *summary;
+} Command;
+
+static int schema(int argc, char **argv, const Place *place)
+{
+    (void)place;
+    return command_schema(argc, argv);
+}
+
+static int explain(int argc, char **argv, const Place *place)
+{
+    (void)place;
+    return command_explain(argc, argv);
+}
+
+static int models(int argc, char **argv, const Place *place)
+{
+    return command_models(argc, argv, place->models);
+}
+
+static int init(int argc, char **argv, const Place *place)
+{
+    return command_init(argc, argv, place->models);
+}
+
+static const Command commands[] = {
+    {"build", command_build, "make the program that trains a model"},
+    {"emit", command_emit, "write that program's source"},
+    {"check", NULL, "validate a spec and prove its plan"},
+    {"plan", NULL, "what a spec costs: memory, time, messages"},
+    {"diff", NULL, "two plans side by side"},
+    {"import", NULL, "weights from a Hugging Face checkpoint"},
+    {"export", NULL, "weights to one"},
+    {"tokenize", NULL, "text to tokens"},
+    {"schema", schema, "the JSON Schema of a spec"},
+    {"explain", explain, "what a key of the spec means"},
+    {"models", models, "the specs that are shipped"},
+    {"init", init, "a commented copy of one of them"},
+    {"passes", NULL, "the passes of the compiler"},
+    {"env", command_env, "what was found on this machine"},
+    {"ir", NULL, "the IR as text, after any pass"},
+    {"opt", NULL, "run passes over IR text"},
+    {"run", NULL, "the reference interpreter"},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_usage(FILE *out)
+{
+    fputs("usage: trainwright COMMAND … (trainwright COMMAND --help says more)\n", out);
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(out, "  %-9s %s%s\n", commands[i].name, commands[i].summary,
+                commands[i].run ? "" : " (not built yet)");
+    fputs("  --version\n", out);
+}
+
+/* The directory that the executable is in, and the shipped models' beside it. */
+static Place find_place(Arena *arena)
+{
+    enum { LONGEST = 4096 };
+    char *path = arena_alloc(arena, LONGEST);
+    ssize_t length = readlink("/proc/self/exe", path, LONGEST - 1);
+    char *slash = length > 0 ? strrchr(path, '/') : NULL;
+    Place place = {.directory = "."};
+    if (slash) {
+        *slash = 0;
+        place.directory = path;
+    }
+    place.models = arena_printf(arena, "%s/../share/trainwright/models", place.directory);
+    if (access(place.models, R_OK) != 0)
+        place.models = arena_printf(arena, "%s/models", place.directory);
+    return place;
+}
+
+static int unknown(const char *word)
+{
+    const char *names[COMMANDS];
+    for (int i = 0; i < COMMANDS; i++)
+        names[i] = commands[i].name;
+    const char *near = nearest_word(word, names, COMMANDS);
+    fprintf(stderr, "trainwright: unknown command `%s`", word);
+    if (near)
+        fprintf(stderr, "; did you mean `%s`?", near);
+    fputs("\n", stderr);
+    print_usage(stderr);
+    return WRONG_USAGE;
+}
+
+static int run(const Command *command, int argc, char **argv)
+{
+    if (!command->run) {
+        fprintf(stderr, "trainwright: %s is not built yet\n", command->name);
+        return WRONG_USAGE;
+    }
+    Arena *arena = arena_new();
+    Place place = find_place(arena);
+    int status = command->run(argc, argv, &place);
+    arena_free(arena);
+    return status;
+}
+
+/* What stdout could not take is an error too. */
+static int finish(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    fputs("trainwright: error: stdout cannot be written\n", stderr);
+    return status == DONE ? LACKING : status;
+}
+
+int main(int argc, char **argv)
+{
+    const char *word = argc > 1 ? argv[1] : "";
+    if (!strcmp(word, "--version")) {
+        puts("trainwright " TRAINWRIGHT_VERSION);
+        return finish(DONE);
+    }
+    if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help")) {
+        print_usage(stdout);
+        return finish(DONE);
+    }
+    for (int i = 0; i < COMMANDS; i++)
+        if (!strcmp(word, commands[i].name))
+            return finish(run(&commands[i], argc - 1, argv + 1));
+    if (*word)
+        return unknown(word);
+    print_usage(stderr);
+    return WRONG_USAGE;
+}

@@ -1,0 +1,49 @@
+/* loader.h: what the steps of spec_load share. They run in this order:
+ *
+ *   yaml.c      text -> tree, a tree a source
+ *   apply.c     tree -> fields, by keys.def; later sources over earlier ones
+ *   values.c    one scalar or list -> one field, type and range checked
+ *   unknown.c   hints for keys and choices that do not exist
+ *   resolve.c   defaults, and keys that must be there
+ *   ready.c     what is not built yet
+ *   rules.c     rules between keys, and sizes
+ *
+ * A key with a problem is `bad`; no later step looks at it. */
+#ifndef SPEC_LOADER_H
+#define SPEC_LOADER_H
+#include "spec.h"
+#include "yaml.h"
+
+typedef struct Loader {
+    Arena *arena;
+    Problems problems;
+    Spec *spec;
+    bool bad[KEY_COUNT];
+} Loader;
+
+/* Merges a map over the spec; `parent` is the key it is the value of. */
+void apply_map(Loader *loader, KeyId parent, const Yaml *map);
+
+/* Sets a field (not of a map) from a scalar or a list. False: a problem was
+ * reported and the key is bad. */
+bool value_set(Loader *loader, KeyId key, const Yaml *value);
+/* "`model.dim`: wanted an integer of at least 1, got …"; the key is bad. */
+Problem *value_wrong(Loader *loader, KeyId key, const Yaml *value);
+/* The field of a key. */
+void *value_field(Spec *spec, KeyId key);
+
+/* Reports a key that is not below `parent`, with the best hint there is. */
+void unknown_key(Loader *loader, KeyId parent, const char *name, Loc loc);
+/* A hint for a text that is none of a key's choices. */
+void unknown_choice(KeyId key, const char *text, Problem *about);
+
+/* Sets a field to the default that keys.def writes out. */
+void set_default(Loader *loader, KeyId key);
+/* Fills in what was not said; `root` is where the spec begins. */
+void resolve_defaults(Loader *loader, Loc root);
+/* `model.kind: encoder`, or the path alone where the value is a map. */
+const char *saying(Loader *loader, KeyId key);
+
+void check_ready(Loader *loader);
+void check_rules(Loader *loader);
+#endif

@@ -1,0 +1,151 @@
+/* resolve.c: what a spec does not say. Defaults that keys.def writes out come
+ * first, in its order; then the computed ones, in an order in which each finds
+ * what it needs; last, keys whose value has no effect get what holds. */
+#include "loader.h"
+
+void set_default(Loader *loader, KeyId key)
+{
+    const KeyInfo *info = key_info(key);
+    Yaml value = { .kind = YAML_SCALAR, .text = info->initial, .plain = true };
+    if (info->type == SPEC_form) {
+        unsigned choice = strcmp(info->initial, info->choices[0].text) != 0;
+        memcpy(value_field(loader->spec, key), &choice, sizeof choice);
+        return;
+    }
+    bool is_list = info->initial[0] == '[';
+    const Yaml *parsed = &value;
+    if (is_list)
+        parsed = yaml_read(&loader->problems, -1, info->initial,
+                           strlen(info->initial));
+    if (!parsed || !value_set(loader, key, parsed))
+        ice("%s has a bad default", info->path);
+}
+
+static void set_literal(Loader *loader, KeyId key)
+{
+    const KeyInfo *info = key_info(key);
+    const char *initial = info->initial;
+    if (info->type == SPEC_map || loader->spec->given[key] || loader->bad[key])
+        return;
+    if (info->type == SPEC_id && !initial[0])
+        *(int64_t *)value_field(loader->spec, key) = -1;
+    else if (initial[0] && initial[0] != '!' && initial[0] != '=')
+        set_default(loader, key);
+}
+
+/* Must a spec say it, where its parent is there? */
+static bool is_required(const Loader *loader, KeyId key)
+{
+    const KeyInfo *info = key_info(key);
+    bool tokens = loader->spec->model_input == MODEL_INPUT_TOKENS;
+    if (!tokens && (key == KEY_model_vocab || key == KEY_model_context))
+        return false;
+    return key == KEY_model || (info->initial[0] == '!' && info->ready);
+}
+
+/* One problem for all that is missing below a parent. */
+static void report_missing(Loader *loader, KeyId parent, Loc loc)
+{
+    const Spec *s = loader->spec;
+    Buf names = {0};
+    for (int i = 0; i < KEY_COUNT; i++) {
+        KeyId key = (KeyId)i;
+        if (key_parent(key) != parent || s->given[key] || loader->bad[key]
+            || !is_required(loader, key))
+            continue;
+        buf_printf(&names, "%s`%s`", names.length ? ", " : "", key_name(key));
+        loader->bad[key] = true;
+    }
+    bool parent_said = parent == KEY_ROOT || s->given[parent];
+    if (names.length && parent_said) {
+        const char *what = parent == KEY_ROOT ? "the spec"
+            : arena_printf(loader->arena, "`%s`", key_info(parent)->path);
+        Problem *about =
+            problem(&loader->problems, loc, "%s lacks %s", what, names.text);
+        if (parent == KEY_ROOT)
+            problem_hint(about, "a spec says at least `name` and "
+                         "`model: {vocab, context, dim, heads, blocks}`");
+    }
+    buf_free(&names);
+}
+
+/* Is a default to be computed from the keys a and b? If these are bad, so is
+ * the key. */
+static bool computes(Loader *loader, KeyId key, KeyId a, KeyId b)
+{
+    if (loader->spec->given[key] || loader->bad[key])
+        return false;
+    loader->bad[key] = loader->bad[a] || loader->bad[b];
+    return !loader->bad[key];
+}
+
+static enum train_objective objective(const Spec *s)
+{
+    if (s->model_kind == MODEL_KIND_ENCODER_DECODER)
+        return TRAIN_OBJECTIVE_SEQ2SEQ;
+    if (s->model_head == MODEL_HEAD_CLASSIFY)
+        return TRAIN_OBJECTIVE_CLASSIFY;
+    return s->model_kind == MODEL_KIND_DECODER && s->model_head == MODEL_HEAD_LM
+        ? TRAIN_OBJECTIVE_NEXT_TOKEN : TRAIN_OBJECTIVE_MASKED_TOKEN;
+}
+
+static void compute(Loader *loader)
+{
+    Spec *s = loader->spec;
+    if (computes(loader, KEY_model_kv_heads, KEY_model_heads, KEY_model_heads))
+        s->model_kv_heads = s->model_heads;
+    if (computes(loader, KEY_model_head_dim, KEY_model_dim, KEY_model_heads))
+        s->model_head_dim = s->model_dim / s->model_heads;
+    if (computes(loader, KEY_model_ff_dim, KEY_model_dim, KEY_model_dim))
+        s->model_ff_dim = 4 * s->model_dim;
+    if (computes(loader, KEY_model_attention_mask, KEY_model_kind,
+                 KEY_model_kind))
+        s->model_attention_mask = s->model_kind == MODEL_KIND_ENCODER
+            ? MODEL_ATTENTION_MASK_FULL : MODEL_ATTENTION_MASK_CAUSAL;
+    if (computes(loader, KEY_train_objective, KEY_model_kind, KEY_model_head))
+        s->train_objective = objective(s);
+    if (computes(loader, KEY_train_micro_batch, KEY_train_batch,
+                 KEY_parallel_data))
+        s->train_micro_batch = s->train_batch / s->parallel_data;
+    if (s->train_micro_batch == 0)
+        loader->bad[KEY_train_micro_batch] = true;
+    if (computes(loader, KEY_train_sequence, KEY_model_context,
+                 KEY_model_context))
+        s->train_sequence = s->model_context;
+}
+
+/* What was said but has no effect becomes what holds. */
+static void settle(Loader *loader)
+{
+    Spec *s = loader->spec;
+    if (!loader->bad[KEY_model_norm_type]
+        && s->model_norm_type != MODEL_NORM_TYPE_LAYERNORM)
+        s->model_norm_bias = false;
+    if (!loader->bad[KEY_model_attention_projections]
+        && !s->model_attention_projections) {
+        s->model_attention_bias = MODEL_ATTENTION_BIAS_FALSE;
+        s->model_attention_output = false;
+    }
+    if (s->reproducible_groups == 0) {
+        s->reproducible_groups = s->parallel_data;
+        if (loader->bad[KEY_parallel_data])
+            loader->bad[KEY_reproducible_groups] = true;
+    }
+}
+
+void resolve_defaults(Loader *loader, Loc root)
+{
+    Spec *s = loader->spec;
+    for (int i = 0; i < KEY_COUNT; i++) {
+        KeyId parent = key_parent((KeyId)i);
+        if (!s->given[i])
+            s->loc[i] = parent == KEY_ROOT ? root : s->loc[parent];
+        set_literal(loader, (KeyId)i);
+    }
+    report_missing(loader, KEY_ROOT, root);
+    for (int i = 0; i < KEY_COUNT; i++)
+        if (key_active(s, (KeyId)i))
+            report_missing(loader, (KeyId)i, s->loc[i]);
+    compute(loader);
+    settle(loader);
+}

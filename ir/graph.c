@@ -1,0 +1,185 @@
+/* graph.c: making modules, functions, values and nodes (see ir.h). Everything
+ * that appends to a function goes through here, so names are unique, results
+ * have derived types, and a weight or scalar has one value a function. */
+#include "ir.h"
+
+const OpInfo op_info[OP_COUNT] = {
+#define INFIX(op, text) \
+    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 2, .results = 1, \
+                  .attributes = "", .sign = #text },
+#define CALL(op, cost, f64) \
+    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 1, .results = 1, \
+                  .attributes = "", .call = true, .costly = cost },
+#define OP(op, least, more, count, kind, names) \
+    [OP_##op] = { .name = #op, .class = CLASS_##kind, .inputs = least, .optional = more, \
+                  .results = count, .attributes = names },
+#include "ops.def"
+#undef INFIX
+#undef CALL
+#undef OP
+};
+
+const char *const step_scalars[] = {
+    "inv_count", "smoothing", "sharpness", "lr", "beta1", "beta2", "rest1", "rest2",
+    "correction1", "correction2", "epsilon", "decay", "momentum", "clip_scale", NULL,
+};
+
+/* ---- modules ---- */
+Module *module_new(Arena *arena, const Diag *diag, const char *name)
+{
+    Module *m = arena_alloc(arena, sizeof *m);
+    m->arena = arena;
+    m->diag = diag;
+    m->name = arena_strdup(arena, name);
+    Dim one = { .name = "1", .doc = "one", .kind = DIM_MODEL, .size = 1 };
+    list_push(arena, &m->dims, one);
+    return m;
+}
+
+int module_find_dim(const Module *m, const char *name)
+{
+    for (int i = 0; i < m->dims.count; i++)
+        if (!strcmp(m->dims.at[i].name, name))
+            return i;
+    return -1;
+}
+
+int module_dim(Module *m, const char *name, DimKind kind, int64_t size)
+{
+    int found = module_find_dim(m, name);
+    if (found >= 0)
+        return found;
+    Dim dim = { .name = arena_strdup(m->arena, name), .kind = kind, .size = size };
+    list_push(m->arena, &m->dims, dim);
+    return m->dims.count - 1;
+}
+
+int module_find_weight(const Module *m, const char *name, bool per_block)
+{
+    for (int i = 0; i < m->weights.count; i++)
+        if (m->weights.at[i].per_block == per_block && !strcmp(m->weights.at[i].name, name))
+            return i;
+    return -1;
+}
+
+Func *module_find_func(const Module *m, const char *name)
+{
+    for (int i = 0; i < m->funcs.count; i++)
+        if (!strcmp(m->funcs.at[i]->name, name))
+            return m->funcs.at[i];
+    return NULL;
+}
+
+Step *module_find_step(const Module *m, const char *name)
+{
+    for (int i = 0; i < m->steps.count; i++)
+        if (!strcmp(m->steps.at[i]->name, name))
+            return m->steps.at[i];
+    return NULL;
+}
+
+/* ---- functions ---- */
+Func *func_new(Module *m, const char *name, const char *root, bool per_block)
+{
+    Func *f = arena_alloc(m->arena, sizeof *f);
+    f->name = arena_strdup(m->arena, name);
+    f->root = arena_strdup(m->arena, root);
+    f->per_block = per_block;
+    list_push(m->arena, &m->funcs, f);
+    return f;
+}
+
+static bool name_taken(const Func *f, const char *name)
+{
+    for (int i = 0; i < f->values.count; i++)
+        if (!strcmp(f->values.at[i]->name, name))
+            return true;
+    return false;
+}
+
+Value *func_value(Module *m, Func *f, ValueKind kind, const char *name, Type type)
+{
+    const char *own = name;
+    for (int i = 2; name_taken(f, own); i++)
+        own = arena_printf(m->arena, "%s.%d", name, i);
+    Value *v = arena_alloc(m->arena, sizeof *v);
+    *v = (Value){ .name = arena_strdup(m->arena, own), .kind = kind, .type = type,
+                  .number = f->values.count, .weight = -1, .offset = -1 };
+    list_push(m->arena, &f->values, v);
+    return v;
+}
+
+Value *func_param(Module *m, Func *f, const char *name, Type type)
+{
+    Value *v = func_value(m, f, VALUE_PARAM, name, type);
+    list_push(m->arena, &f->params, v);
+    return v;
+}
+
+Value *func_weight(Module *m, Func *f, int weight)
+{
+    for (int i = 0; i < f->values.count; i++)
+        if (f->values.at[i]->kind == VALUE_WEIGHT && f->values.at[i]->weight == weight)
+            return f->values.at[i];
+    const Weight *w = &m->weights.at[weight];
+    Value *v = func_value(m, f, VALUE_WEIGHT, w->name, w->type);
+    v->weight = weight;
+    v->origin = w->origin;
+    return v;
+}
+
+Value *func_scalar(Module *m, Func *f, const char *name)
+{
+    for (int i = 0; i < f->values.count; i++)
+        if (f->values.at[i]->kind == VALUE_SCALAR && !strcmp(f->values.at[i]->name, name))
+            return f->values.at[i];
+    return func_value(m, f, VALUE_SCALAR, name, type_of(DT_F32, 0, NULL));
+}
+
+Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs, Value *const *in,
+                const Attrs *attrs, const Type *type, Origin origin)
+{
+    Node *node = arena_alloc(m->arena, sizeof *node);
+    node->op = op;
+    node->inputs = inputs;
+    node->results = op_info[op].results;
+    node->kernel = -1;
+    node->origin = origin;
+    if (attrs)
+        node->attrs = *attrs;
+    for (int i = 0; i < inputs; i++)
+        node->in[i] = in[i];
+    Type types[MAX_RESULTS];
+    char why[256];
+    if (!op_types(m, node, type, types, why, sizeof why))
+        ice("%s: %s = %s: %s", f->name, name, op_info[op].name, why);
+    static const char *const suffix[OP_COUNT][MAX_RESULTS] = {
+        [OP_attention] = { "", ".stats", "" },
+        [OP_attention_backward] = { ".q", ".k", ".v" },
+    };
+    for (int i = 0; i < node->results; i++) {
+        const char *end = suffix[op][i] ? suffix[op][i] : "";
+        node->out[i] = func_value(m, f, VALUE_NODE, arena_printf(m->arena, "%s%s", name, end),
+                                  types[i]);
+        node->out[i]->node = node;
+        node->out[i]->result = i;
+        node->out[i]->origin = origin;
+    }
+    list_push(m->arena, &f->nodes, node);
+    return node;
+}
+
+int node_uses(const Func *f, const Value *v)
+{
+    int uses = 0;
+    for (int i = 0; i < f->nodes.count; i++)
+        for (int j = 0; j < f->nodes.at[i]->inputs; j++)
+            uses += f->nodes.at[i]->in[j] == v;
+    for (int i = 0; i < f->results.count; i++)
+        uses += f->results.at[i] == v;
+    for (int i = 0; i < f->saved.count; i++)
+        uses += f->saved.at[i] == v;
+    for (int i = 0; i < f->gradients.count; i++)
+        uses += f->gradients.at[i].end == v;
+    return uses;
+}

@@ -1,0 +1,347 @@
+/* interpret_files.c: what the interpreter is given and gives, by name: weights,
+ * moments, a batch, scalars; loss, gradients, updated weights. Every shape is
+ * checked here, and nothing later looks at the inputs again. */
+#include "interpret.h"
+#include "text.h"
+#include "../runtime/tables.h"
+#include <math.h>
+
+static const Tensor *find_tensor(const Tensors *tensors, const char *name)
+{
+    for (int i = 0; tensors && i < tensors->list.count; i++)
+        if (!strcmp(tensors->list.at[i].name, name))
+            return &tensors->list.at[i];
+    return NULL;
+}
+
+static void copy_values(const Machine *machine, double *to, const double *from, int64_t n)
+{
+    for (int64_t i = 0; i < n; i++)
+        to[i] = rounded(machine, from[i]);
+}
+
+static double *new_values(const Machine *machine, int64_t n)
+{
+    return arena_alloc(machine->arena, (size_t)(n ? n : 1) * sizeof(double));
+}
+
+static bool same_shape(const Tensor *tensor, int rank, const int64_t *dims)
+{
+    return tensor->rank == rank && !memcmp(tensor->dims, dims, (size_t)rank * sizeof *dims);
+}
+
+/* ---- weights ---- */
+static bool fill_table(Machine *machine, const Weight *w, const Array *shape, double *to)
+{
+    Table table = {
+        .kind = init_words[w->init.kind], .rows = shape->dims[0],
+        .columns = shape->rank > 1 ? shape->dims[1] : 1, .base = w->init.base,
+        .factor = w->init.factor, .low = w->init.low, .high = w->init.high,
+        .original = w->init.original,
+    };
+    float *rows = arena_alloc(machine->arena, (size_t)shape->count * sizeof(float));
+    if (!table_fill(rows, &table, 0, table.rows))
+        return machine_fails(machine, "%s is a table without a formula", w->name);
+    for (int64_t i = 0; i < shape->count; i++)
+        to[i] = (double)rows[i];
+    return true;
+}
+
+/* Fills `to` from the input of that name; absent: false, or left at 0 if it may be. */
+static bool read_tensor(Machine *machine, const char *name, const Array *shape, double *to,
+                        bool optional)
+{
+    const Tensor *tensor = find_tensor(machine->run->in, name);
+    if (!tensor)
+        return optional || machine_fails(machine, "the inputs have no %s", name);
+    if (!same_shape(tensor, shape->rank, shape->dims))
+        return machine_fails(machine, "%s has another shape in the inputs", name);
+    copy_values(machine, to, tensor->values, shape->count);
+    return true;
+}
+
+static const char *copy_name(const Machine *machine, const Weight *w, int64_t block)
+{
+    if (!w->per_block)
+        return w->name;
+    return arena_printf(machine->arena, "blocks.%lld.%s", (long long)block, w->name);
+}
+
+static bool is_trained(const Weight *w, int64_t copy)
+{
+    return !w->constant && !w->frozen && !(w->frozen_blocks && w->frozen_blocks[copy] == 'f');
+}
+
+static bool read_copy(Machine *machine, int number, int64_t copy)
+{
+    const Weight *w = &machine->m->weights.at[number];
+    WeightState *state = &machine->weights[number];
+    Array shape;
+    if (!array_shape(machine, &w->type, 0, &shape))
+        return false;
+    Copy one = { number, copy, copy_name(machine, w, copy), is_trained(w, copy) };
+    int64_t at = copy * shape.count;
+    if (w->constant && !find_tensor(machine->run->in, one.name))
+        return fill_table(machine, w, &shape, state->values + at);
+    if (w->constant)
+        return read_tensor(machine, one.name, &shape, state->values + at, false);
+    list_push(machine->arena, &machine->copies, one);
+    const char *first = arena_printf(machine->arena, "first.%s", one.name);
+    const char *second = arena_printf(machine->arena, "second.%s", one.name);
+    return read_tensor(machine, one.name, &shape, state->values + at, false)
+        && read_tensor(machine, first, &shape, state->first + at, true)
+        && read_tensor(machine, second, &shape, state->second + at, true);
+}
+
+static bool prepare_weight(Machine *machine, int number)
+{
+    const Weight *w = &machine->m->weights.at[number];
+    WeightState *state = &machine->weights[number];
+    Array shape;
+    if (!array_shape(machine, &w->type, 0, &shape))
+        return false;
+    state->copies = w->per_block ? machine_blocks(machine->m) : 1;
+    state->count = shape.count;
+    if (state->copies > MOST_ELEMENTS / state->count)
+        return machine_fails(machine, "%s is too large for the interpreter", w->name);
+    int64_t all = state->copies * state->count;
+    state->values = new_values(machine, all);
+    state->first = new_values(machine, all);
+    state->second = new_values(machine, all);
+    return true;
+}
+
+/* Checkpoint order: what stands before the first block's weight, then block by block,
+ * then the rest. */
+static bool read_weights(Machine *machine)
+{
+    const Module *m = machine->m;
+    bool blocks_done = false;
+    machine->weights = arena_alloc(machine->arena,
+                                   (size_t)(m->weights.count + 1) * sizeof(WeightState));
+    for (int i = 0; i < m->weights.count; i++)
+        if (!prepare_weight(machine, i))
+            return false;
+    for (int i = 0; i < m->weights.count; i++) {
+        if (!m->weights.at[i].per_block) {
+            if (!read_copy(machine, i, 0))
+                return false;
+            continue;
+        }
+        for (int64_t block = 0; !blocks_done && block < machine_blocks(m); block++)
+            for (int j = i; j < m->weights.count; j++)
+                if (m->weights.at[j].per_block && !read_copy(machine, j, block))
+                    return false;
+        blocks_done = true;
+    }
+    return true;
+}
+
+/* Where each weight's accumulators lie in a set of gradients. */
+static bool lay_out_gradients(Machine *machine)
+{
+    const Module *m = machine->m;
+    for (int i = 0; i < m->weights.count; i++)
+        machine->weights[i].gradient[0] = machine->weights[i].gradient[1] = -1;
+    for (int i = 0; i < m->funcs.count; i++)
+        for (int j = 0; j < m->funcs.at[i]->gradients.count; j++) {
+            const Gradient *g = &m->funcs.at[i]->gradients.at[j];
+            machine->weights[g->weight].gradient[g->site] = 0;
+        }
+    for (int i = 0; i < m->weights.count; i++)
+        for (int site = 1; site >= 0; site--) {
+            WeightState *state = &machine->weights[i];
+            /* a second site alone still needs the first, which `sites` adds it to */
+            if (state->gradient[site] < 0 && (site == 1 || state->gradient[1] < 0))
+                continue;
+            state->gradient[site] = machine->gradient_floats;
+            machine->gradient_floats += state->copies * state->count;
+        }
+    if (machine->gradient_floats > MOST_ELEMENTS)
+        return machine_fails(machine, "the gradients are too many for the interpreter");
+    machine->gradients = new_values(machine, machine->gradient_floats);
+    return true;
+}
+
+/* ---- the batch ---- */
+static bool read_ids(Machine *machine, const char *name, int rank, Array *array)
+{
+    const Tensor *tensor = find_tensor(machine->run->in, name);
+    if (!tensor)
+        return true;
+    int64_t dims[2] = { machine->tokens.dims[0], machine->tokens.dims[1] };
+    if (!same_shape(tensor, rank, dims))
+        return machine_fails(machine, "%s is not [%lld,%lld] in the inputs", name,
+                             (long long)dims[0], (long long)dims[1]);
+    *array = (Array){ .rank = rank, .dims = { dims[0], dims[1] }, .at = tensor->values,
+                      .count = rank == 2 ? dims[0] * dims[1] : dims[0] };
+    for (int64_t i = 0; i < array->count; i++)
+        if (array->at[i] != floor(array->at[i]) || fabs(array->at[i]) > 2147483647)
+            return machine_fails(machine, "%s has a value that is no 32-bit integer", name);
+    return true;
+}
+
+/* Whether the step's batch is cut, and so has one size. */
+static bool is_cut(const Step *step)
+{
+    for (int i = 0; i < step->body.count; i++)
+        if (step->body.at[i]->kind == STEP_GROUPS || step->body.at[i]->kind == STEP_MICROS)
+            return true;
+    return false;
+}
+
+/* Padding is not scored, whatever its targets are. */
+static void unscore_padding(Machine *machine)
+{
+    Array *targets = &machine->targets;
+    if (!targets->at)
+        return;
+    double *copy = new_values(machine, targets->count);
+    memcpy(copy, targets->at, (size_t)targets->count * sizeof *copy);
+    for (int64_t i = 0; i < targets->count; i++)
+        if ((double)(i % targets->dims[1]) >= machine->lengths.at[i / targets->dims[1]])
+            copy[i] = -1;
+    targets->at = copy;
+}
+
+static bool read_batch(Machine *machine)
+{
+    const Step *step = machine->step;
+    const Tensor *tokens = find_tensor(machine->run->in, "tokens");
+    int64_t B = step->batch, T = step->sequence;
+    if (tokens && tokens->rank == 2 && !is_cut(step)) {
+        B = tokens->dims[0];
+        T = tokens->dims[1];
+    }
+    if (B < 1 || T < 1 || B > step->batch || T > step->sequence || B > MOST_ELEMENTS / T)
+        return machine_fails(machine, "tokens are at most [%lld,%lld]", (long long)step->batch,
+                             (long long)step->sequence);
+    machine->B = is_cut(step) ? step->micro : B;
+    machine->T = T;
+    machine->tokens = (Array){ .rank = 2, .dims = { B, T } };
+    if (!read_ids(machine, "tokens", 2, &machine->tokens)
+        || !read_ids(machine, "targets", 2, &machine->targets)
+        || !read_ids(machine, "lengths", 1, &machine->lengths))
+        return false;
+    if (!machine->lengths.at) {
+        machine->lengths = (Array){ .rank = 1, .dims = { B }, .count = B };
+        machine->lengths.at = new_values(machine, B);
+        for (int64_t b = 0; b < B; b++)
+            machine->lengths.at[b] = (double)(machine->run->position + T);
+    }
+    unscore_padding(machine);
+    return true;
+}
+
+bool machine_inputs(Machine *machine)
+{
+    return read_weights(machine) && lay_out_gradients(machine) && read_batch(machine);
+}
+
+/* ---- scalars ---- */
+double machine_input_scalar(const Machine *machine, const char *name, double otherwise)
+{
+    const Tensor *tensor = find_tensor(machine->run->in, name);
+    bool one = tensor && (tensor->rank == 0 || (tensor->rank == 1 && tensor->dims[0] == 1));
+    return one ? rounded(machine, tensor->values[0]) : rounded(machine, otherwise);
+}
+
+bool machine_scalar(Machine *machine, const char *name, double *value)
+{
+    double count = machine->scored ? (double)machine->scored : 1;
+    if (!strcmp(name, "inv_count") && machine->counted)
+        *value = rounded(machine, 1 / count);
+    else if (!strcmp(name, "clip_scale") && machine->normed)
+        *value = machine->clip_scale;
+    else if (!strcmp(name, "decay") && machine->without_decay)
+        *value = 0;
+    else if (!strcmp(name, "smoothing"))
+        *value = machine_input_scalar(machine, name, 0);
+    else if (!strcmp(name, "sharpness"))
+        *value = machine_input_scalar(machine, name,
+                                      1 - machine_input_scalar(machine, "smoothing", 0));
+    else
+        *value = machine_input_scalar(machine, name, NAN);
+    if (isnan(*value) && !find_tensor(machine->run->in, name))
+        return machine_fails(machine, "the inputs have no %s", name);
+    return true;
+}
+
+/* ---- the cache ---- */
+bool machine_cache(Machine *machine, int slot, int64_t rows, int64_t width, Array *array)
+{
+    Tensors *cache = &machine->run->cache;
+    *array = (Array){ .rank = 3, .dims = { machine->B, rows, width },
+                      .count = machine->B * rows * width };
+    const char *name = arena_printf(machine->arena, "cache.%lld.%d", (long long)machine->block,
+                                    slot);
+    const Tensor *old = find_tensor(cache, name);
+    if (old && !same_shape(old, 3, array->dims))
+        return machine_fails(machine, "%s has another shape than before", name);
+    if (!old) {
+        Tensor fresh = { .name = name, .rank = 3, .dims = { machine->B, rows, width },
+                         .values = new_values(machine, array->count) };
+        list_push(machine->arena, &cache->list, fresh);
+        old = &cache->list.at[cache->list.count - 1];
+    }
+    array->at = old->values;
+    return true;
+}
+
+/* ---- outputs ---- */
+void machine_output(Machine *machine, const char *name, const Array *array)
+{
+    Tensor tensor = { .name = name, .rank = array->rank, .values = array->at };
+    memcpy(tensor.dims, array->dims, sizeof tensor.dims);
+    list_push(machine->arena, &machine->run->out.list, tensor);
+}
+
+static void output_number(Machine *machine, const char *name, double value)
+{
+    Array one = { .rank = 1, .dims = { 1 }, .count = 1, .at = new_values(machine, 1) };
+    one.at[0] = value;
+    machine_output(machine, name, &one);
+}
+
+static void output_copy(Machine *machine, const Copy *copy, const char *prefix, double *from)
+{
+    const Weight *w = &machine->m->weights.at[copy->weight];
+    const WeightState *state = &machine->weights[copy->weight];
+    Array array;
+    if (!array_shape(machine, &w->type, 0, &array))
+        return;
+    array.at = new_values(machine, array.count);
+    memcpy(array.at, from + copy->copy * state->count, (size_t)array.count * sizeof(double));
+    machine_output(machine, arena_printf(machine->arena, "%s%s", prefix, copy->name), &array);
+}
+
+double machine_loss(const Machine *machine)
+{
+    double count = machine->scored ? (double)machine->scored : 1;
+    return machine->counted ? rounded(machine, machine->loss / count) : machine->loss;
+}
+
+void machine_outputs(Machine *machine)
+{
+    output_number(machine, "loss", machine_loss(machine));
+    if (machine->counted)
+        output_number(machine, "scored", (double)machine->scored);
+    if (machine->normed) {
+        output_number(machine, "grad_norm", machine->grad_norm);
+        output_number(machine, "clip_scale", machine->clip_scale);
+        output_number(machine, "applied", machine->applied);
+    }
+    for (int i = 0; i < machine->copies.count; i++) {
+        const Copy *copy = &machine->copies.at[i];
+        const WeightState *state = &machine->weights[copy->weight];
+        if (!copy->trained)
+            continue;
+        if (machine->differentiated && state->gradient[0] >= 0)
+            output_copy(machine, copy, "grad.", machine->gradients + state->gradient[0]);
+        if (!machine->updated)
+            continue;
+        output_copy(machine, copy, "", state->values);
+        output_copy(machine, copy, "first.", state->first);
+        output_copy(machine, copy, "second.", state->second);
+    }
+}

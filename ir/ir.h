@@ -1,0 +1,311 @@
+/* ir.h: the Graph IR. A Module is dims, weights, functions and steps.
+ *
+ * A function is straight-line: nodes in execution order, each applying an op of
+ * ops.def to values and giving values. It reads weights by name, those of the
+ * block it is called for. A step is the small tree of statements that calls
+ * functions: loops over groups, micro-batches, blocks and chunks of rows.
+ *
+ * Read with ops.def (what an op means), docs/ir.md (the text form), verify.c
+ * (what must hold) and interpret.c (what it all computes). */
+#ifndef IR_H
+#define IR_H
+#include "base.h"
+
+/* ---- types ---------------------------------------------------------------- */
+typedef enum Dtype { DT_F32, DT_F64, DT_I32 } Dtype;
+
+enum { MAX_RANK = 4 };
+
+/* A named size. Batch, sequence and rows are set by a step (fixed there), all
+ * others are the model's. Dim 0 of a module is "1". */
+typedef enum DimKind { DIM_MODEL, DIM_BATCH, DIM_SEQUENCE, DIM_ROWS } DimKind;
+typedef struct Dim {
+    const char *name;               /* C, H, D, F, V, L … */
+    const char *doc;                /* "model width": for comments */
+    DimKind kind;
+    int64_t size;                   /* DIM_MODEL only */
+    Loc origin;
+} Dim;
+
+typedef struct Type {
+    Dtype dtype;
+    int rank;
+    int dims[MAX_RANK];             /* indices into Module.dims */
+} Type;
+
+/* ---- where a thing comes from --------------------------------------------- */
+/* model: the line that describes it; cause: the line that made a pass add it
+ * (line 0: none); pass: its name, or NULL for the front end. */
+typedef struct Origin { Loc model, cause; const char *pass; } Origin;
+
+/* ---- weights -------------------------------------------------------------- */
+typedef enum InitKind {
+    INIT_ZEROS, INIT_ONES,
+    INIT_NORMAL,                    /* normal(0, std); residual: std/sqrt(2·blocks) */
+    INIT_SINUSOIDAL, INIT_ROTARY_COS, INIT_ROTARY_SIN, INIT_ALIBI,
+} InitKind;
+
+typedef struct Init {
+    InitKind kind;
+    bool residual;
+    double std;
+    double base, factor, low, high, original;   /* rotary, llama3 scaling */
+} Init;
+
+typedef struct Weight {
+    const char *name;               /* "attn.q.weight" within a block, else the full name */
+    bool per_block;                 /* its full name is blocks.{i}.NAME, for i < L */
+    bool constant;                  /* a table: in no checkpoint, without gradient */
+    bool decay;
+    bool frozen;                    /* all copies: no gradient */
+    const char *frozen_blocks;      /* per_block, some: 'f' or '-' a block; else NULL */
+    Type type;
+    Init init;
+    Origin origin;
+} Weight;
+
+/* ---- values, nodes, functions ---------------------------------------------- */
+typedef enum Op {
+#define INFIX(name, sign) OP_##name,
+#define CALL(name, cost, f64) OP_##name,
+#define OP(name, inputs, optional, results, class, attributes) OP_##name,
+#include "ops.def"
+#undef INFIX
+#undef CALL
+#undef OP
+    OP_COUNT
+} Op;
+
+typedef enum OpClass {
+    CLASS_POINT, CLASS_ROW, CLASS_COLUMN, CLASS_MATMUL, CLASS_ATTENTION, CLASS_INDEX, CLASS_VIEW,
+} OpClass;
+
+typedef struct OpInfo {
+    const char *name;
+    OpClass class;
+    int inputs, optional, results;
+    const char *attributes;         /* comma-separated names, or "" */
+    const char *sign;               /* INFIX: "+" …, else NULL */
+    bool call;                      /* CALL */
+    bool costly;                    /* elementary functions inside */
+} OpInfo;
+extern const OpInfo op_info[OP_COUNT];
+
+/* Attributes; which of them an op has is in its row. */
+typedef struct Attrs {
+    double by, rate, scale;
+    int64_t heads, kv_heads, window;
+    int site, slot, dim;            /* dim: index into Module.dims */
+    bool causal, cached;
+} Attrs;
+
+typedef enum ValueKind {
+    VALUE_PARAM,                    /* an argument of the call */
+    VALUE_SAVED,                    /* backward: read from the record that forward left */
+    VALUE_WEIGHT,                   /* weight->…, of the block called for */
+    VALUE_GRADIENT,                 /* what a weight's accumulator holds at entry */
+    VALUE_SCALAR,                   /* a step scalar by name: lr, inv_count, smoothing … */
+    VALUE_NODE,                     /* result of a node */
+} ValueKind;
+
+typedef struct Value {
+    const char *name;               /* unique in its function */
+    ValueKind kind;
+    Type type;
+    int number;                     /* index in its function's values */
+    int weight;                     /* VALUE_WEIGHT, VALUE_GRADIENT: Module.weights index */
+    int site;                       /* VALUE_GRADIENT: 0, or 1 for a second use (tied) */
+    struct Node *node;              /* VALUE_NODE */
+    int result;                     /* which of the node's results */
+    Origin origin;
+    bool in_memory;                 /* after fuse (func_derive): lies in memory, not only in a
+                                       kernel's registers */
+    /* place: */
+    int64_t offset;                 /* floats a row from the start of its area; -1: not placed */
+    enum { AREA_NONE, AREA_FRAME, AREA_RECORD } area;
+    struct Value *alias;            /* shares this value's memory (reshape, in place) */
+} Value;
+
+enum { MAX_INPUTS = 8, MAX_RESULTS = 3 };
+
+typedef struct Node {
+    Op op;
+    int inputs, results;
+    Value *in[MAX_INPUTS];
+    Value *out[MAX_RESULTS];
+    Attrs attrs;
+    int kernel;                     /* fuse: index into Func.kernels; -1 before */
+    int phase;                      /* row kernels (func_derive): the pass over the row in which
+                                       it is computed; what follows a reduction is one later */
+    Origin origin;
+} Node;
+
+typedef enum KernelKind {
+    KERNEL_ROW, KERNEL_COLUMN, KERNEL_LIBRARY, KERNEL_VIEW,
+} KernelKind;
+
+typedef struct Kernel {
+    KernelKind kind;
+    const char *name;               /* "norm1": its function is block_norm1_forward … */
+    List(Node *) nodes;             /* in order; a library kernel has one */
+} Kernel;
+
+/* The gradient of a weight in a backward function: its accumulator's value at
+ * entry and at exit. */
+typedef struct Gradient { int weight, site; Value *begin, *end; } Gradient;
+
+typedef struct Func {
+    const char *name;               /* block.forward */
+    const char *root;               /* block: what weights and kernels are named after */
+    bool per_block;                 /* called with [l] */
+    List(Value *) values;           /* all, by number */
+    List(Value *) params;
+    List(Value *) results;
+    List(Value *) saved;            /* forward: what goes into the record; backward: what it
+                                       reads from it (VALUE_SAVED), same names */
+    List(Gradient) gradients;
+    List(Node *) nodes;             /* execution order */
+    List(Kernel) kernels;           /* fuse: partition of nodes, in execution order */
+    const char *record;             /* name of the record it writes or reads, or NULL */
+    int64_t frame_floats;           /* place: a row */
+    int64_t record_floats;          /* place: a row */
+    Origin origin;
+} Func;
+
+/* ---- steps ----------------------------------------------------------------- */
+/* Values of a step are named. Given: tokens, targets i32[B,T], lengths i32[B], of
+ * the whole batch; inside a micro loop they are its slice. Scalars: see step_scalars. */
+typedef enum StepKind {
+    STEP_COUNT_SCORED,  /* inv_count = 1 / max(1, number of targets >= 0 in the whole batch) */
+    STEP_GROUPS,        /* groups g < count { … }: gradients begin at 0 in each, and are
+                           summed by the fixed tree; so is the f64 loss */
+    STEP_MICROS,        /* micros m < count { … }: batch/(groups·count) sequences each */
+    STEP_REPEAT,        /* repeat l < L { … } or, down, from L-1 to 0 */
+    STEP_CHUNKS,        /* chunks c < count { … }: arguments and results of calls in it with
+                           dim R are slices of rows of the step's values */
+    STEP_CALL,          /* results = func[l](arguments) record NAME[l] */
+    STEP_SITES,         /* gradients of weights with two sites: first + second */
+    STEP_NORM,          /* grad_norm, applied, clip_scale from all gradients (f64) */
+    STEP_UPDATE,        /* where applied: calls update (a function) for every trained weight */
+} StepKind;
+
+typedef struct Stmt {
+    StepKind kind;
+    int64_t count;                  /* GROUPS, MICROS, CHUNKS */
+    int64_t chunk_rows;             /* CHUNKS: rows a chunk (the last may have fewer) */
+    bool down;                      /* REPEAT */
+    int64_t from, to;               /* REPEAT: blocks [from, to); to 0: all, L */
+    bool last;                      /* CHUNKS: one chunk, the last row of each sequence alone */
+    struct Func *func;              /* CALL, UPDATE */
+    bool indexed;                   /* CALL: [l] */
+    List(const char *) arguments, results;
+    List(struct Stmt *) body;
+    Origin origin;
+} Stmt;
+
+typedef struct Step {
+    const char *name;               /* train, grad, eval, generate, forward */
+    int64_t batch, sequence;        /* B, T of a call of the step */
+    int64_t micro;                  /* B of a function's call */
+    bool training;                  /* dropout acts */
+    List(Stmt *) body;
+} Step;
+
+typedef struct Module {
+    Arena *arena;
+    const Diag *diag;               /* names of sources */
+    const char *name;
+    List(Dim) dims;
+    List(Weight) weights;
+    List(Func *) funcs;
+    List(Step *) steps;
+    int sites_per_block;            /* dropout: site s of block l is 1 + l·sites_per_block + s,
+                                       outside blocks it is s */
+} Module;
+
+/* ---- graph.c: building -------------------------------------------------------- */
+Module *module_new(Arena *arena, const Diag *diag, const char *name);
+int module_dim(Module *m, const char *name, DimKind kind, int64_t size);  /* adds or finds */
+int module_find_dim(const Module *m, const char *name);                   /* -1: none */
+int module_find_weight(const Module *m, const char *name, bool per_block);
+Func *module_find_func(const Module *m, const char *name);
+Step *module_find_step(const Module *m, const char *name);
+Func *func_new(Module *m, const char *name, const char *root, bool per_block);
+/* New values; names are made unique in the function by a suffix. */
+Value *func_value(Module *m, Func *f, ValueKind kind, const char *name, Type type);
+Value *func_param(Module *m, Func *f, const char *name, Type type);
+Value *func_weight(Module *m, Func *f, int weight);         /* one value a weight: found or made */
+Value *func_scalar(Module *m, Func *f, const char *name);   /* the same; type by step_scalars */
+/* Appends a node; result types are derived (op_types) and checked. `type` is for
+ * ops with the attribute "type", else NULL. */
+Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs, Value *const *in,
+                const Attrs *attrs, const Type *type, Origin origin);
+/* Types of an op's results from its inputs; false and a text when they do not fit. */
+bool op_types(const Module *m, const Node *node, const Type *given, Type *out, char *why, size_t room);
+Type type_of(Dtype dtype, int rank, const int *dims);
+bool type_equal(const Type *a, const Type *b);
+/* Model-only dims: number of elements. */
+int64_t type_elements(const Module *m, const Type *type);
+/* Elements a row: the product of the dims that are not batch, sequence or rows. */
+int64_t type_row_elements(const Module *m, const Type *type);
+bool type_has_rows(const Module *m, const Type *type);      /* batch, sequence or rows among its dims */
+int node_uses(const Func *f, const Value *v);
+
+/* ---- kernels.c: what follows from the kernels of a fused function --------------- */
+/* Fills Node.phase and Value.in_memory. Deterministic; the text form leaves them out. */
+void func_derive(const Module *m, Func *f);
+/* The value whose memory v lies in: a view's source, what a sum that begins at `init`
+ * began at, a gradient's accumulator. */
+Value *value_root(Value *v);
+bool node_is_reduction(const Node *n);                      /* sum, mean, rowmax */
+bool type_is_row_value(const Type *type);                   /* ids, scalars, 1 in the last axis */
+/* Number of passes over a row that a row kernel makes. */
+int kernel_phases(const Kernel *k);
+/* Whether pass `phase` of a row kernel reads v, which lies outside or in memory. */
+bool kernel_reads(const Func *f, int kernel, const Value *v, int phase);
+/* Whether pass `phase` computes node n of the kernel. */
+bool kernel_computes(const Func *f, int kernel, const Node *n, int phase);
+
+/* Step scalars that functions may read (VALUE_SCALAR), f32[] all: inv_count,
+ * smoothing, sharpness, lr, beta1, beta2, rest1, rest2, correction1, correction2,
+ * epsilon, decay, momentum, clip_scale. */
+extern const char *const step_scalars[];
+
+/* ---- text.c, parse.c ------------------------------------------------------------ */
+void module_print(const Module *m, Buf *out);
+/* NULL and diagnostics when it is not well formed. parse(print(m)) equals m. */
+Module *module_parse(Diag *diag, Arena *arena, int source);
+
+/* ---- verify.c --------------------------------------------------------------------- */
+/* Checks everything that must hold; false with a text that names function and node. */
+bool module_verify(const Module *m, Buf *why);
+
+/* ---- interpret.c -------------------------------------------------------------------- */
+typedef struct Tensor {             /* values are doubles in memory in either arithmetic;
+                                       in f32 each is an f32 value exactly */
+    const char *name;
+    int rank;
+    int64_t dims[MAX_RANK];
+    double *values;
+} Tensor;
+
+typedef struct Tensors { List(Tensor) list; } Tensors;
+
+typedef enum Arithmetic { ARITHMETIC_F64, ARITHMETIC_F32 } Arithmetic;
+
+typedef struct Interpretation {
+    Arithmetic arithmetic;
+    /* in: weights by full name (tables are computed when absent), first.NAME, second.NAME
+     * moments (0 when absent), tokens, targets, lengths (full when absent), scalars by name */
+    const Tensors *in;
+    uint64_t seed;
+    int64_t step_number, position;
+    /* out: loss, grad_norm, grad.NAME (as at the step's end), logits, and after an update
+     * NAME, first.NAME, second.NAME; a step without loops over groups and micro-batches
+     * leaves all its values by name */
+    Tensors out;
+    Tensors cache;                  /* generate: keys and values, kept from call to call */
+} Interpretation;
+/* Runs step `name` of m. False with a text when inputs lack something. */
+bool module_interpret(const Module *m, const char *step, Arena *arena, Interpretation *run, Buf *why);
+#endif

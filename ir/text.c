@@ -1,0 +1,580 @@
+/* text.c: a Module as text (docs/ir.md). Read from the bottom: module_print
+ * goes through dims, weights, functions and steps; each thing is built as one
+ * line and ended with its origin, `; model <- cause by pass`.
+ *
+ * Everything in the structs is in the text, except the numbers of values, which
+ * the order of the text gives again. */
+#include "text.h"
+#include <math.h>
+#include <stdlib.h>
+
+const char *const dtype_words[] = {
+    [DT_F32] = "f32", [DT_F64] = "f64", [DT_I32] = "i32", NULL,
+};
+const char *const dim_kind_words[] = {
+    [DIM_MODEL] = "model", [DIM_BATCH] = "batch", [DIM_SEQUENCE] = "sequence",
+    [DIM_ROWS] = "rows", NULL,
+};
+const char *const init_words[] = {
+    [INIT_ZEROS] = "zeros", [INIT_ONES] = "ones", [INIT_NORMAL] = "normal",
+    [INIT_SINUSOIDAL] = "sinusoidal", [INIT_ROTARY_COS] = "rotary-cos",
+    [INIT_ROTARY_SIN] = "rotary-sin", [INIT_ALIBI] = "alibi", NULL,
+};
+const char *const kernel_words[] = {
+    [KERNEL_ROW] = "row", [KERNEL_COLUMN] = "column", [KERNEL_LIBRARY] = "library",
+    [KERNEL_VIEW] = "view", NULL,
+};
+const char *const area_words[] = {
+    [AREA_NONE] = "none", [AREA_FRAME] = "frame", [AREA_RECORD] = "record", NULL,
+};
+const char *const class_words[] = {
+    [CLASS_POINT] = "point", [CLASS_ROW] = "row", [CLASS_COLUMN] = "column",
+    [CLASS_MATMUL] = "matmul", [CLASS_ATTENTION] = "attention", [CLASS_INDEX] = "index",
+    [CLASS_VIEW] = "view", NULL,
+};
+
+const FieldInfo attr_fields[] = {
+    { "by", FIELD_NUMBER, offsetof(Attrs, by) },
+    { "rate", FIELD_NUMBER, offsetof(Attrs, rate) },
+    { "scale", FIELD_NUMBER, offsetof(Attrs, scale) },
+    { "heads", FIELD_INTEGER, offsetof(Attrs, heads) },
+    { "kv_heads", FIELD_INTEGER, offsetof(Attrs, kv_heads) },
+    { "window", FIELD_INTEGER, offsetof(Attrs, window) },
+    { "site", FIELD_INDEX, offsetof(Attrs, site) },
+    { "slot", FIELD_INDEX, offsetof(Attrs, slot) },
+    { "dim", FIELD_DIM, offsetof(Attrs, dim) },
+    { "causal", FIELD_FLAG, offsetof(Attrs, causal) },
+    { "cached", FIELD_FLAG, offsetof(Attrs, cached) },
+    { NULL, FIELD_FLAG, 0 },
+};
+
+const FieldInfo init_fields[] = {
+    { "std", FIELD_NUMBER, offsetof(Init, std) },
+    { "residual", FIELD_FLAG, offsetof(Init, residual) },
+    { "base", FIELD_NUMBER, offsetof(Init, base) },
+    { "factor", FIELD_NUMBER, offsetof(Init, factor) },
+    { "low", FIELD_NUMBER, offsetof(Init, low) },
+    { "high", FIELD_NUMBER, offsetof(Init, high) },
+    { "original", FIELD_NUMBER, offsetof(Init, original) },
+    { NULL, FIELD_FLAG, 0 },
+};
+
+/* ---- names and numbers ---- */
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+static bool is_word(char c)
+{
+    return is_letter(c) || (c >= '0' && c <= '9');
+}
+
+bool name_is_plain(const char *name)
+{
+    if (!is_letter(*name))
+        return false;
+    for (const char *at = name; *at;) {
+        bool braced = *at == '{';
+        at += braced;
+        if (!is_word(*at))
+            return false;
+        while (is_word(*at))
+            at++;
+        if (braced && (at[0] != '}' || at[1] != '.'))
+            return false;
+        at += braced;
+        if (*at && *at != '.' && *at != '-')
+            return false;
+        if (*at && !*++at)
+            return false;
+    }
+    return true;
+}
+
+static void quote_print(const char *text, Buf *out)
+{
+    buf_printf(out, "\"");
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
+        if (*c < 32 || *c == 127 || *c == '"' || *c == '\\')
+            buf_printf(out, "\\x%02x", *c);
+        else
+            buf_printf(out, "%c", *c);
+    buf_printf(out, "\"");
+}
+
+static void name_print(const char *name, Buf *out)
+{
+    if (name_is_plain(name))
+        buf_printf(out, "%s", name);
+    else
+        quote_print(name, out);
+}
+
+void number_print(double number, Buf *out)
+{
+    char text[32];
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strtod(text, NULL) == number)
+            break;
+    }
+    buf_printf(out, "%s", text);
+}
+
+void type_print(const Module *m, const Type *type, Buf *out)
+{
+    buf_printf(out, "%s[", dtype_words[type->dtype]);
+    for (int i = 0; i < type->rank; i++) {
+        buf_printf(out, "%s", i ? "," : "");
+        if (type->dims[i] == 0)
+            buf_printf(out, "1");
+        else
+            name_print(m->dims.at[type->dims[i]].name, out);
+    }
+    buf_printf(out, "]");
+}
+
+bool op_has_attr(Op op, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = op_info[op].attributes; at && *at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (!strncmp(at, name, length) && (!at[length] || at[length] == ','))
+            return true;
+    }
+    return false;
+}
+
+int weight_by_name(const Module *m, const Func *f, const char *name)
+{
+    int found = f->per_block ? module_find_weight(m, name, true) : -1;
+    return found >= 0 ? found : module_find_weight(m, name, false);
+}
+
+const char *weight_path(const Module *m, int weight, Arena *arena)
+{
+    const Weight *w = &m->weights.at[weight];
+    return w->per_block ? arena_printf(arena, "blocks.{L}.%s", w->name) : w->name;
+}
+
+/* ---- lines ---- */
+enum { ORIGIN_COLUMN = 72 };
+
+typedef struct Printer {
+    const Module *m;
+    Buf *out, line;
+    int depth;
+} Printer;
+
+/* A path without blanks and colons needs no quotes. */
+static bool source_is_plain(const char *name)
+{
+    const char *letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
+    return *name && strspn(name, letters) == strlen(name) && strcmp(name, "-");
+}
+
+static void print_loc(const Diag *diag, Loc loc, Buf *out)
+{
+    if (loc.line <= 0 || !diag || loc.source < 0 || loc.source >= diag->sources.count) {
+        buf_printf(out, "-");
+        return;
+    }
+    const char *name = diag->sources.at[loc.source].name;
+    if (source_is_plain(name))
+        buf_printf(out, "%s", name);
+    else
+        quote_print(name, out);
+    buf_printf(out, ":%d", loc.line);
+    if (loc.col > 0)
+        buf_printf(out, ":%d", loc.col);
+    if (loc.col > 0 && loc.width > 0)
+        buf_printf(out, "+%d", loc.width);
+}
+
+static bool has_origin(const Origin *origin)
+{
+    return origin && (origin->model.line > 0 || origin->cause.line > 0 || origin->pass);
+}
+
+/* Writes the line built so far, indented, and its origin. */
+static void end_line(Printer *p, const Origin *origin)
+{
+    buf_printf(p->out, "%*s%s", 2 * p->depth, "", p->line.text ? p->line.text : "");
+    if (has_origin(origin)) {
+        int used = 2 * p->depth + (int)p->line.length;
+        buf_printf(p->out, "%*s; ", used < ORIGIN_COLUMN ? ORIGIN_COLUMN - used : 1, "");
+        print_loc(p->m->diag, origin->model, p->out);
+        if (origin->cause.line > 0) {
+            buf_printf(p->out, " <- ");
+            print_loc(p->m->diag, origin->cause, p->out);
+        }
+        if (origin->pass) {
+            buf_printf(p->out, " by ");
+            name_print(origin->pass, p->out);
+        }
+    }
+    buf_printf(p->out, "\n");
+    p->line.length = 0;
+    if (p->line.text)
+        p->line.text[0] = 0;
+}
+
+static void add_name(Printer *p, const char *name)
+{
+    name_print(name, &p->line);
+}
+
+/* The fields of *from that are not 0, as `a=1, b`; how many there were. */
+static int add_fields(Printer *p, const FieldInfo *fields, const void *from, const char *open,
+                      Op op)
+{
+    int shown = 0;
+    for (const FieldInfo *f = fields; f->name; f++) {
+        const char *at = (const char *)from + f->offset;
+        double number = f->kind == FIELD_NUMBER ? *(const double *)at : 0;
+        int64_t integer = f->kind == FIELD_INTEGER ? *(const int64_t *)at
+                        : f->kind == FIELD_FLAG ? *(const bool *)at
+                        : f->kind == FIELD_NUMBER ? number != 0 : *(const int *)at;
+        if (!integer || (fields == attr_fields && !op_has_attr(op, f->name)))
+            continue;
+        buf_printf(&p->line, "%s%s", shown++ ? ", " : open, f->name);
+        if (f->kind == FIELD_NUMBER) {
+            buf_printf(&p->line, "=");
+            number_print(number, &p->line);
+        } else if (f->kind == FIELD_DIM) {
+            buf_printf(&p->line, "=");
+            add_name(p, p->m->dims.at[integer].name);
+        } else if (f->kind != FIELD_FLAG) {
+            buf_printf(&p->line, "=%lld", (long long)integer);
+        }
+    }
+    return shown;
+}
+
+/* ---- dims and weights ---- */
+static void print_dims(Printer *p)
+{
+    const Module *m = p->m;
+    bool open = false;
+    for (int i = 1; i < m->dims.count; i++) {
+        const Dim *d = &m->dims.at[i];
+        Origin origin = { .model = d->origin };
+        bool alone = d->doc || d->origin.line > 0;
+        if (open && alone)
+            end_line(p, NULL);
+        buf_printf(&p->line, open && !alone ? " " : "dim ");
+        add_name(p, d->name);
+        if (d->kind == DIM_MODEL)
+            buf_printf(&p->line, "=%lld", (long long)d->size);
+        else
+            buf_printf(&p->line, ":%s", dim_kind_words[d->kind]);
+        open = !alone;
+        if (d->doc) {
+            buf_printf(&p->line, " doc=");
+            add_name(p, d->doc);
+        }
+        if (alone)
+            end_line(p, &origin);
+    }
+    if (open)
+        end_line(p, NULL);
+}
+
+static void print_weight(Printer *p, int number)
+{
+    const Weight *w = &p->m->weights.at[number];
+    const char *path = weight_path(p->m, number, p->m->arena);
+    buf_printf(&p->line, "weight ");
+    add_name(p, path);
+    buf_printf(&p->line, ": ");
+    type_print(p->m, &w->type, &p->line);
+    buf_printf(&p->line, " init=%s", init_words[w->init.kind]);
+    if (add_fields(p, init_fields, &w->init, "(", OP_COUNT))
+        buf_printf(&p->line, ")");
+    if (w->constant)
+        buf_printf(&p->line, " constant");
+    if (w->decay)
+        buf_printf(&p->line, " decay");
+    if (w->frozen)
+        buf_printf(&p->line, " frozen");
+    if (w->frozen_blocks)
+        buf_printf(&p->line, " frozen_blocks=\"%s\"", w->frozen_blocks);
+    end_line(p, &w->origin);
+}
+
+/* ---- functions ---- */
+static void add_typed(Printer *p, const Value *v)
+{
+    add_name(p, v->name);
+    buf_printf(&p->line, ": ");
+    type_print(p->m, &v->type, &p->line);
+    if (v->area != AREA_NONE)
+        buf_printf(&p->line, " @%s+%lld", area_words[v->area], (long long)v->offset);
+    if (v->alias) {
+        buf_printf(&p->line, " @as ");
+        add_name(p, v->alias->name);
+    }
+}
+
+static void add_operand(Printer *p, const Value *v)
+{
+    if (v->kind == VALUE_SCALAR)
+        buf_printf(&p->line, "$");
+    add_name(p, v->name);
+}
+
+/* A weight in a function: short where that means the same one. */
+static void add_weight(Printer *p, const Func *f, int weight)
+{
+    bool meant = weight_by_name(p->m, f, p->m->weights.at[weight].name) == weight;
+    add_name(p, meant ? p->m->weights.at[weight].name : weight_path(p->m, weight, p->m->arena));
+}
+
+static void add_site(Printer *p, int site)
+{
+    if (site)
+        buf_printf(&p->line, " site %d", site);
+}
+
+/* Weights under another name than their own (which something else has). */
+static void print_uses(Printer *p, const Func *f)
+{
+    for (int i = 0; i < f->values.count; i++) {
+        const Value *v = f->values.at[i];
+        if (v->kind != VALUE_WEIGHT || !node_uses(f, v))
+            continue;
+        const Weight *w = &p->m->weights.at[v->weight];
+        if (!strcmp(w->name, v->name) && weight_by_name(p->m, f, v->name) == v->weight)
+            continue;
+        buf_printf(&p->line, "use ");
+        add_name(p, v->name);
+        buf_printf(&p->line, " = ");
+        add_weight(p, f, v->weight);
+        end_line(p, NULL);
+    }
+}
+
+static void print_node(Printer *p, const Node *node)
+{
+    for (int i = 0; i < node->results; i++) {
+        buf_printf(&p->line, i ? ", " : "");
+        add_typed(p, node->out[i]);
+    }
+    buf_printf(&p->line, " = %s", op_info[node->op].name);
+    for (int i = 0; i < node->inputs; i++) {
+        buf_printf(&p->line, i ? ", " : " ");
+        add_operand(p, node->in[i]);
+    }
+    if (add_fields(p, attr_fields, &node->attrs, " {", node->op))
+        buf_printf(&p->line, "}");
+    end_line(p, &node->origin);
+}
+
+static void print_nodes(Printer *p, const Func *f)
+{
+    int open = -1;
+    for (int i = 0; i < f->nodes.count; i++) {
+        const Node *node = f->nodes.at[i];
+        if (open >= 0 && node->kernel != open) {
+            p->depth--;
+            buf_printf(&p->line, "}");
+            end_line(p, NULL);
+        }
+        if (node->kernel >= 0 && node->kernel != open) {
+            const Kernel *kernel = &f->kernels.at[node->kernel];
+            buf_printf(&p->line, "kernel %s ", kernel_words[kernel->kind]);
+            add_name(p, kernel->name);
+            buf_printf(&p->line, " {");
+            end_line(p, NULL);
+            p->depth++;
+        }
+        open = node->kernel;
+        print_node(p, node);
+    }
+    if (open >= 0) {
+        p->depth--;
+        buf_printf(&p->line, "}");
+        end_line(p, NULL);
+    }
+}
+
+/* `func NAME[l](params) -> results … {`. Parameters with an origin stand on
+ * lines of their own. */
+static void print_head(Printer *p, const Func *f)
+{
+    buf_printf(&p->line, "func ");
+    add_name(p, f->name);
+    buf_printf(&p->line, "%s(", f->per_block ? "[l]" : "");
+    bool split = false;
+    for (int i = 0; i < f->params.count; i++)
+        split |= has_origin(&f->params.at[i]->origin);
+    for (int i = 0; i < f->params.count; i++) {
+        if (split) {
+            end_line(p, i ? &f->params.at[i - 1]->origin : NULL);
+            buf_printf(&p->line, "    ");
+        }
+        add_typed(p, f->params.at[i]);
+        buf_printf(&p->line, i + 1 == f->params.count ? "" : split ? "," : ", ");
+    }
+    if (split)
+        end_line(p, &f->params.at[f->params.count - 1]->origin);
+    buf_printf(&p->line, ")");
+    for (int i = 0; i < f->results.count; i++) {
+        buf_printf(&p->line, i ? ", " : " -> ");
+        add_name(p, f->results.at[i]->name);
+    }
+    buf_printf(&p->line, " {");
+    end_line(p, &f->origin);
+}
+
+static void print_func(Printer *p, const Func *f)
+{
+    print_head(p, f);
+    p->depth++;
+    buf_printf(&p->line, "root ");
+    add_name(p, f->root);
+    end_line(p, NULL);
+    if (f->record) {
+        buf_printf(&p->line, "record ");
+        add_name(p, f->record);
+        end_line(p, NULL);
+    }
+    if (f->frame_floats || f->record_floats) {
+        buf_printf(&p->line, "floats frame=%lld record=%lld", (long long)f->frame_floats,
+                   (long long)f->record_floats);
+        end_line(p, NULL);
+    }
+    print_uses(p, f);
+    for (int i = 0; i < f->saved.count; i++)
+        if (f->saved.at[i]->kind == VALUE_SAVED) {
+            buf_printf(&p->line, "load ");
+            add_typed(p, f->saved.at[i]);
+            end_line(p, &f->saved.at[i]->origin);
+        }
+    for (int i = 0; i < f->gradients.count; i++) {
+        const Gradient *g = &f->gradients.at[i];
+        buf_printf(&p->line, "begin ");
+        add_typed(p, g->begin);
+        buf_printf(&p->line, " for ");
+        add_weight(p, f, g->weight);
+        add_site(p, g->site);
+        end_line(p, &g->begin->origin);
+    }
+    print_nodes(p, f);
+    for (int i = 0; i < f->gradients.count; i++) {
+        const Gradient *g = &f->gradients.at[i];
+        buf_printf(&p->line, "end ");
+        add_weight(p, f, g->weight);
+        add_site(p, g->site);
+        buf_printf(&p->line, " = ");
+        add_operand(p, g->end);
+        end_line(p, NULL);
+    }
+    for (int i = 0; i < f->saved.count; i++)
+        if (f->saved.at[i]->kind != VALUE_SAVED) {
+            buf_printf(&p->line, "save ");
+            add_operand(p, f->saved.at[i]);
+            end_line(p, NULL);
+        }
+    p->depth--;
+    buf_printf(&p->line, "}");
+    end_line(p, NULL);
+}
+
+/* ---- steps ---- */
+static void print_call(Printer *p, const Stmt *s)
+{
+    for (int i = 0; i < s->results.count; i++) {
+        add_name(p, s->results.at[i]);
+        buf_printf(&p->line, i + 1 < s->results.count ? ", " : " = ");
+    }
+    add_name(p, s->func->name);
+    buf_printf(&p->line, "%s(", s->indexed ? "[l]" : "");
+    for (int i = 0; i < s->arguments.count; i++) {
+        buf_printf(&p->line, i ? ", " : "");
+        add_name(p, s->arguments.at[i]);
+    }
+    buf_printf(&p->line, ")");
+}
+
+static void print_repeat(const Stmt *s, Buf *line)
+{
+    if (s->from || s->to)
+        buf_printf(line, "repeat l from %lld to %lld", (long long)s->from, (long long)s->to);
+    else
+        buf_printf(line, "repeat l < L");
+    buf_printf(line, "%s", s->down ? " down" : "");
+}
+
+static void print_statement(Printer *p, const Stmt *s)
+{
+    Buf *line = &p->line;
+    long long count = s->count, rows = s->chunk_rows;
+    bool nests = s->kind == STEP_GROUPS || s->kind == STEP_MICROS || s->kind == STEP_REPEAT
+              || s->kind == STEP_CHUNKS;
+    switch (s->kind) {
+    case STEP_COUNT_SCORED: buf_printf(line, "count scored"); break;
+    case STEP_GROUPS: buf_printf(line, "groups g < %lld", count); break;
+    case STEP_MICROS: buf_printf(line, "micros m < %lld", count); break;
+    case STEP_REPEAT: print_repeat(s, line); break;
+    case STEP_CHUNKS:
+        buf_printf(line, "chunks c < %lld of %lld rows%s", count, rows, s->last ? " last" : "");
+        break;
+    case STEP_CALL: print_call(p, s); break;
+    case STEP_SITES: buf_printf(line, "sites"); break;
+    case STEP_NORM: buf_printf(line, "norm"); break;
+    case STEP_UPDATE:
+        buf_printf(line, "update ");
+        add_name(p, s->func->name);
+        break;
+    }
+    buf_printf(line, "%s", nests ? " {" : "");
+    end_line(p, &s->origin);
+    if (!nests)
+        return;
+    p->depth++;
+    for (int i = 0; i < s->body.count; i++)
+        print_statement(p, s->body.at[i]);
+    p->depth--;
+    buf_printf(line, "}");
+    end_line(p, NULL);
+}
+
+static void print_step(Printer *p, const Step *step)
+{
+    buf_printf(&p->line, "step ");
+    add_name(p, step->name);
+    buf_printf(&p->line, " batch=%lld sequence=%lld micro=%lld%s {", (long long)step->batch,
+               (long long)step->sequence, (long long)step->micro,
+               step->training ? " training" : "");
+    end_line(p, NULL);
+    p->depth++;
+    for (int i = 0; i < step->body.count; i++)
+        print_statement(p, step->body.at[i]);
+    p->depth--;
+    buf_printf(&p->line, "}");
+    end_line(p, NULL);
+}
+
+void module_print(const Module *m, Buf *out)
+{
+    Printer p = { .m = m, .out = out };
+    buf_printf(&p.line, "module ");
+    add_name(&p, m->name);
+    if (m->sites_per_block)
+        buf_printf(&p.line, " sites_per_block=%d", m->sites_per_block);
+    end_line(&p, NULL);
+    print_dims(&p);
+    for (int i = 0; i < m->weights.count; i++)
+        print_weight(&p, i);
+    for (int i = 0; i < m->funcs.count; i++) {
+        buf_printf(out, "\n");
+        print_func(&p, m->funcs.at[i]);
+    }
+    for (int i = 0; i < m->steps.count; i++) {
+        buf_printf(out, "\n");
+        print_step(&p, m->steps.at[i]);
+    }
+    buf_free(&p.line);
+}

@@ -1,0 +1,299 @@
+/* types.c: the type of every op's results, from its inputs. The verifier derives
+ * all types again with it; nothing else decides a shape. */
+#include "ir.h"
+#include <stdio.h>
+
+Type type_of(Dtype dtype, int rank, const int *dims)
+{
+    Type type = { .dtype = dtype, .rank = rank };
+    for (int i = 0; i < rank; i++)
+        type.dims[i] = dims[i];
+    return type;
+}
+
+bool type_equal(const Type *a, const Type *b)
+{
+    if (a->dtype != b->dtype || a->rank != b->rank)
+        return false;
+    for (int i = 0; i < a->rank; i++)
+        if (a->dims[i] != b->dims[i])
+            return false;
+    return true;
+}
+
+static bool dim_is_row(const Module *m, int dim)
+{
+    return m->dims.at[dim].kind != DIM_MODEL;
+}
+
+int64_t type_row_elements(const Module *m, const Type *type)
+{
+    int64_t count = 1;
+    for (int i = 0; i < type->rank; i++)
+        if (!dim_is_row(m, type->dims[i]))
+            count *= m->dims.at[type->dims[i]].size;
+    return count;
+}
+
+int64_t type_elements(const Module *m, const Type *type)
+{
+    if (type_has_rows(m, type))
+        ice("the number of elements of a type with rows is not a constant");
+    return type_row_elements(m, type);
+}
+
+bool type_has_rows(const Module *m, const Type *type)
+{
+    for (int i = 0; i < type->rank; i++)
+        if (dim_is_row(m, type->dims[i]))
+            return true;
+    return false;
+}
+
+/* ---- rules ---- */
+typedef struct Rule {
+    const Module *m;
+    const Node *node;
+    const Type *given;
+    Type *out;
+    char *why;
+    size_t room;
+} Rule;
+
+static bool wrong(const Rule *r, const char *why)
+{
+    snprintf(r->why, r->room, "%s", why);
+    return false;
+}
+
+static const Type *input(const Rule *r, int i)
+{
+    return &r->node->in[i]->type;
+}
+
+static Type last_axis(Type type, int dim)
+{
+    type.dims[type.rank - 1] = dim;
+    return type;
+}
+
+/* Operands spread as in NumPy, from the last axis. */
+static bool spread(const Rule *r, const Type *a, const Type *b, Type *out)
+{
+    const Type *wide = a->rank >= b->rank ? a : b, *slim = wide == a ? b : a;
+    *out = *wide;
+    for (int i = 1; i <= slim->rank; i++) {
+        int x = wide->dims[wide->rank - i], y = slim->dims[slim->rank - i];
+        if (x != y && x != 0 && y != 0)
+            return wrong(r, "the operands' axes differ and neither is 1");
+        out->dims[wide->rank - i] = x == 0 ? y : x;
+    }
+    return true;
+}
+
+static bool rule_point(const Rule *r)
+{
+    const Node *n = r->node;
+    switch (n->op) {
+    case OP_const:
+        r->out[0] = type_of(DT_F32, 0, NULL);
+        return true;
+    case OP_scored:
+        if (input(r, 0)->dtype != DT_I32)
+            return wrong(r, "scored wants i32");
+        r->out[0] = *input(r, 0);
+        r->out[0].dtype = DT_F32;
+        return true;
+    case OP_onehot:
+        if (input(r, 0)->dtype != DT_I32 || input(r, 0)->rank < 1)
+            return wrong(r, "onehot wants i32[…,1]");
+        r->out[0] = last_axis(*input(r, 0), n->attrs.dim);
+        r->out[0].dtype = DT_F32;
+        return true;
+    case OP_expand:
+        if (!r->given)
+            return wrong(r, "expand wants a type");
+        if (!spread(r, input(r, 0), r->given, &r->out[0]))
+            return false;
+        return type_equal(&r->out[0], r->given) || wrong(r, "expand does not reach its type");
+    default:
+        break;
+    }
+    for (int i = 0; i < n->inputs; i++)
+        if (input(r, i)->dtype != DT_F32)
+            return wrong(r, "wants f32 operands");
+    if (n->inputs == 2)
+        return spread(r, input(r, 0), input(r, 1), &r->out[0]);
+    r->out[0] = *input(r, 0);
+    return true;
+}
+
+static bool rule_row(const Rule *r)
+{
+    const Type *x = input(r, 0);
+    if (x->dtype != DT_F32 || x->rank < 1)
+        return wrong(r, "wants f32 of rank 1 or more");
+    r->out[0] = *x;
+    if (r->node->op == OP_rotate || r->node->op == OP_unrotate)
+        return r->m->dims.at[x->dims[x->rank - 1]].size % 2 == 0
+            || wrong(r, "wants an even last axis");
+    r->out[0] = last_axis(*x, 0);
+    if (r->node->op == OP_pick) {
+        Type ids = r->out[0];
+        ids.dtype = DT_I32;
+        return type_equal(&ids, input(r, 1)) || wrong(r, "pick wants i32 ids, one a row");
+    }
+    return true;
+}
+
+static bool rule_column(const Rule *r)
+{
+    const Type *x = input(r, 0), *init = input(r, 1);
+    r->out[0] = *init;
+    if (r->node->op == OP_chain)
+        return (x->rank == 2 && x->dims[1] == 0 && init->rank == 0 && init->dtype == DT_F64)
+            || wrong(r, "chain wants f32[R,1] and f64[]");
+    return (init->rank == 1 && x->rank > 1 && x->dims[x->rank - 1] == init->dims[0])
+        || wrong(r, "colsum wants x[…,N] and init[N]");
+}
+
+static bool same_lead(const Type *a, const Type *b)
+{
+    if (a->rank != b->rank)
+        return false;
+    for (int i = 0; i < a->rank - 1; i++)
+        if (a->dims[i] != b->dims[i])
+            return false;
+    return true;
+}
+
+static bool rule_matmul(const Rule *r)
+{
+    const Type *a = input(r, 0), *b = input(r, 1);
+    int last = a->dims[a->rank - 1];
+    switch (r->node->op) {
+    case OP_matmul:
+        r->out[0] = last_axis(*a, b->dims[0]);
+        return (a->rank >= 2 && b->rank == 2 && b->dims[1] == last)
+            || wrong(r, "matmul wants x[…,K] and w[N,K]");
+    case OP_matmul_input:
+        r->out[0] = last_axis(*a, b->dims[1]);
+        if (a->rank < 2 || b->rank != 2 || b->dims[0] != last)
+            return wrong(r, "matmul_input wants dy[…,N] and w[N,K]");
+        return r->node->inputs == 2 || type_equal(input(r, 2), &r->out[0])
+            || wrong(r, "matmul_input's init has another shape");
+    default:
+        r->out[0] = *input(r, 2);
+        return (same_lead(a, b) && r->out[0].rank == 2 && r->out[0].dims[0] == last
+                && r->out[0].dims[1] == b->dims[b->rank - 1])
+            || wrong(r, "matmul_weight wants dy[…,N], x[…,K], init[N,K]");
+    }
+}
+
+static bool rule_attention(const Rule *r)
+{
+    const Node *n = r->node;
+    const Attrs *at = &n->attrs;
+    const Type *q = input(r, 0), *k = input(r, 1);
+    if (q->rank != 3 || k->rank != 3 || at->heads < 1 || at->kv_heads < 1)
+        return wrong(r, "attention wants q, k of rank 3 and head counts");
+    int64_t width = r->m->dims.at[q->dims[2]].size, narrow = r->m->dims.at[k->dims[2]].size;
+    if (width % at->heads || narrow % at->kv_heads || at->heads % at->kv_heads
+        || width / at->heads != narrow / at->kv_heads)
+        return wrong(r, "attention's widths do not fit its heads");
+    if (n->op == OP_attention_weights) {
+        r->out[0] = type_of(DT_F32, 4, (int[]){ q->dims[0], at->dim, q->dims[1], q->dims[1] });
+        return true;
+    }
+    if (!type_equal(k, input(r, 2)))
+        return wrong(r, "k and v differ in type");
+    if (n->op == OP_attention_backward) {
+        r->out[0] = *q;
+        r->out[1] = r->out[2] = *k;
+        return type_equal(q, input(r, 4)) && type_equal(q, input(r, 6))
+            ? true : wrong(r, "out and dout must be as q");
+    }
+    int heads = -1, two = module_find_dim(r->m, "two");
+    for (int i = 1; i < r->m->dims.count; i++)
+        if (r->m->dims.at[i].kind == DIM_MODEL && !strcmp(r->m->dims.at[i].name, "H"))
+            heads = i;
+    if (heads < 0 || two < 0 || r->m->dims.at[heads].size != at->heads)
+        return wrong(r, "attention wants the dims H (heads) and two");
+    r->out[0] = *q;
+    r->out[1] = type_of(DT_F32, 4, (int[]){ q->dims[0], q->dims[1], heads, two });
+    return true;
+}
+
+static int dim_of_kind(const Module *m, DimKind kind)
+{
+    for (int i = 0; i < m->dims.count; i++)
+        if (m->dims.at[i].kind == kind)
+            return i;
+    return -1;
+}
+
+static bool rule_index(const Rule *r)
+{
+    const Type *a = r->node->inputs ? input(r, 0) : NULL;
+    switch (r->node->op) {
+    case OP_positions: {
+        int dims[2] = { dim_of_kind(r->m, DIM_BATCH), dim_of_kind(r->m, DIM_SEQUENCE) };
+        r->out[0] = type_of(DT_I32, 2, dims);
+        return dims[0] >= 0 && dims[1] >= 0 ? true : wrong(r, "no dims of batch and sequence");
+    }
+    case OP_gather: {
+        const Type *ids = input(r, 1);
+        if (a->rank != 2 || ids->dtype != DT_I32 || ids->rank > 3)
+            return wrong(r, "gather wants a table and i32 ids");
+        r->out[0] = *ids;
+        r->out[0].dtype = DT_F32;
+        r->out[0].dims[r->out[0].rank++] = a->dims[1];
+        return true;
+    }
+    case OP_scatter_add:
+        r->out[0] = *input(r, 2);
+        return (r->out[0].rank == 2 && a->dims[a->rank - 1] == r->out[0].dims[1])
+            || wrong(r, "scatter_add wants dy[…,N] and init[E,N]");
+    default:
+        if (a->rank != 3)
+            return wrong(r, "cache wants x[B,T,N]");
+        r->out[0] = *a;
+        r->out[0].dims[1] = r->node->attrs.dim;
+        return true;
+    }
+}
+
+/* The same elements: products of the model dims and the row dims both agree. */
+static bool rule_view(const Rule *r)
+{
+    if (!r->given)
+        return wrong(r, "reshape wants a type");
+    int a = 0, b = 0;
+    for (int i = 0; i < input(r, 0)->rank; i++)
+        a += dim_is_row(r->m, input(r, 0)->dims[i]);
+    for (int i = 0; i < r->given->rank; i++)
+        b += dim_is_row(r->m, r->given->dims[i]);
+    r->out[0] = *r->given;
+    return ((a > 0) == (b > 0)
+            && type_row_elements(r->m, input(r, 0)) == type_row_elements(r->m, r->given))
+        || wrong(r, "reshape changes the number of elements");
+}
+
+bool op_types(const Module *m, const Node *node, const Type *given, Type *out, char *why,
+              size_t room)
+{
+    const OpInfo *info = &op_info[node->op];
+    Rule rule = { m, node, given, out, why, room };
+    if (node->inputs < info->inputs || node->inputs > info->inputs + info->optional)
+        return wrong(&rule, "wrong number of inputs");
+    switch (info->class) {
+    case CLASS_POINT: return rule_point(&rule);
+    case CLASS_ROW: return rule_row(&rule);
+    case CLASS_COLUMN: return rule_column(&rule);
+    case CLASS_MATMUL: return rule_matmul(&rule);
+    case CLASS_ATTENTION: return rule_attention(&rule);
+    case CLASS_INDEX: return rule_index(&rule);
+    case CLASS_VIEW: return rule_view(&rule);
+    }
+    return false;
+}

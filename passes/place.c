@@ -1,0 +1,194 @@
+/* place.c: an offset for every value that lies in memory, in floats a row, so that
+ * one function serves every program: a call's address is the start of its frame or
+ * record plus offset times its rows (rounded up to 16).
+ *
+ * A record holds what forward leaves for backward, side by side. A frame holds what
+ * a call needs while it runs: a value lives from the kernel that makes it to the
+ * last that reads it, and takes the lowest offset that is free for so long. A row
+ * kernel may write where it has read for the last time (in place). */
+#include "pass.h"
+
+typedef struct Place {
+    Module *m;
+    Func *f;
+    int *born, *dies;           /* by value number: kernels; views count for their root */
+    List(Value *) placed;
+} Place;
+
+static int64_t row_floats(const Place *p, const Value *v)
+{
+    return type_row_elements(p->m, &v->type) * (v->type.dtype == DT_F64 ? 2 : 1);
+}
+
+static bool is_result(const Func *f, const Value *root)
+{
+    for (int i = 0; i < f->results.count; i++)
+        if (value_root(f->results.at[i]) == root)
+            return true;
+    return false;
+}
+
+static void find_lives(Place *p)
+{
+    const Func *f = p->f;
+    for (int i = 0; i < f->values.count; i++)
+        p->born[i] = p->dies[i] = f->values.at[i]->node ? f->values.at[i]->node->kernel : -1;
+    for (int i = 0; i < f->kernels.count; i++)
+        for (int j = 0; j < f->kernels.at[i].nodes.count; j++) {
+            const Node *n = f->kernels.at[i].nodes.at[j];
+            for (int k = 0; k < n->inputs; k++)
+                p->dies[value_root(n->in[k])->number] = i;
+        }
+}
+
+/* Whether v, made by a row kernel, may overwrite `old`, which that kernel reads: the
+ * same size, read for the last time, at the same place, in no later pass. */
+static bool may_overwrite(const Place *p, const Value *v, const Value *old)
+{
+    int kernel = v->node->kernel;
+    const Kernel *k = &p->f->kernels.at[kernel];
+    bool same_pass = old->node && old->node->kernel == kernel && old->node->phase >= v->node->phase;
+    if (k->kind != KERNEL_ROW || old->area != AREA_FRAME || p->dies[old->number] != kernel
+        || same_pass || type_is_row_value(&v->type)
+        || row_floats(p, v) != row_floats(p, old) || v->type.rank != old->type.rank)
+        return false;
+    for (int phase = v->node->phase + 1; phase < kernel_phases(k); phase++)
+        if (kernel_reads(p->f, kernel, old, phase))
+            return false;
+    for (int i = 0; i < k->nodes.count; i++) {
+        const Node *n = k->nodes.at[i];
+        bool turned = n->op == OP_rotate || n->op == OP_unrotate;
+        for (int j = 0; j < n->inputs; j++)
+            if (value_root(n->in[j]) == old && (turned || n->in[j] != old))
+                return false;
+    }
+    return true;
+}
+
+static bool share_time(const Place *p, const Value *a, const Value *b)
+{
+    return p->born[a->number] <= p->dies[b->number] && p->born[b->number] <= p->dies[a->number];
+}
+
+/* Whether `old` itself lies where w lay before it. */
+static bool came_before(const Value *w, const Value *old)
+{
+    for (; old; old = old->alias)
+        if (old == w)
+            return true;
+    return false;
+}
+
+/* Whether another value made by v's kernel has already taken old's place. */
+static bool is_taken(const Place *p, const Value *v, const Value *old)
+{
+    for (int i = 0; i < p->placed.count; i++) {
+        const Value *w = p->placed.at[i];
+        if (!came_before(w, old) && w->offset == old->offset && share_time(p, w, v))
+            return true;
+    }
+    return false;
+}
+
+static Value *overwritten(const Place *p, const Value *v)
+{
+    const Kernel *k = &p->f->kernels.at[v->node->kernel];
+    for (int i = 0; i < k->nodes.count; i++)
+        for (int j = 0; j < k->nodes.at[i]->inputs; j++) {
+            Value *old = k->nodes.at[i]->in[j];
+            if (may_overwrite(p, v, old) && !is_taken(p, v, old))
+                return old;
+        }
+    return NULL;
+}
+
+/* The lowest offset at which v overlaps nothing that lives with it. */
+static int64_t lowest_offset(const Place *p, const Value *v)
+{
+    int64_t at = 0, size = row_floats(p, v);
+    for (bool moved = true; moved;) {
+        moved = false;
+        for (int i = 0; i < p->placed.count; i++) {
+            const Value *w = p->placed.at[i];
+            int64_t end = w->offset + row_floats(p, w);
+            if (share_time(p, v, w) && at < end && w->offset < at + size) {
+                at = end;
+                moved = true;
+            }
+        }
+    }
+    return at;
+}
+
+static void place_in_frame(Place *p, Value *v)
+{
+    v->area = AREA_FRAME;
+    Value *old = overwritten(p, v);
+    v->alias = old;
+    v->offset = old ? old->offset : lowest_offset(p, v);
+    list_push(p->m->arena, &p->placed, v);
+    int64_t end = v->offset + row_floats(p, v);
+    if (end > p->f->frame_floats)
+        p->f->frame_floats = end;
+}
+
+static void place_record(const Module *m, Func *f)
+{
+    int64_t at = 0;
+    for (int i = 0; i < f->saved.count; i++) {
+        Value *v = value_root(f->saved.at[i]);
+        if (v->area == AREA_RECORD || v->kind == VALUE_PARAM)
+            continue;
+        v->area = AREA_RECORD;
+        v->offset = at;
+        at += type_row_elements(m, &v->type);
+    }
+    f->record_floats = at;
+}
+
+/* Backward reads a record where forward has left it. */
+static void follow_record(const Module *m, const Func *forward, Func *back)
+{
+    for (int i = 0; i < back->saved.count; i++) {
+        const Value *left = value_root(forward->saved.at[i]);
+        back->saved.at[i]->area = left->area;
+        back->saved.at[i]->offset = left->offset;
+    }
+    back->record_floats = forward->record_floats;
+    (void)m;
+}
+
+static void place_func(Module *m, Func *f)
+{
+    Place p = { .m = m, .f = f };
+    p.born = arena_alloc(m->arena, (size_t)f->values.count * sizeof(int));
+    p.dies = arena_alloc(m->arena, (size_t)f->values.count * sizeof(int));
+    find_lives(&p);
+    /* values in the order in which they are made: results of one kernel together */
+    for (int k = 0; k < f->kernels.count; k++)
+        for (int i = 0; i < f->kernels.at[k].nodes.count; i++) {
+            Node *n = f->kernels.at[k].nodes.at[i];
+            for (int j = 0; j < n->results; j++) {
+                Value *v = n->out[j];
+                if (v->in_memory && value_root(v) == v && n->op != OP_cache
+                    && v->area == AREA_NONE && !is_result(f, v))
+                    place_in_frame(&p, v);
+            }
+        }
+}
+
+bool pass_place(Module *m, const Plan *plan, Diag *diag)
+{
+    (void)plan;
+    (void)diag;
+    for (int i = 0; i < m->funcs.count; i++) {
+        Func *f = m->funcs.at[i];
+        bool backward = f->record && strstr(f->name, ".backward");
+        if (f->record && !backward)
+            place_record(m, f);
+        if (backward)
+            follow_record(m, module_find_func(m, arena_printf(m->arena, "%s.forward", f->record)), f);
+        place_func(m, f);
+    }
+    return true;
+}

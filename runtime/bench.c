@@ -1,0 +1,171 @@
+/* bench.c: `bench`: the time of the training step itself, update included, on a
+ * random batch of the spec's shape with freshly drawn weights.
+ * SPDX-License-Identifier: 0BSD */
+#include "commands.h"
+#include "cpu.h"
+#include "draw.h"
+#include "json.h"
+#include "weights.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { WARM_UP = 2, DEFAULT_STEPS = 10 };
+
+typedef struct Times {
+    int64_t steps;
+    double median, least;       /* seconds a step */
+    double peak;                /* FLOP/s of the machine */
+} Times;
+
+/* Random tokens, each row predicting its next; no data is read. */
+static void draw_batch(Rank *rank, const Step *step)
+{
+    Control *control = &rank->control;
+    uint64_t stream = draw_stream("bench");
+    int64_t count = step->batch * step->sequence;
+    for (int64_t i = 0; i < count; i++) {
+        double u = draw_uniform(0, stream, (uint64_t)i);
+        control->tokens[i] = (int32_t)(u * (double)rank->program->vocab);
+    }
+    for (int64_t i = 0; i < count; i++)
+        control->targets[i] = control->tokens[(i + 1) % count];
+    for (int64_t row = 0; row < step->batch; row++)
+        control->lengths[row] = (int32_t)step->sequence;
+}
+
+/* A learning rate so small that nothing diverges, however many steps. */
+static void set_control(Rank *rank, int64_t step)
+{
+    Control *control = &rank->control;
+    control->dropout = 1;
+    control->step = (int32_t)step;
+    control->seed = 0;
+    control->lr = 1e-6f;
+    control->beta1 = 0.9f;
+    control->beta2 = 0.95f;
+    control->rest1 = 0.1f;
+    control->rest2 = 0.05f;
+    control->correction1 = control->correction2 = 1;
+    control->epsilon = 1e-8f;
+    control->decay = 0;
+    control->momentum = 0.9f;
+    control->clip = 1;
+    control->smoothing = 0;
+    control->sharpness = 1;
+}
+
+static int compare_seconds(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static bool time_steps(Rank *rank, const Step *step, Times *times,
+                       Error *error)
+{
+    double *seconds = calloc((size_t)times->steps, sizeof *seconds);
+    if (!seconds)
+        return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    for (int64_t i = -WARM_UP; i < times->steps; i++) {
+        set_control(rank, i + WARM_UP + 1);
+        draw_batch(rank, step);
+        double begun = clock_seconds();
+        rank_run(rank, step);
+        if (i >= 0)
+            seconds[i] = clock_seconds() - begun;
+    }
+    qsort(seconds, (size_t)times->steps, sizeof *seconds, compare_seconds);
+    int64_t middle = times->steps / 2;
+    times->least = seconds[0];
+    times->median = times->steps % 2 ? seconds[middle]
+        : (seconds[middle - 1] + seconds[middle]) / 2;
+    free(seconds);
+    return true;
+}
+
+static void put_number(JsonWriter *json, const char *key, double value)
+{
+    json_key(json, key);
+    json_put_short(json, value);
+}
+
+static void print_json(const Rank *rank, const Step *step, const Times *times)
+{
+    char text[4096];
+    double tokens = (double)(step->batch * step->sequence);
+    JsonWriter json = json_to_buffer(text, sizeof text);
+    json.lines = true;
+    json_open(&json, '{');
+    put_number(&json, "format", 1);
+    json_key(&json, "name");
+    json_put_text(&json, rank->program->name);
+    put_number(&json, "batch", (double)step->batch);
+    put_number(&json, "sequence", (double)step->sequence);
+    put_number(&json, "threads", rank->plan.threads);
+    put_number(&json, "steps", (double)times->steps);
+    put_number(&json, "ms_per_step", 1e3 * times->median);
+    put_number(&json, "ms_per_step_min", 1e3 * times->least);
+    put_number(&json, "tokens_per_s", tokens / times->median);
+    json_key(&json, "flops_per_step");
+    json_put_number(&json, step->flops);
+    json_key(&json, "flops_per_s");
+    json_put_number(&json, step->flops / times->median);
+    json_key(&json, "peak_flops_per_s");
+    json_put_number(&json, times->peak);
+    put_number(&json, "percent_of_peak", times->peak > 0
+        ? 100 * step->flops / times->median / times->peak : 0);
+    json_key(&json, "peak_memory_bytes");
+    json_put_integer(&json, peak_memory());
+    json_key(&json, "planned_memory_bytes");
+    json_put_integer(&json, rank->plan.total_bytes);
+    json_close(&json, '}');
+    puts(text);
+}
+
+static void print_table(const Rank *rank, const Step *step, const Times *times)
+{
+    double tokens = (double)(step->batch * step->sequence);
+    double rate = step->flops / times->median;
+    printf("%s, batch %lld x %lld tokens, %d threads, %lld steps\n",
+           rank->program->name, (long long)step->batch,
+           (long long)step->sequence, rank->plan.threads,
+           (long long)times->steps);
+    printf("ms/step     %.3f median, %.3f least\n", 1e3 * times->median,
+           1e3 * times->least);
+    printf("tokens/s    %.0f\n", tokens / times->median);
+    printf("GFLOP/s     %.1f", rate * 1e-9);
+    if (times->peak > 0)
+        printf(", %.1f%% of this machine's peak of %.1f",
+               100 * rate / times->peak, times->peak * 1e-9);
+    printf("\nmemory      %.1f MiB at most, %.1f MiB planned\n",
+           (double)peak_memory() / (1 << 20),
+           (double)rank->plan.total_bytes / (1 << 20));
+}
+
+int command_bench(const Program *program, const Options *options, Error *error)
+{
+    Rank rank;
+    WeightList list;
+    const Step *step = program_step(program, "train");
+    Times times = { .steps = options->steps > 0 ? options->steps
+                                                : DEFAULT_STEPS };
+    if (!step)
+        return error_set(error, ERROR_USAGE, "this program cannot train"),
+               error->status;
+    if (!rank_open(&rank, program, step, NULL, threads_of(options), error))
+        return error->status;
+    bool good = weights_list(program, &list, error);
+    if (good) {
+        tables_compute(&rank);
+        weights_draw(&rank, &list, 0);
+        times.peak = cpu_peak(rank.team);
+        good = time_steps(&rank, step, &times, error);
+    }
+    if (good && options->json)
+        print_json(&rank, step, &times);
+    else if (good)
+        print_table(&rank, step, &times);
+    free(list.at);
+    rank_close(&rank);
+    return good ? 0 : error->status;
+}

@@ -1,0 +1,263 @@
+/* checkpoint.c: writing a checkpoint (see checkpoint.h). Tensors go straight from
+ * the arena through the file writer's small buffer to the disk, hashed on the
+ * way; then state.json; then the directory takes its name.
+ * SPDX-License-Identifier: 0BSD */
+#define _GNU_SOURCE
+#include "checkpoint.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* ---- what there is to write ------------------------------------------------ */
+
+static bool bundle_alloc(Bundle *bundle, const char *file, int room,
+                         Error *error)
+{
+    size_t items = (size_t)room + 1;
+    *bundle = (Bundle){ .file = file };
+    bundle->shapes = calloc(items, sizeof *bundle->shapes);
+    bundle->names = calloc(items, sizeof *bundle->names);
+    bundle->places = calloc(items, sizeof *bundle->places);
+    return (bundle->shapes && bundle->names && bundle->places)
+        || error_set(error, ERROR_ENVIRONMENT, "out of memory");
+}
+
+static void bundle_add(Bundle *bundle, const char *prefix, const Weight *weight,
+                       float *place)
+{
+    int32_t i = bundle->count++;
+    snprintf(bundle->names[i], sizeof bundle->names[i], "%s%s", prefix,
+             weight->name);
+    bundle->places[i] = place;
+    bundle->shapes[i] = (TensorShape){
+        .name = bundle->names[i],
+        .type = TENSOR_F32,
+        .rank = weight->rank,
+        .dims = { weight->dims[0], weight->dims[1] },
+    };
+}
+
+static TensorOutput bundle_output(const Bundle *bundle, const char *path)
+{
+    return (TensorOutput){
+        .path = path,
+        .tensors = bundle->shapes,
+        .count = bundle->count,
+        .shard_bytes = TENSORS_SHARD_BYTES,
+        .digests = bundle->digests,
+    };
+}
+
+static bool bundle_digests(Bundle *bundle, Error *error)
+{
+    TensorOutput output = bundle_output(bundle, bundle->file);
+    bundle->digests = calloc((size_t)tensors_shards(&output),
+                             sizeof *bundle->digests);
+    return bundle->digests
+        || error_set(error, ERROR_ENVIRONMENT, "out of memory");
+}
+
+bool store_bundles(Store *store, const Rank *rank, const WeightList *list,
+                   Error *error)
+{
+    static const char *const prefixes[] = { "first.", "second." };
+    const Program *program = rank->program;
+    if (!bundle_alloc(&store->model, "model.safetensors", list->count, error)
+        || !bundle_alloc(&store->optimizer, "optimizer.safetensors",
+                         program->moments * list->count, error))
+        return false;
+    for (int i = 0; i < list->count; i++)
+        bundle_add(&store->model, "", &list->at[i],
+                   rank->control.weights + list->at[i].weight);
+    for (int moment = 0; moment < program->moments && moment < 2; moment++) {
+        float *base = rank->control.state + moment * program->gradient_floats;
+        for (int i = 0; i < list->count; i++)
+            if (list->at[i].gradient >= 0)
+                bundle_add(&store->optimizer, prefixes[moment], &list->at[i],
+                           base + list->at[i].gradient);
+    }
+    return bundle_digests(&store->model, error)
+        && bundle_digests(&store->optimizer, error);
+}
+
+/* ---- tensors --------------------------------------------------------------- */
+
+static bool write_bundle(Bundle *bundle, const char *directory,
+                         const TensorMetadata *metadata, int metadata_count,
+                         Sha256 *state, Error *error)
+{
+    char path[FILES_PATH];
+    if (!join_path(path, directory, bundle->file, error))
+        return false;
+    TensorOutput output = bundle_output(bundle, path);
+    output.metadata = metadata;
+    output.metadata_count = metadata_count;
+    TensorWriter writer;
+    if (!tensors_create(&writer, &output, error))
+        return false;
+    for (int32_t i = 0; i < bundle->count; i++) {
+        const TensorShape *shape = &bundle->shapes[i];
+        uint64_t bytes = 4 * (uint64_t)shape->dims[0];
+        if (shape->rank > 1)
+            bytes *= (uint64_t)shape->dims[1];
+        sha256_add(state, bundle->places[i], bytes);
+        if (!tensors_append(&writer, bundle->places[i], bytes, error))
+            return false;
+    }
+    return tensors_commit(&writer, error);
+}
+
+/* ---- state.json ------------------------------------------------------------- */
+
+/* Adds a bundle's files and their checksums as members of an object. */
+static bool put_checksums(JsonWriter *json, const Bundle *bundle,
+                          const char *directory, Error *error)
+{
+    char whole[FILES_PATH], path[FILES_PATH], digest[SHA256_TEXT];
+    if (!join_path(whole, directory, bundle->file, error))
+        return false;
+    TensorOutput output = bundle_output(bundle, whole);
+    int32_t shards = tensors_shards(&output);
+    for (int32_t shard = shards > 1 ? -1 : 0; shard < shards; shard++) {
+        if (!tensors_shard_path(&output, shard, path))
+            return error_set(error, ERROR_INPUT, "%s is too long", whole);
+        if (shard < 0 && !sha256_file(path, digest, error))
+            return false;
+        json_key(json, strrchr(path, '/') + 1);
+        json_put_text(json, shard < 0 ? digest : bundle->digests[shard]);
+    }
+    return true;
+}
+
+static void put_state(JsonWriter *json, const Store *store,
+                      const RunState *state, const char *hash)
+{
+    const Program *program = store->program;
+    json_key(json, "format");
+    json_put_integer(json, 1);
+    json_key(json, "step");
+    json_put_integer(json, state->step);
+    json_key(json, "updates");
+    json_put_integer(json, state->updates);
+    json_key(json, "skipped");
+    json_put_integer(json, state->skipped);
+    json_key(json, "skipped_in_row");
+    json_put_integer(json, state->skipped_in_row);
+    json_key(json, "evaluation_due");
+    json_put_boolean(json, state->evaluation_due);
+    json_key(json, "loss_scale");
+    json_put_null(json);
+    json_key(json, "data");
+    json_open(json, '{');
+    json_key(json, "windows");
+    json_put_integer(json, state->step * program->batch);
+    json_key(json, "batch");
+    json_put_integer(json, program->batch);
+    json_key(json, "sequence");
+    json_put_integer(json, program->sequence);
+    json_close(json, '}');
+    json_key(json, "spec_hash");
+    json_put_text(json, program->spec_hash);
+    json_key(json, "model_hash");
+    json_put_text(json, program->model_hash);
+    json_key(json, "source_hash");
+    json_put_text(json, program->source_hash);
+    json_key(json, "state_hash");
+    json_put_text(json, hash);
+    json_key(json, "settings");
+    json_open(json, '{');
+    for (int i = 0; i < program->key_count; i++) {
+        json_key(json, program->keys[i].path);
+        json_put_text(json, store->settings->texts[i]);
+    }
+    json_close(json, '}');
+}
+
+static bool write_state(const Store *store, const char *directory,
+                        const RunState *state, const char *hash, Error *error)
+{
+    char path[FILES_PATH];
+    FileWriter file;
+    if (!join_path(path, directory, "state.json", error)
+        || !file_create(&file, path, error))
+        return false;
+    JsonWriter json = json_to_file(&file, error);
+    json.lines = true;
+    json_open(&json, '{');
+    put_state(&json, store, state, hash);
+    json_key(&json, "files");
+    json_open(&json, '{');
+    bool good = put_checksums(&json, &store->model, directory, error)
+        && put_checksums(&json, &store->optimizer, directory, error);
+    json_close(&json, '}');
+    json_close(&json, '}');
+    good = good && !json.failed && file_append(&file, "\n", 1, error);
+    if (!good)
+        file_abandon(&file);
+    return good && file_commit(&file, error);
+}
+
+/* ---- the whole --------------------------------------------------------------- */
+
+static bool write_files(Store *store, const char *directory,
+                        const RunState *state, char hash[SHA256_TEXT],
+                        Error *error)
+{
+    const Program *program = store->program;
+    char step[32];
+    snprintf(step, sizeof step, "%lld", (long long)state->step);
+    TensorMetadata metadata[] = {
+        { "format", "pt" }, { "step", step },
+        { "model_hash", program->model_hash },
+        { "spec_hash", program->spec_hash }, { "spec", program->spec },
+    };
+    Sha256 sum;
+    sha256_start(&sum);
+    sha256_add(&sum, &state->step, sizeof state->step);
+    sha256_add(&sum, &state->updates, sizeof state->updates);
+    if (!write_bundle(&store->model, directory, metadata, 5, &sum, error)
+        || !write_bundle(&store->optimizer, directory, metadata, 4, &sum,
+                         error))
+        return false;
+    sha256_finish_text(&sum, hash);
+    return write_state(store, directory, state, hash, error)
+        && file_sync_directory(directory, error);
+}
+
+/* Gives the finished directory its name, in the place of one that may be there
+ * from a run that was resumed before it. */
+static bool take_name(const Store *store, const char *aside, int64_t step,
+                      Error *error)
+{
+    char name[64], path[FILES_PATH];
+    struct stat status;
+    snprintf(name, sizeof name, "step-%lld", (long long)step);
+    if (!join_path(path, store->directory, name, error))
+        return false;
+    if (stat(path, &status) == 0
+        && !store_set_aside(store, step, "replaced", error))
+        return false;
+    if (rename(aside, path) != 0)
+        return error_system(error, errno, "cannot name %s", path);
+    return file_sync_directory(store->directory, error);
+}
+
+bool checkpoint_save(Store *store, const RunState *state,
+                     char hash[SHA256_TEXT], Error *error)
+{
+    char name[96], aside[FILES_PATH];
+    snprintf(name, sizeof name, "step-%lld.tmp-%d", (long long)state->step,
+             (int)getpid());
+    if (!join_path(aside, store->directory, name, error))
+        return false;
+    if (mkdir(aside, 0777) != 0)
+        return error_system(error, errno, "cannot make %s", aside);
+    if (write_files(store, aside, state, hash, error)
+        && take_name(store, aside, state->step, error))
+        return true;
+    remove_directory(aside);
+    return false;
+}

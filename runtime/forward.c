@@ -1,0 +1,231 @@
+/* forward.c: `forward`: runs a batch forward, a sequence at a time, and writes
+ * the intermediate values whose names match a glob. A sequence gives a slice of
+ * every tensor, but the file wants tensor after tensor: slices are gathered in a
+ * scratch file that has no name, so memory does not grow with the batch.
+ * SPDX-License-Identifier: 0BSD */
+#define _GNU_SOURCE
+#include "batch.h"
+#include "commands.h"
+#include "weights.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <fnmatch.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* A value to be written: its shape for the whole batch. */
+typedef struct Saved {
+    char name[WEIGHT_NAME];
+    TensorShape shape;
+    const Value *value;
+    int64_t at;             /* in floats from Control.values */
+    uint64_t slice;         /* bytes of one sequence */
+    uint64_t scratch;       /* where its slices begin in the scratch file */
+} Saved;
+
+typedef struct Forward {
+    Rank rank;
+    const Step *step;
+    Batch batch;
+    const Options *options;
+    Saved *saved;
+    int count;
+    int scratch;            /* a descriptor */
+} Forward;
+
+/* ---- which values ------------------------------------------------------------ */
+
+/* A value's dims for B sequences of T tokens. As planned they are for the
+ * step's longest sequence: its axis is the second, or, in attention weights
+ * [B,H,T,T], the last two. */
+static void set_shape(Saved *saved, const Step *step, const Batch *batch)
+{
+    const Value *value = saved->value;
+    const int64_t dims[4] = { value->dim0, value->dim1, value->dim2,
+                              value->dim3 };
+    bool pairs = value->rank == 4 && dims[2] == step->sequence
+        && dims[3] == step->sequence;
+    saved->shape = (TensorShape){ .name = saved->name, .type = TENSOR_F32,
+                                  .rank = value->rank };
+    saved->slice = sizeof(float);
+    for (int axis = 0; axis < value->rank && axis < 4; axis++) {
+        bool tokens = pairs ? axis >= 2
+            : axis == 1 && dims[1] == step->sequence;
+        int64_t dim = tokens ? batch->sequence : dims[axis];
+        saved->shape.dims[axis] = axis == 0 ? batch->batch : dim;
+        if (axis > 0)
+            saved->slice *= (uint64_t)dim;
+    }
+}
+
+static bool no_match(const Forward *forward, Error *error)
+{
+    NameList names = {0};
+    for (int i = 0; i < forward->step->value_count; i++)
+        names_add(&names, forward->step->values[i].name);
+    return error_set(error, ERROR_INPUT, "--save %s matches none of: %s",
+                     forward->options->save, names_text(&names));
+}
+
+static bool select_values(Forward *forward, Error *error)
+{
+    const Step *step = forward->step;
+    size_t room = 0;
+    uint64_t scratch = 0;
+    for (int i = 0; i < step->value_count; i++)
+        room += (size_t)step->values[i].repeat;
+    forward->saved = calloc(room + 1, sizeof *forward->saved);
+    if (!forward->saved)
+        return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    for (int i = 0; i < step->value_count; i++) {
+        const Value *value = &step->values[i];
+        for (int copy = 0; copy < value->repeat; copy++) {
+            Saved *saved = &forward->saved[forward->count];
+            if (!expand_name(saved->name, value->name, copy)
+                || fnmatch(forward->options->save, saved->name, 0) != 0)
+                continue;
+            saved->value = value;
+            saved->at = value->offset + copy * value->stride;
+            set_shape(saved, step, &forward->batch);
+            saved->scratch = scratch;
+            scratch += saved->slice * (uint64_t)forward->batch.batch;
+            forward->count++;
+        }
+    }
+    return forward->count > 0 || no_match(forward, error);
+}
+
+/* ---- running -------------------------------------------------------------------- */
+
+/* A file beside the output that is gone when it is closed. */
+static bool open_scratch(Forward *forward, Error *error)
+{
+    char path[FILES_PATH];
+    int length = snprintf(path, sizeof path, "%s.tmp-%d-scratch",
+                          forward->options->out, (int)getpid());
+    if (length < 0 || length >= FILES_PATH)
+        return error_set(error, ERROR_INPUT, "--out is too long");
+    forward->scratch = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (forward->scratch < 0)
+        return error_system(error, errno, "cannot write beside %s",
+                            forward->options->out);
+    unlink(path);
+    return true;
+}
+
+static bool write_slice(const Forward *forward, const Saved *saved, int64_t b,
+                        Error *error)
+{
+    const char *bytes = (const char *)(forward->rank.control.values + saved->at);
+    uint64_t at = saved->scratch + (uint64_t)b * saved->slice;
+    for (uint64_t done = 0; done < saved->slice;) {
+        ssize_t n = pwrite(forward->scratch, bytes + done, saved->slice - done,
+                           (off_t)(at + done));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return error_system(error, errno, "cannot write beside %s",
+                                forward->options->out);
+        done += (uint64_t)n;
+    }
+    return true;
+}
+
+static bool run_sequence(Forward *forward, int64_t b, Error *error)
+{
+    Control *control = &forward->rank.control;
+    rank_select(&forward->rank, forward->step);
+    control->sequence = forward->batch.sequence;
+    control->sharpness = 1;
+    if (!batch_row(&forward->batch, b, control->tokens, NULL,
+                   control->lengths, error))
+        return false;
+    rank_run(&forward->rank, forward->step);
+    for (int i = 0; i < forward->count; i++)
+        if (!write_slice(forward, &forward->saved[i], b, error))
+            return false;
+    return true;
+}
+
+/* ---- writing -------------------------------------------------------------------- */
+
+static bool copy_tensor(const Forward *forward, TensorWriter *writer,
+                        const Saved *saved, Error *error)
+{
+    char piece[65536];
+    uint64_t left = saved->slice * (uint64_t)forward->batch.batch;
+    uint64_t at = saved->scratch;
+    while (left > 0) {
+        size_t length = left < sizeof piece ? (size_t)left : sizeof piece;
+        if (!file_read_at(forward->scratch, forward->options->out, piece,
+                          length, at, error))
+            return tensors_abandon(writer), false;
+        if (!tensors_append(writer, piece, length, error))
+            return false;
+        at += length;
+        left -= length;
+    }
+    return true;
+}
+
+static bool write_tensors(const Forward *forward, Error *error)
+{
+    TensorShape *shapes = calloc((size_t)forward->count, sizeof *shapes);
+    if (!shapes)
+        return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    for (int i = 0; i < forward->count; i++)
+        shapes[i] = forward->saved[i].shape;
+    TensorOutput output = { .path = forward->options->out, .tensors = shapes,
+                            .count = forward->count };
+    TensorWriter writer;
+    bool good = tensors_create(&writer, &output, error);
+    for (int i = 0; good && i < forward->count; i++)
+        good = copy_tensor(forward, &writer, &forward->saved[i], error);
+    good = good && tensors_commit(&writer, error);
+    free(shapes);
+    return good;
+}
+
+static bool forward_batch(Forward *forward, Error *error)
+{
+    if (!select_values(forward, error) || !open_scratch(forward, error)
+        || !open_with_weights(&forward->rank, forward->rank.program,
+                              forward->step, forward->options, error))
+        return false;
+    bool good = true;
+    for (int64_t b = 0; good && b < forward->batch.batch; b++)
+        good = run_sequence(forward, b, error);
+    good = good && write_tensors(forward, error);
+    rank_close(&forward->rank);
+    return good;
+}
+
+int command_forward(const Program *program, const Options *options,
+                    Error *error)
+{
+    Forward forward = { .step = program_step(program, "forward"),
+                        .options = options, .scratch = -1,
+                        .rank = { .program = program } };
+    if (!forward.step)
+        return error_set(error, ERROR_USAGE, "this program has no forward "
+                         "step"), error->status;
+    if (!options->weights || !options->batch || !options->save || !options->out)
+        return error_set(error, ERROR_USAGE, "forward needs --weights, "
+                         "--batch, --save and --out"), error->status;
+    if (!batch_open(&forward.batch, options->batch, program->vocab, false,
+                    error))
+        return error->status;
+    bool good = forward.batch.sequence <= forward.step->sequence
+        || error_set(error, ERROR_INPUT, "%s: sequences of %lld tokens; the "
+                     "model's context is %lld", options->batch,
+                     (long long)forward.batch.sequence,
+                     (long long)forward.step->sequence);
+    good = good && forward_batch(&forward, error);
+    if (forward.scratch >= 0)
+        close(forward.scratch);
+    free(forward.saved);
+    batch_close(&forward.batch);
+    return good ? 0 : error->status;
+}

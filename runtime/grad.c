@@ -1,0 +1,146 @@
+/* grad.c: `grad`: one whole optimizer step's forward and backward on a given
+ * batch, without dropout and without an update, for audits.
+ * SPDX-License-Identifier: 0BSD */
+#include "batch.h"
+#include "commands.h"
+#include "settings.h"
+#include "weights.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool fill_batch(Rank *rank, const Step *step, const Batch *batch,
+                       Error *error)
+{
+    Control *control = &rank->control;
+    if (batch->batch != step->batch || batch->sequence != step->sequence)
+        return error_set(error, ERROR_INPUT, "%s: tokens is [%lld,%lld]; this "
+                         "program's batch is [%lld,%lld] (train.batch, "
+                         "train.sequence)", batch->file.path,
+                         (long long)batch->batch, (long long)batch->sequence,
+                         (long long)step->batch, (long long)step->sequence);
+    for (int64_t b = 0; b < batch->batch; b++) {
+        int64_t at = b * step->sequence;
+        if (!batch_row(batch, b, control->tokens + at, control->targets + at,
+                       control->lengths + b, error))
+            return false;
+    }
+    return true;
+}
+
+/* What is written, and where it lies. */
+typedef struct Output {
+    TensorShape *shapes;
+    const float **places;
+    char (*names)[WEIGHT_NAME + 8];
+    int32_t count;
+} Output;
+
+static void output_add(Output *output, const char *name, const float *place,
+                       int rank, const int64_t *dims)
+{
+    int32_t i = output->count++;
+    snprintf(output->names[i], sizeof output->names[i], "%s", name);
+    output->places[i] = place;
+    output->shapes[i] = (TensorShape){ .name = output->names[i],
+                                       .type = TENSOR_F32, .rank = rank };
+    for (int axis = 0; axis < rank; axis++)
+        output->shapes[i].dims[axis] = dims[axis];
+}
+
+static bool write_output(const Output *output, const char *path, Error *error)
+{
+    TensorOutput file = { .path = path, .tensors = output->shapes,
+                          .count = output->count };
+    TensorWriter writer;
+    if (!tensors_create(&writer, &file, error))
+        return false;
+    for (int32_t i = 0; i < output->count; i++) {
+        uint64_t bytes = sizeof(float);
+        for (int axis = 0; axis < output->shapes[i].rank; axis++)
+            bytes *= (uint64_t)output->shapes[i].dims[axis];
+        if (!tensors_append(&writer, output->places[i], bytes, error))
+            return false;
+    }
+    return tensors_commit(&writer, error);
+}
+
+static bool write_gradients(const Rank *rank, const Step *step,
+                            const WeightList *list, const char *path,
+                            Error *error)
+{
+    size_t room = (size_t)list->count + 2;
+    Output output = {
+        .shapes = calloc(room, sizeof *output.shapes),
+        .places = calloc(room, sizeof *output.places),
+        .names = calloc(room, sizeof *output.names),
+    };
+    float loss = (float)rank->control.loss;
+    const int64_t one = 1;
+    const int64_t logits[] = { step->batch, step->sequence,
+                               rank->program->vocab };
+    bool good = output.shapes && output.places && output.names;
+    if (!good)
+        error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    if (good) {
+        output_add(&output, "loss", &loss, 1, &one);
+        if (step->logits_at >= 0)
+            output_add(&output, "logits", rank_floats(rank, step->logits_at), 3,
+                       logits);
+    }
+    const float *gradients = rank_floats(rank, step->gradients_at);
+    for (int i = 0; good && i < list->count; i++) {
+        const Weight *weight = &list->at[i];
+        char name[WEIGHT_NAME + 8];
+        snprintf(name, sizeof name, "grad.%s", weight->name);
+        if (weight->gradient >= 0)
+            output_add(&output, name, gradients + weight->gradient,
+                       weight->rank, weight->dims);
+    }
+    good = good && write_output(&output, path, error);
+    free(output.shapes);
+    free(output.places);
+    free(output.names);
+    return good;
+}
+
+static bool grad(Rank *rank, const Step *step, const Batch *batch,
+                 const Options *options, Error *error)
+{
+    Settings settings;
+    WeightList list = {0};
+    bool good = settings_read(&settings, rank->program, NULL, error);
+    settings_free(&settings);
+    if (!good || !fill_batch(rank, step, batch, error))
+        return false;
+    rank->control.step = 1;
+    rank->control.seed = (uint64_t)settings.seed;
+    rank->control.smoothing = (float)settings.label_smoothing;
+    rank->control.sharpness = (float)(1 - settings.label_smoothing);
+    rank_run(rank, step);
+    good = weights_list(rank->program, &list, error)
+        && write_gradients(rank, step, &list, options->out, error);
+    free(list.at);
+    return good;
+}
+
+int command_grad(const Program *program, const Options *options, Error *error)
+{
+    const Step *step = program_step(program, "grad");
+    Batch batch;
+    Rank rank;
+    if (!step || step->gradients_at < 0)
+        return error_set(error, ERROR_USAGE, "this program has no gradients"),
+               error->status;
+    if (!options->weights || !options->batch || !options->out)
+        return error_set(error, ERROR_USAGE, "grad needs --weights, --batch "
+                         "and --out"), error->status;
+    if (!batch_open(&batch, options->batch, program->vocab, true, error))
+        return error->status;
+    bool good = open_with_weights(&rank, program, step, options, error);
+    if (good) {
+        good = grad(&rank, step, &batch, options, error);
+        rank_close(&rank);
+    }
+    batch_close(&batch);
+    return good ? 0 : error->status;
+}

@@ -1,0 +1,137 @@
+/* info.c: `info`: what this program is, for people and as JSON.
+ * SPDX-License-Identifier: 0BSD */
+#include "commands.h"
+#include "json.h"
+#include <stdio.h>
+#include <string.h>
+
+/* What the command of a step maps: training evaluates in the same memory. */
+static Plan plan_of(const Program *program, const Step *step, int threads)
+{
+    const Step *second = strcmp(step->name, "train") == 0
+        ? program_step(program, "eval") : NULL;
+    return rank_plan(program, step, second, threads);
+}
+
+static void put_text(JsonWriter *json, const char *key, const char *text)
+{
+    json_key(json, key);
+    json_put_text(json, text);
+}
+
+static void put_count(JsonWriter *json, const char *key, int64_t count)
+{
+    json_key(json, key);
+    json_put_integer(json, count);
+}
+
+static void put_step(JsonWriter *json, const Program *program, const Step *step,
+                     int threads)
+{
+    Plan plan = plan_of(program, step, threads);
+    json_key(json, step->name);
+    json_open(json, '{');
+    put_count(json, "fixed_bytes", plan.fixed_bytes);
+    put_count(json, "thread_bytes", plan.thread_bytes);
+    put_count(json, "threads", threads);
+    put_count(json, "total_bytes", plan.total_bytes);
+    put_count(json, "batch", step->batch);
+    put_count(json, "sequence", step->sequence);
+    json_key(json, "flops");
+    json_put_number(json, step->flops);
+    json_key(json, "classes");
+    json_open(json, '{');
+    for (int i = 0; i < step->memory_count; i++)
+        put_count(json, step->memory[i].name, step->memory[i].bytes);
+    json_close(json, '}');
+    json_close(json, '}');
+}
+
+static bool print_json(const Program *program, int threads, Error *error)
+{
+    char text[32768];
+    JsonWriter json = json_to_buffer(text, sizeof text);
+    json.lines = true;
+    json_open(&json, '{');
+    put_count(&json, "format", 1);
+    put_text(&json, "name", program->name);
+    put_count(&json, "parameters", program->parameters);
+    put_count(&json, "vocab", program->vocab);
+    put_count(&json, "context", program->context);
+    put_count(&json, "blocks", program->blocks);
+    put_count(&json, "batch", program->batch);
+    put_count(&json, "sequence", program->sequence);
+    put_text(&json, "compiler", program->version);
+    put_text(&json, "target", program->target);
+    put_text(&json, "features", program->features);
+    put_text(&json, "spec_hash", program->spec_hash);
+    put_text(&json, "model_hash", program->model_hash);
+    put_text(&json, "source_hash", program->source_hash);
+    json_key(&json, "plan");
+    json_open(&json, '{');
+    put_count(&json, "ranks", 1);
+    put_count(&json, "groups", program->groups);
+    json_close(&json, '}');
+    json_key(&json, "memory");
+    json_open(&json, '{');
+    put_count(&json, "threads", threads);
+    json_key(&json, "programs");
+    json_open(&json, '{');
+    for (int i = 0; i < program->step_count; i++)
+        put_step(&json, program, &program->steps[i], threads);
+    json_close(&json, '}');
+    json_close(&json, '}');
+    json_close(&json, '}');
+    if (json.failed)
+        return error_set(error, ERROR_ENVIRONMENT, "internal error: what there "
+                         "is to say is too long");
+    puts(text);
+    return true;
+}
+
+static void print_size(const char *name, int64_t bytes)
+{
+    printf("  %-16s %14lld bytes  %10.1f MiB\n", name, (long long)bytes,
+           (double)bytes / (1 << 20));
+}
+
+static void print_step(const Program *program, const Step *step, int threads)
+{
+    Plan plan = plan_of(program, step, threads);
+    printf("\n%s: %lld x %lld tokens, %.3g GFLOP\n", step->name,
+           (long long)step->batch, (long long)step->sequence,
+           step->flops * 1e-9);
+    for (int i = 0; i < step->memory_count; i++)
+        print_size(step->memory[i].name, step->memory[i].bytes);
+    print_size("fixed", plan.fixed_bytes);
+    print_size("a thread", plan.thread_bytes);
+    print_size("total", plan.total_bytes);
+}
+
+static void print_text(const Program *program, int threads)
+{
+    printf("name        %s\n", program->name);
+    printf("parameters  %lld\n", (long long)program->parameters);
+    printf("model       vocab %lld, context %lld, %lld blocks\n",
+           (long long)program->vocab, (long long)program->context,
+           (long long)program->blocks);
+    printf("plan        1 rank, f32; batch %lld x %lld tokens\n",
+           (long long)program->batch, (long long)program->sequence);
+    printf("target      %s (%s)\n", program->target, program->features);
+    printf("compiler    trainwright %s\n", program->version);
+    printf("spec        sha256 %s\n", program->spec_hash);
+    printf("model       sha256 %s\n", program->model_hash);
+    printf("source      sha256 %s\n", program->source_hash);
+    printf("memory      on %d threads\n", threads);
+    for (int i = 0; i < program->step_count; i++)
+        print_step(program, &program->steps[i], threads);
+}
+
+int command_info(const Program *program, const Options *options, Error *error)
+{
+    int threads = threads_of(options);
+    if (options->json)
+        return print_json(program, threads, error) ? 0 : error->status;
+    print_text(program, threads);
+    return 0;
+}

@@ -1,0 +1,39 @@
+/* index.c: rows added by index (kernels.h): the gradient of a lookup.
+ *
+ * Threads split the columns of the table, so that each value's chain over the
+ * rows that share an entry is one thread's, whatever the ids are.
+ * SPDX-License-Identifier: 0BSD */
+#include "kernels.h"
+#include "vec.h"
+
+/* table[j] += dy[j] for the columns of one row. */
+static void add_row(float *table, const float *dy, long columns)
+{
+    long j = 0;
+    for (; j + VL <= columns; j += VL)
+        vstore(table + j, vload(table + j) + vload(dy + j));
+    for (; j < columns; j++)
+        table[j] = table[j] + dy[j];
+}
+
+void scatter_add(const Thread *me, float *table, const float *dy, const int32_t *ids, long rows,
+                 long N, long entries, int init)
+{
+    /* whole cache lines where the table's rows are aligned */
+    long lines = (N + 15) / 16, from = share_start(me, lines) * 16;
+    long to = share_end(me, lines) * 16 < N ? share_end(me, lines) * 16 : N;
+    if (!init)
+        for (long e = 0; e < entries; e++)
+            for (long j = from; j < to; j++)
+                table[e * N + j] = 0.0f;
+    for (long r = 0; r < rows; r++)
+        if (ids[r] >= 0 && from < to)
+            add_row(table + ids[r] * N + from, dy + r * N + from, to - from);
+}
+
+void keep_rows(const Thread *me, float *cache, const float *x, long position, long rows, long N)
+{
+    for (long r = share_start(me, rows); r < share_end(me, rows); r++)
+        for (long j = 0; j < N; j++)
+            cache[(position + r) * N + j] = x[r * N + j];
+}

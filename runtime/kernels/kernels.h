@@ -1,0 +1,110 @@
+/* kernels.h: the kernels that every program shares, with their exact orders.
+ *
+ * All are SPMD: every thread of a rank calls the same function with the same
+ * arguments and its own `me`; each does its fixed share of the outputs, and no
+ * function here contains a barrier. The caller puts one between a kernel and
+ * another that reads what a different thread wrote.
+ *
+ * Orders (docs/architecture.md, section 7), the same on every ISA, compiler
+ * and number of threads: a matrix product's output is one ascending chain of
+ * fma; a row sum has 16 lanes folded 8, 4, 2, 1; a column sum is one chain over
+ * tokens. Matrices are row-major, f32, without gaps between rows.
+ * Every sum over tokens begins at what its output holds (`init` true) or at 0. */
+#ifndef KERNELS_H
+#define KERNELS_H
+#include <stdint.h>
+
+/* A thread of a rank, as kernels see it. `workspace` is the thread's own,
+ * 64-byte aligned, as large as the program's plan says (kernel_workspace). */
+typedef struct Thread {
+    int index, count;
+    float *workspace;
+    struct Team *team;      /* whose barrier it is */
+} Thread;
+
+/* Thread t of n has items [N·t/n, N·(t+1)/n) of N. */
+static inline long share_start(const Thread *me, long items)
+{
+    return items * me->index / me->count;
+}
+static inline long share_end(const Thread *me, long items)
+{
+    return items * (me->index + 1) / me->count;
+}
+
+/* All threads meet; what each wrote before is seen by all after (runtime). */
+void barrier(const Thread *me);
+
+/* ---- matrix products (gemm.c). W is PyTorch's [N,K]. ---------------------- */
+/* y[rows,N] = x[rows,K] Wᵀ; then + bias[N] where bias is not NULL. */
+void matmul(const Thread *me, float *y, const float *x, const float *w,
+            const float *bias, long rows, long K, long N);
+/* dx[rows,K] = (init ? dx : 0) + dy[rows,N] W: one chain over n a value. */
+void matmul_input(const Thread *me, float *dx, const float *dy, const float *w,
+                  long rows, long K, long N, int init);
+/* dw[N,K] = (init ? dw : 0) + dyᵀ x: one chain over the rows a value. */
+void matmul_weight(const Thread *me, float *dw, const float *dy, const float *x,
+                   long rows, long K, long N, int init);
+
+/* ---- attention (attention.c) --------------------------------------------- */
+/* Rows are tokens: row (b·T + t) of q and out has heads·head_dim values, of k
+ * and v kv_heads·head_dim; query head h reads key head h·kv_heads/heads.
+ * Key j of sequence b is visible to query i (absolute position pos + i) when
+ *   j < lengths[b], and (causal) j <= pos + i, and (window > 0) |pos+i - j| < window.
+ * Without a cache keys == queries and pos == 0. With one, k and v are the cache:
+ * [batch, key_rows, kv_heads·head_dim], of which the first `keys` rows count. */
+typedef struct Attention {
+    const float *q, *k, *v;
+    float *out;
+    float *stats;           /* [batch, heads, queries, 2]: the maximum, 1/sum
+                               (0, 0 where nothing is visible); may be NULL in forward */
+    const float *alibi;     /* [heads] slopes, or NULL */
+    const int32_t *lengths; /* [batch] */
+    long batch, queries, keys, key_rows, pos;
+    long heads, kv_heads, head_dim;
+    long window;            /* 0: none */
+    int causal;
+    float scale;            /* multiplies q first */
+    /* dropout on the softmax weights, none when rate == 0: see dropout.h;
+     * its row is (sequence·heads + h)·queries + i, its column is j */
+    float rate;
+    uint32_t site;
+    uint32_t step;
+    uint64_t seed;
+    long sequence;          /* global index of this call's first sequence */
+    /* backward only */
+    const float *dout;
+    float *dq, *dk, *dv;    /* overwritten */
+} Attention;
+void attention_forward(const Thread *me, const Attention *a);
+void attention_backward(const Thread *me, const Attention *a);
+/* weights[batch, heads, queries, keys]: the softmax weights themselves, before
+ * dropout, exactly 0 where masked. */
+void attention_weights(const Thread *me, const Attention *a, float *weights);
+
+/* ---- rows by index (index.c) --------------------------------------------- */
+/* table[ids[r]] += dy[r] for ascending r, a column a chain; ids < 0 are passed
+ * over. With !init the whole table [entries, N] is 0 first. Threads split columns. */
+void scatter_add(const Thread *me, float *table, const float *dy, const int32_t *ids,
+                 long rows, long N, long entries, int init);
+
+/* A key/value cache of one sequence: cache[position + r] = x[r], rows of N values,
+ * r < rows. Threads split the rows. */
+void keep_rows(const Thread *me, float *cache, const float *x, long position, long rows, long N);
+
+/* ---- sums of a step (reduce.c) ------------------------------------------- */
+/* The loss: total = (init ? *total : 0) + values[0] + values[1] …, one chain in
+ * f64. Thread 0 alone. */
+void chain_f64(const Thread *me, double *total, const float *values, long n, int init);
+/* Squares of every block of 1024 consecutive values (the last may be short) in
+ * 16 f64 lanes, folded: sums[i], i < ceil(n/1024). Threads split the blocks. With
+ * values NULL (a parameter that is not trained) every sum is 0. */
+void square_blocks(const Thread *me, double *sums, const float *values, long n);
+/* The root of sums[0] + sums[1] + …, one chain; every thread may compute it. */
+double norm_f64(const double *sums, long n);
+
+/* Floats of workspace a thread needs at most for these sizes, over all ISA
+ * levels, so that one binary's plan holds on every machine. */
+long matmul_workspace(long rows, long K, long N);
+long attention_workspace(long queries, long keys, long head_dim);
+#endif

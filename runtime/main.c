@@ -1,0 +1,132 @@
+/* main.c: where every program starts: it reads the command line, sees that the
+ * processor will do, and runs the command (commands.h). The runtime's files, in
+ * the order of a first reading:
+ *
+ *     program.def, program.h   what the generated code tells the runtime
+ *     main, options, settings  the command line and the run-time keys
+ *     rank, team, cpu          memory, threads, processor
+ *     weights                  parameters by name; initial values; reading
+ *     train, evaluate          the loop; log, progress, record: what it writes
+ *     store, checkpoint, resume  a run's directory
+ *     corpus, data             tokens to train on
+ *     generate, inspect, bench the other commands
+ *     files, json, safetensors, hash, draw, elementary, schedule  the base
+ *
+ * SPDX-License-Identifier: 0BSD */
+#define _GNU_SOURCE
+#include "checkpoint.h"
+#include "commands.h"
+#include "cpu.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what commands share ------------------------------------------------------ */
+
+int threads_of(const Options *options)
+{
+    if (options->threads > 0)
+        return (int)options->threads;
+    int cores = team_cores();
+    return cores < TEAM_MOST_THREADS ? cores : TEAM_MOST_THREADS;
+}
+
+bool open_with_weights(Rank *rank, const Program *program, const Step *step,
+                       const Options *options, Error *error)
+{
+    char path[FILES_PATH];
+    WeightList list = {0};
+    if (!options->weights)
+        return error_set(error, ERROR_USAGE, "%s needs --weights FILE|DIR",
+                         command_name(options->command));
+    if (!weights_path(options->weights, path, error)
+        || !rank_open(rank, program, step, NULL, threads_of(options), error))
+        return false;
+    bool good = weights_list(program, &list, error)
+        && weights_load(rank, &list, path, false, error);
+    free(list.at);
+    if (good)
+        tables_compute(rank);
+    else
+        rank_close(rank);
+    return good;
+}
+
+/* ---- main ------------------------------------------------------------------------- */
+
+static int not_built(const Program *program, const Options *options,
+                     Error *error)
+{
+    (void)program;
+    error_set(error, ERROR_USAGE, "%s is not built yet",
+              command_name(options->command));
+    return error->status;
+}
+
+static int run_command(const Program *program, const Options *options,
+                       Error *error)
+{
+    switch (options->command) {
+    case COMMAND_info:
+        return command_info(program, options, error);
+    case COMMAND_train:
+        return command_train(program, options, error);
+    case COMMAND_eval:
+        return command_eval(program, options, error);
+    case COMMAND_generate:
+        return command_generate(program, options, error);
+    case COMMAND_forward:
+        return command_forward(program, options, error);
+    case COMMAND_grad:
+        return command_grad(program, options, error);
+    case COMMAND_bench:
+        return command_bench(program, options, error);
+    case COMMAND_predict:
+    case COMMAND_score:
+    case COMMAND_COUNT:
+        break;
+    }
+    return not_built(program, options, error);
+}
+
+static int help(const char *name, const Options *options)
+{
+    if (options->command == COMMAND_COUNT)
+        print_usage(name);
+    else
+        print_command_help(name, options->command);
+    return 0;
+}
+
+static int start(const Program *program, const char *name,
+                 const Options *options, Error *error)
+{
+    if (options->help)
+        return help(name, options);
+    /* info only prints: it may run where the program itself cannot. */
+    if (options->command != COMMAND_info
+        && !cpu_supports(program->features, error))
+        return error->status;
+    return run_command(program, options, error);
+}
+
+int trainwright_main(const Program *program, int argc, char **argv)
+{
+    Error error = {0};
+    Options options;
+    const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+    const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : program->name;
+    signal(SIGXFSZ, SIG_IGN);       /* a limit on file sizes is an error, EFBIG */
+    int status = options_read(&options, argc, argv, &error)
+        ? start(program, name, &options, &error) : error.status;
+    if (fflush(stdout) != 0 && status == 0) {
+        error_system(&error, errno, "cannot write the output");
+        status = ERROR_ENVIRONMENT;
+    }
+    if (status != 0 && error.text[0])
+        fprintf(stderr, "%s: error: %s\n", name, error.text);
+    options_free(&options);
+    return status;
+}

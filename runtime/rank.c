@@ -1,0 +1,270 @@
+/* rank.c: a rank's memory and how a step is run on it (see rank.h).
+ * SPDX-License-Identifier: 0BSD */
+#define _GNU_SOURCE
+#include "rank.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#ifndef MADV_HUGEPAGE
+#define MADV_HUGEPAGE 14
+#endif
+
+enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
+
+const Step *program_step(const Program *program, const char *name)
+{
+    for (int i = 0; i < program->step_count; i++)
+        if (strcmp(program->steps[i].name, name) == 0)
+            return &program->steps[i];
+    return NULL;
+}
+
+static int64_t round_up(int64_t bytes, int64_t to)
+{
+    return (bytes + to - 1) / to * to;
+}
+
+static int64_t larger(int64_t a, int64_t b)
+{
+    return a > b ? a : b;
+}
+
+Plan rank_plan(const Program *program, const Step *first, const Step *second,
+               int threads)
+{
+    const Step *other = second ? second : first;
+    Plan plan = {
+        .weight_bytes = round_up(program->weight_bytes, PAGE),
+        .state_bytes = round_up(larger(first->state_bytes,
+                                       other->state_bytes), PAGE),
+        .value_bytes = round_up(larger(first->value_bytes,
+                                       other->value_bytes), PAGE),
+        .thread_bytes = round_up(larger(first->thread_bytes,
+                                        other->thread_bytes), PAGE),
+        .threads = threads,
+    };
+    plan.fixed_bytes = plan.weight_bytes + plan.state_bytes + plan.value_bytes;
+    plan.total_bytes = plan.fixed_bytes + threads * plan.thread_bytes;
+    return plan;
+}
+
+/* ---- how much memory there is -------------------------------------------- */
+
+/* A number in a small file of the kernel, after `label`; -1 where there is none. */
+static int64_t kernel_number(const char *path, const char *label)
+{
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return -1;
+    char line[256];
+    long long number = -1;
+    size_t length = strlen(label);
+    while (number < 0 && fgets(line, sizeof line, file))
+        if (strncmp(line, label, length) == 0
+            && sscanf(line + length, "%lld", &number) != 1)
+            number = -1;
+    fclose(file);
+    return number;
+}
+
+/* Bytes that this process can have without others being killed for it: what the
+ * kernel calls available, swap, and no more than its control group's limit. */
+static int64_t memory_available(void)
+{
+    int64_t kilobytes = kernel_number("/proc/meminfo", "MemAvailable:");
+    int64_t swap = kernel_number("/proc/meminfo", "SwapFree:");
+    int64_t bytes = INT64_MAX;
+    if (kilobytes >= 0)
+        bytes = (kilobytes + (swap > 0 ? swap : 0)) * 1024;
+    int64_t limit = kernel_number("/sys/fs/cgroup/memory.max", "");
+    return limit >= 0 && limit < bytes ? limit : bytes;
+}
+
+int64_t peak_memory(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return (int64_t)usage.ru_maxrss * 1024;
+}
+
+/* ---- the mapping ---------------------------------------------------------- */
+
+static void touch(const Thread *me, void *context)
+{
+    Rank *rank = context;
+    long pages = (long)(rank->memory_bytes / PAGE);
+    for (long i = share_start(me, pages); i < share_end(me, pages); i++)
+        *(volatile char *)(rank->memory + i * PAGE) = 0;
+}
+
+static bool map_memory(Rank *rank, Error *error)
+{
+    int64_t available = memory_available();
+    int64_t total = rank->plan.total_bytes;
+    if (total > available)
+        return error_set(error, 3, "%s needs %.1f MiB of memory (%lld bytes); "
+                         "this machine has %.1f MiB (%lld bytes) available",
+                         rank->program->name, (double)total / (1 << 20),
+                         (long long)total, (double)available / (1 << 20),
+                         (long long)available);
+    /* One huge page more, so that the first part can start at one. */
+    rank->memory_bytes = (size_t)round_up(total, PAGE);
+    size_t mapped = rank->memory_bytes + HUGE_PAGE;
+    char *start = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
+                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (start == MAP_FAILED)
+        return error_set(error, 3, "%s needs %.1f MiB of memory (%lld bytes), "
+                         "which the system refuses: %s; a limit (ulimit -v) "
+                         "may stand below the %lld bytes available",
+                         rank->program->name, (double)total / (1 << 20),
+                         (long long)total, strerror(errno),
+                         (long long)available);
+    size_t skip = (HUGE_PAGE - (uintptr_t)start % HUGE_PAGE) % HUGE_PAGE;
+    rank->memory = start + skip;
+    if (skip > 0)
+        munmap(start, skip);
+    if (skip < HUGE_PAGE)
+        munmap(rank->memory + rank->memory_bytes, HUGE_PAGE - skip);
+    madvise(rank->memory, rank->memory_bytes, MADV_HUGEPAGE);
+    return true;
+}
+
+/* ---- what the compiler promised ------------------------------------------ */
+
+static bool inside(int64_t at, int64_t bytes, int64_t room)
+{
+    return at >= 0 && bytes >= 0 && at <= room && bytes <= room - at;
+}
+
+static bool value_fits(const Value *value, int64_t room)
+{
+    const int64_t dims[4] = { value->dim0, value->dim1, value->dim2,
+                              value->dim3 };
+    int64_t bytes = 4;
+    for (int axis = 0; axis < value->rank && axis < 4; axis++)
+        bytes *= dims[axis];
+    int64_t last = value->offset + (value->repeat - 1) * value->stride;
+    return value->rank <= 4 && inside(last * 4, bytes, room);
+}
+
+/* Whether the step's places lie in the memory that it says it has. */
+static bool step_fits(const Program *program, const Step *step)
+{
+    int64_t ids = step->batch * step->sequence * 4;
+    int64_t gradients = program->gradient_floats * 4;
+    int64_t room = step->value_bytes;
+    for (int i = 0; i < step->value_count; i++)
+        if (!value_fits(&step->values[i], room))
+            return false;
+    return inside(step->tokens_at, ids, room)
+        && (step->targets_at < 0 || inside(step->targets_at, ids, room))
+        && (step->lengths_at < 0
+            || inside(step->lengths_at, step->batch * 4, room))
+        && (step->logits_at < 0
+            || inside(step->logits_at, program->vocab * 4, room))
+        && (step->gradients_at < 0
+            || inside(step->gradients_at, gradients, room))
+        && (step->state_bytes == 0
+            || program->moments * gradients <= step->state_bytes);
+}
+
+static bool tensors_fit(const Program *program)
+{
+    for (int i = 0; i < program->tensor_count; i++) {
+        const Tensor *t = &program->tensors[i];
+        int64_t bytes = t->dim0 * (t->rank > 1 ? t->dim1 : 1) * 4;
+        int64_t last = t->repeat - 1;
+        if (!inside((t->weight + last * t->weight_stride) * 4, bytes,
+                    program->weight_bytes))
+            return false;
+        if (t->gradient >= 0
+            && !inside((t->gradient + last * t->gradient_stride) * 4, bytes,
+                       program->gradient_floats * 4))
+            return false;
+    }
+    return true;
+}
+
+/* ---- open, run, close ----------------------------------------------------- */
+
+bool rank_open(Rank *rank, const Program *program, const Step *first,
+               const Step *second, int threads, Error *error)
+{
+    *rank = (Rank){ .program = program };
+    rank->plan = rank_plan(program, first, second, threads);
+    if (!tensors_fit(program) || !step_fits(program, first)
+        || (second && !step_fits(program, second)))
+        return error_set(error, 3, "internal error: the program's memory map "
+                         "contradicts itself; please report this");
+    if (!map_memory(rank, error))
+        return false;
+    char *state = rank->memory + rank->plan.weight_bytes;
+    char *values = state + rank->plan.state_bytes;
+    char *workspace = values + rank->plan.value_bytes;
+    rank->team = team_start(threads, (float *)(void *)workspace,
+                            (long)(rank->plan.thread_bytes / 4), error);
+    if (!rank->team) {
+        rank_close(rank);
+        return false;
+    }
+    rank->control.weights = (float *)(void *)rank->memory;
+    rank->control.state = (float *)(void *)state;
+    rank->control.values = (float *)(void *)values;
+    team_run(rank->team, touch, rank);
+    rank_select(rank, first);
+    return true;
+}
+
+void rank_close(Rank *rank)
+{
+    if (rank->team)
+        team_stop(rank->team);
+    if (rank->memory)
+        munmap(rank->memory, rank->memory_bytes);
+    rank->team = NULL;
+    rank->memory = NULL;
+}
+
+float *rank_floats(const Rank *rank, int64_t at)
+{
+    return rank->control.values + at / 4;
+}
+
+int32_t *rank_ints(const Rank *rank, int64_t at)
+{
+    return (int32_t *)(void *)rank_floats(rank, at);
+}
+
+void rank_select(Rank *rank, const Step *step)
+{
+    Control *control = &rank->control;
+    control->tokens = rank_ints(rank, step->tokens_at);
+    control->targets = step->targets_at < 0
+        ? NULL : rank_ints(rank, step->targets_at);
+    control->lengths = step->lengths_at < 0
+        ? NULL : rank_ints(rank, step->lengths_at);
+    control->batch = step->batch;
+    control->sequence = step->sequence;
+    control->position = 0;
+}
+
+typedef struct Call {
+    Control *control;
+    program_entry entry;
+} Call;
+
+static void call_entry(const Thread *me, void *context)
+{
+    Call *call = context;
+    call->entry(me, call->control);
+}
+
+void rank_run(Rank *rank, const Step *step)
+{
+    Call call = { &rank->control, step->entry };
+    team_run(rank->team, call_entry, &call);
+}

@@ -1,0 +1,61 @@
+/* rank.h: one rank of a run: its memory, its threads and the control block that
+ * the program's steps read. All memory that grows with the model is one mapping:
+ *
+ *     [weights][state: moments][values][workspace of thread 0][of thread 1] …
+ *
+ * each part rounded up to 4096 bytes. A rank may run several steps (train and
+ * eval); they share the values and the workspaces, which have the size of the
+ * largest.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef RANK_H
+#define RANK_H
+#include "error.h"
+#include "program.h"
+#include "team.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+/* What a command maps. total = fixed + threads · thread. */
+typedef struct Plan {
+    int64_t weight_bytes, state_bytes, value_bytes;
+    int64_t fixed_bytes, thread_bytes, total_bytes;
+    int threads;
+} Plan;
+
+typedef struct Rank {
+    const Program *program;
+    struct Team *team;
+    Plan plan;
+    char *memory;
+    size_t memory_bytes;
+    Control control;
+} Rank;
+
+/* The program's step of that name, or NULL. */
+const Step *program_step(const Program *program, const char *name);
+
+/* Memory for `first` and, where it is not NULL, `second`, on so many threads. */
+Plan rank_plan(const Program *program, const Step *first, const Step *second,
+               int threads);
+
+/* Maps and touches the memory, starts the threads and sets the control block's
+ * pointers for `first`. False with an error of status 3 where this machine has
+ * less memory than planned or gives no threads. */
+bool rank_open(Rank *rank, const Program *program, const Step *first,
+               const Step *second, int threads, Error *error);
+void rank_close(Rank *rank);
+
+/* Points the control block at the step's tokens, targets and lengths, and sets
+ * the call's batch and sequence to the step's own. */
+void rank_select(Rank *rank, const Step *step);
+
+/* Runs the step's entry on all threads. */
+void rank_run(Rank *rank, const Step *step);
+
+/* Floats, or integers, of the step's values at an offset in bytes. */
+float *rank_floats(const Rank *rank, int64_t at);
+int32_t *rank_ints(const Rank *rank, int64_t at);
+
+/* The largest resident set that the process has had, in bytes. */
+int64_t peak_memory(void);
+#endif

@@ -1,0 +1,256 @@
+/* record.c: see record.h.
+ * SPDX-License-Identifier: 0BSD */
+#include "record.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_RECORD = 64 << 20 };    /* bytes of a run.json that is read */
+
+static bool out_of_memory(Error *error)
+{
+    return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+}
+
+/* ---- what an earlier start of the run wrote ------------------------------- */
+
+bool record_mark(Record *record, int64_t step, const char *hash, Error *error)
+{
+    if (record->mark_count == record->mark_room) {
+        int room = 2 * record->mark_room + 64;
+        Mark *wider = realloc(record->marks, (size_t)room * sizeof *wider);
+        if (!wider)
+            return out_of_memory(error);
+        record->marks = wider;
+        record->mark_room = room;
+    }
+    Mark *mark = &record->marks[record->mark_count++];
+    mark->step = step;
+    snprintf(mark->hash, sizeof mark->hash, "%s", hash);
+    return true;
+}
+
+/* Marks of checkpoints before `step`, and the list of resumptions. json is NULL
+ * where there is no record to read. */
+static bool carry_over(Record *record, const Json *json, int64_t step,
+                       Error *error)
+{
+    int marks = json ? json_member(json, 0, "checkpoints") : -1;
+    int end = marks >= 0 ? json->tokens[marks].end : 0;
+    for (int i = marks + 1; marks >= 0 && i < end; i = json->tokens[i].end) {
+        int64_t at;
+        const char *hash = json_text(json, json_member(json, i, "state_hash"));
+        if (json_integer(json, json_member(json, i, "step"), &at) && hash
+            && at < step && !record_mark(record, at, hash, error))
+            return false;
+    }
+    int resumed = json ? json_member(json, 0, "resumed") : -1;
+    int count = resumed >= 0 && json->tokens[resumed].kind == JSON_ARRAY
+        ? json->tokens[resumed].count : 0;
+    record->resumed = calloc((size_t)count + 1, sizeof *record->resumed);
+    if (!record->resumed)
+        return out_of_memory(error);
+    for (int i = 0; i < count; i++)
+        if (json_integer(json, resumed + 1 + i,
+                         &record->resumed[record->resumed_count]))
+            record->resumed_count++;
+    return true;
+}
+
+/* Says which data files are not those of the earlier start. */
+static void compare_data(const Record *record, const Json *json)
+{
+    int data = json_member(json, 0, "data");
+    int end = data >= 0 ? json->tokens[data].end : 0;
+    int count = record->corpus->data.count, file = 0;
+    bool differs = false;
+    for (int i = data + 1; i < end; i = json->tokens[i].end, file++) {
+        const char *hash = json_text(json, json_member(json, i, "sha256"));
+        differs |= file < count && hash
+            && strcmp(hash, record->data[file]) != 0;
+    }
+    if (differs || file < count)
+        fprintf(stderr, "differs: the data files are not those that the run "
+                "began with\n");
+}
+
+static bool read_earlier(Record *record, const Checkpoint *from, Error *error)
+{
+    char path[FILES_PATH], *text = NULL;
+    size_t length = 0;
+    Json json = {0};
+    Error unreadable = {0};
+    if (!join_path(path, record->store->directory, "run.json", error))
+        return false;
+    bool there = file_read_whole(path, MOST_RECORD, &text, &length, &unreadable)
+        && json_parse(&json, path, text, length, &unreadable);
+    free(text);
+    if (!there)
+        fprintf(stderr, "note: run.json is begun anew: %s\n", unreadable.text);
+    bool good = carry_over(record, there ? &json : NULL, from->state.step,
+                           error);
+    if (there) {
+        compare_data(record, &json);
+        json_free(&json);
+    }
+    if (!good)
+        return false;
+    record->resumed[record->resumed_count++] = from->state.step;
+    return record_mark(record, from->state.step, from->hash, error);
+}
+
+/* ---- opening ---------------------------------------------------------------- */
+
+static bool hash_data(const Data *data, char (*digests)[SHA256_TEXT],
+                      Error *error)
+{
+    for (int i = 0; i < data->count; i++)
+        if (!sha256_file(data->files[i].path, digests[i], error))
+            return false;
+    return true;
+}
+
+bool record_open(Record *record, const Store *store, const Options *options,
+                 const Corpus *corpus, int threads, const Checkpoint *from,
+                 Error *error)
+{
+    *record = (Record){ .store = store, .options = options, .corpus = corpus,
+                        .threads = threads };
+    Error none;
+    if (!sha256_file("/proc/self/exe", record->binary, &none))
+        record->binary[0] = 0;
+    int separate = corpus->eval_is_separate ? corpus->eval_data.count : 0;
+    record->data = calloc((size_t)(corpus->data.count + separate),
+                          sizeof *record->data);
+    if (!record->data)
+        return out_of_memory(error);
+    if (!hash_data(&corpus->data, record->data, error)
+        || (separate && !hash_data(&corpus->eval_data,
+                                   record->data + corpus->data.count, error)))
+        return false;
+    return !from || read_earlier(record, from, error);
+}
+
+void record_close(Record *record)
+{
+    free(record->data);
+    free(record->marks);
+    free(record->resumed);
+}
+
+/* ---- writing ------------------------------------------------------------------ */
+
+static void put_text(JsonWriter *json, const char *key, const char *text)
+{
+    json_key(json, key);
+    json_put_text(json, text);
+}
+
+static void put_count(JsonWriter *json, const char *key, int64_t count)
+{
+    json_key(json, key);
+    json_put_integer(json, count);
+}
+
+static void put_data(JsonWriter *json, const Data *data,
+                     const char (*digests)[SHA256_TEXT])
+{
+    for (int i = 0; i < data->count; i++) {
+        json_open(json, '{');
+        put_text(json, "path", data->files[i].path);
+        put_count(json, "tokens", data->files[i].count);
+        put_text(json, "sha256", digests[i]);
+        json_close(json, '}');
+    }
+}
+
+static void put_program(JsonWriter *json, const Record *record)
+{
+    const Program *program = record->store->program;
+    put_count(json, "format", 1);
+    put_text(json, "name", program->name);
+    put_text(json, "version", program->version);
+    put_text(json, "target", program->target);
+    put_text(json, "binary_hash", record->binary);
+    put_text(json, "source_hash", program->source_hash);
+    put_text(json, "spec_hash", program->spec_hash);
+    put_text(json, "model_hash", program->model_hash);
+    put_text(json, "spec", program->spec);
+}
+
+static void put_command(JsonWriter *json, const Record *record)
+{
+    const Options *options = record->options;
+    const Program *program = record->store->program;
+    json_key(json, "command");
+    json_open(json, '[');
+    for (int i = 0; i < options->argc; i++)
+        json_put_text(json, options->argv[i]);
+    json_close(json, ']');
+    json_key(json, "overrides");
+    json_open(json, '[');
+    for (int i = 0; i < options->sets.count; i++)
+        json_put_text(json, options->sets.at[i]);
+    json_close(json, ']');
+    json_key(json, "settings");
+    json_open(json, '{');
+    for (int i = 0; i < program->key_count; i++)
+        put_text(json, program->keys[i].path,
+                 record->store->settings->texts[i]);
+    json_close(json, '}');
+    put_count(json, "seed", record->store->settings->seed);
+    put_count(json, "ranks", 1);
+    put_count(json, "threads", record->threads);
+}
+
+static void put_progress(JsonWriter *json, const Record *record,
+                         const RunState *state)
+{
+    put_count(json, "step", state->step);
+    put_count(json, "updates", state->updates);
+    put_count(json, "skipped_steps", state->skipped);
+    json_key(json, "resumed");
+    json_open(json, '[');
+    for (int i = 0; i < record->resumed_count; i++)
+        json_put_integer(json, record->resumed[i]);
+    json_close(json, ']');
+    json_key(json, "checkpoints");
+    json_open(json, '[');
+    for (int i = 0; i < record->mark_count; i++) {
+        json_open(json, '{');
+        put_count(json, "step", record->marks[i].step);
+        put_text(json, "state_hash", record->marks[i].hash);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+bool record_write(const Record *record, const RunState *state, Error *error)
+{
+    char path[FILES_PATH];
+    FileWriter file;
+    if (!join_path(path, record->store->directory, "run.json", error)
+        || !file_create(&file, path, error))
+        return false;
+    const Corpus *corpus = record->corpus;
+    const char (*digests)[SHA256_TEXT] =
+        (const char (*)[SHA256_TEXT])record->data;
+    JsonWriter json = json_to_file(&file, error);
+    json.lines = true;
+    json_open(&json, '{');
+    put_program(&json, record);
+    put_command(&json, record);
+    json_key(&json, "data");
+    json_open(&json, '[');
+    put_data(&json, &corpus->data, digests);
+    if (corpus->eval_is_separate)
+        put_data(&json, &corpus->eval_data, digests + corpus->data.count);
+    json_close(&json, ']');
+    put_progress(&json, record, state);
+    json_close(&json, '}');
+    if (json.failed || !file_append(&file, "\n", 1, error)) {
+        file_abandon(&file);
+        return false;
+    }
+    return file_commit(&file, error);
+}

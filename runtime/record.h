@@ -1,0 +1,40 @@
+/* record.h: run.json, the record of a run: what ran, on what, and a hash of its
+ * state at every checkpoint.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef RECORD_H
+#define RECORD_H
+#include "checkpoint.h"
+#include "corpus.h"
+#include "options.h"
+
+typedef struct Mark {           /* a checkpoint that was written */
+    int64_t step;
+    char hash[SHA256_TEXT];
+} Mark;
+
+typedef struct Record {
+    const Store *store;
+    const Options *options;
+    const Corpus *corpus;
+    int threads;
+    char binary[SHA256_TEXT];           /* of the program's file */
+    char (*data)[SHA256_TEXT];          /* of each data file */
+    Mark *marks;
+    int mark_count, mark_room;
+    int64_t *resumed;                   /* steps that the run was resumed at */
+    int resumed_count;
+} Record;
+
+/* Hashes the program and the data files. With `from`, a resumed run's
+ * checkpoint, what run.json says up to its step is carried over. */
+bool record_open(Record *record, const Store *store, const Options *options,
+                 const Corpus *corpus, int threads, const Checkpoint *from,
+                 Error *error);
+void record_close(Record *record);
+
+/* Notes a checkpoint; record_write then says so. */
+bool record_mark(Record *record, int64_t step, const char *hash, Error *error);
+
+/* Writes run.json, whole. */
+bool record_write(const Record *record, const RunState *state, Error *error);
+#endif

@@ -1,0 +1,186 @@
+/* store.c: a run's directory: locking it, listing, pruning and removing its
+ * checkpoints (see checkpoint.h).
+ * SPDX-License-Identifier: 0BSD */
+#define _GNU_SOURCE
+#include "checkpoint.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool join_path(char path[FILES_PATH], const char *directory, const char *name,
+               Error *error)
+{
+    int length = snprintf(path, FILES_PATH, "%s/%s", directory, name);
+    return (length >= 0 && length < FILES_PATH)
+        || error_set(error, ERROR_INPUT, "the path %.80s…/%s is too long",
+                     directory, name);
+}
+
+/* The step of a checkpoint's name, "step-250"; -1 for any other name. */
+static int64_t step_of_name(const char *name)
+{
+    int64_t step;
+    if (strncmp(name, "step-", 5) != 0 || !parse_integer(name + 5, &step)
+        || name[5] < '1' || name[5] > '9')
+        return -1;
+    return step;
+}
+
+void remove_directory(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (!directory)
+        return;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;)
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+            unlinkat(dirfd(directory), entry->d_name, 0);
+    closedir(directory);
+    rmdir(path);
+}
+
+/* ---- locking --------------------------------------------------------------- */
+
+/* Removes step-N.tmp-PID, step-N.old-PID and run.json.tmp-PID of dead runs. */
+static void remove_leftovers(const char *path)
+{
+    DIR *directory = opendir(path);
+    if (!directory)
+        return;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        const char *name = entry->d_name;
+        char whole[FILES_PATH];
+        bool aside = strstr(name, ".tmp-") || strstr(name, ".old-");
+        if (!aside || !join_path(whole, path, name, NULL))
+            continue;
+        if (strncmp(name, "run.json.", 9) == 0)
+            unlink(whole);
+        else if (strncmp(name, "step-", 5) == 0)
+            remove_directory(whole);
+    }
+    closedir(directory);
+}
+
+bool store_lock(Store *store, Error *error)
+{
+    store->lock = -1;
+    if (mkdir(store->directory, 0777) != 0 && errno != EEXIST)
+        return error_system(error, errno, "cannot make the directory %s",
+                            store->directory);
+    store->lock = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (store->lock < 0)
+        return error_system(error, errno, "cannot use the directory %s",
+                            store->directory);
+    if (flock(store->lock, LOCK_EX | LOCK_NB) != 0 && errno == EWOULDBLOCK)
+        return error_set(error, ERROR_INPUT, "another run is writing to %s",
+                         store->directory);
+    remove_leftovers(store->directory);
+    return true;
+}
+
+static void bundle_free(Bundle *bundle)
+{
+    free(bundle->shapes);
+    free(bundle->names);
+    free(bundle->places);
+    free(bundle->digests);
+}
+
+void store_close(Store *store)
+{
+    if (store->lock >= 0)
+        close(store->lock);
+    bundle_free(&store->model);
+    bundle_free(&store->optimizer);
+}
+
+bool store_holds_run(const Store *store)
+{
+    char path[FILES_PATH];
+    struct stat status;
+    if (!join_path(path, store->directory, "run.json", NULL)
+        || stat(path, &status) == 0)
+        return true;
+    int64_t *steps;
+    int count = store_steps(store->directory, &steps, NULL);
+    if (count >= 0)
+        free(steps);
+    return count > 0;
+}
+
+/* ---- checkpoints ------------------------------------------------------------ */
+
+int store_steps(const char *path, int64_t **steps, Error *error)
+{
+    DIR *directory = opendir(path);
+    if (!directory) {
+        error_system(error, errno, "cannot read the directory %s", path);
+        return -1;
+    }
+    int count = 0, room = 0;
+    *steps = NULL;
+    for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
+        int64_t step = step_of_name(entry->d_name);
+        if (step < 0)
+            continue;
+        if (count == room) {
+            room = 2 * room + 16;
+            int64_t *wider = realloc(*steps, (size_t)room * sizeof **steps);
+            if (!wider)
+                break;
+            *steps = wider;
+        }
+        /* Insertion: newest first, a handful of them. */
+        int at = count++;
+        for (; at > 0 && (*steps)[at - 1] < step; at--)
+            (*steps)[at] = (*steps)[at - 1];
+        (*steps)[at] = step;
+    }
+    closedir(directory);
+    return count;
+}
+
+bool store_set_aside(const Store *store, int64_t step, const char *suffix,
+                     Error *error)
+{
+    for (int attempt = 1; attempt < 1000; attempt++) {
+        char from[64], to[128];
+        snprintf(from, sizeof from, "step-%lld", (long long)step);
+        if (attempt == 1)
+            snprintf(to, sizeof to, "%s.%s", from, suffix);
+        else
+            snprintf(to, sizeof to, "%s.%s-%d", from, suffix, attempt);
+        if (renameat(store->lock, from, store->lock, to) == 0)
+            return true;
+        if (errno != EEXIST && errno != ENOTEMPTY && errno != ENOTDIR)
+            return error_system(error, errno, "cannot rename %s/%s",
+                                store->directory, from);
+    }
+    return error_set(error, ERROR_INPUT, "%s is full of step-%lld.%s",
+                     store->directory, (long long)step, suffix);
+}
+
+bool store_prune(const Store *store, int64_t keep, Error *error)
+{
+    int64_t *steps;
+    int count = store_steps(store->directory, &steps, error);
+    bool good = count >= 0;
+    for (int i = (int)keep; good && i < count; i++) {
+        char suffix[32], name[96], path[FILES_PATH];
+        snprintf(suffix, sizeof suffix, "old-%d", (int)getpid());
+        snprintf(name, sizeof name, "step-%lld.%s", (long long)steps[i],
+                 suffix);
+        good = store_set_aside(store, steps[i], suffix, error)
+            && join_path(path, store->directory, name, error);
+        if (good)
+            remove_directory(path);
+    }
+    if (count >= 0)
+        free(steps);
+    return good;
+}

@@ -1,0 +1,385 @@
+/* train.c: `train` (docs/contract.md, sections 1, 4 and 6). Read from the bottom:
+ * command_train opens what a run needs, each thing checked before the next, and
+ * `run` is the loop: a step, its line, an evaluation, a checkpoint. Whatever the
+ * run depends on is in Training.state, the settings and the data, so that a run
+ * that is killed and resumed does exactly what it would have done.
+ * SPDX-License-Identifier: 0BSD */
+#define _GNU_SOURCE
+#include "commands.h"
+#include "corpus.h"
+#include "cpu.h"
+#include "elementary.h"
+#include "log.h"
+#include "progress.h"
+#include "record.h"
+#include "schedule.h"
+#include "stop.h"
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MOST_SKIPPED_IN_ROW = 20 };
+
+typedef struct Training {
+    const Program *program;
+    const Options *options;
+    Settings settings;
+    Schedule schedule;
+    Corpus corpus;
+    const Step *step, *eval;    /* eval NULL: nothing to evaluate on */
+    Store store;
+    Checkpoint from;            /* where it was resumed, if `resumed` */
+    bool resumed;
+    Rank rank;
+    WeightList weights;
+    Log log;
+    Record record;
+    Progress progress;
+    RunState state;
+    int64_t last;               /* the step to end after */
+    char seed_text[32];         /* of --seed */
+} Training;
+
+/* ---- a step -------------------------------------------------------------------- */
+
+/* The next step's tokens and targets, all of its sequences. */
+static bool fill_batch(Training *t, Error *error)
+{
+    Control *control = &t->rank.control;
+    for (int64_t row = 0; row < t->step->batch; row++) {
+        int64_t at = row * t->step->sequence;
+        if (!data_train_window(&t->corpus.train, &t->corpus.order,
+                               t->state.step + 1, row, control->tokens + at,
+                               control->targets + at, error))
+            return false;
+        control->lengths[row] = (int32_t)t->step->sequence;
+    }
+    return true;
+}
+
+/* 1/(1 - beta^updates): Adam's correction of a moment that began at 0. */
+static float bias_correction(double beta, int64_t updates)
+{
+    return (float)(1 / (1 - f64_pow(beta, (double)updates)));
+}
+
+/* The step's scalars, each computed in f64 and rounded once. */
+static void set_control(Training *t, double lr)
+{
+    const Settings *settings = &t->settings;
+    const double *betas = settings->betas.at;
+    Control *control = &t->rank.control;
+    int64_t updates = t->state.updates + 1;
+    rank_select(&t->rank, t->step);
+    control->dropout = 1;
+    control->step = (int32_t)(t->state.step + 1);
+    control->seed = (uint64_t)settings->seed;
+    control->lr = (float)lr;
+    control->beta1 = (float)betas[0];
+    control->beta2 = (float)betas[1];
+    control->rest1 = (float)(1 - betas[0]);
+    control->rest2 = (float)(1 - betas[1]);
+    control->correction1 = bias_correction(betas[0], updates);
+    control->correction2 = bias_correction(betas[1], updates);
+    control->epsilon = (float)settings->epsilon;
+    control->decay = (float)settings->weight_decay;
+    control->momentum = (float)settings->momentum;
+    control->clip = (float)settings->clip;
+    control->smoothing = (float)settings->label_smoothing;
+    control->sharpness = (float)(1 - settings->label_smoothing);
+    control->loss = control->grad_norm = 0;
+    control->applied = 0;
+}
+
+static bool run_step(Training *t, StepRecord *record, Error *error)
+{
+    double begun = clock_seconds();
+    double lr = schedule_rate(&t->schedule, t->state.step + 1);
+    set_control(t, lr);
+    if (!fill_batch(t, error))
+        return false;
+    rank_run(&t->rank, t->step);
+    const Control *control = &t->rank.control;
+    bool skipped = !control->applied;
+    t->state.step++;
+    t->state.updates += !skipped;
+    t->state.skipped += skipped;
+    t->state.skipped_in_row = skipped ? t->state.skipped_in_row + 1 : 0;
+    *record = (StepRecord){
+        .step = t->state.step,
+        .loss = (float)control->loss,
+        .lr = lr,
+        .grad_norm = control->grad_norm,
+        .tokens = t->step->batch * t->step->sequence,
+        .seconds = clock_seconds() - begun,
+        .skipped = skipped,
+    };
+    return true;
+}
+
+static bool has_diverged(Training *t, Error *error)
+{
+    if (t->state.skipped_in_row < MOST_SKIPPED_IN_ROW)
+        return false;
+    record_write(&t->record, &t->state, error);
+    error_set(error, EXIT_DIVERGED, "training diverged: the loss or the "
+              "gradient's norm was not finite in %d steps in a row, the last "
+              "of them %lld; a lower train.optimizer.lr or more steps of "
+              "train.schedule.warmup may help", MOST_SKIPPED_IN_ROW,
+              (long long)t->state.step);
+    return true;
+}
+
+/* ---- between steps --------------------------------------------------------------- */
+
+/* Evaluates after the present step; a signal leaves the evaluation due. */
+static bool run_evaluation(Training *t, Error *error)
+{
+    Evaluation result;
+    t->state.evaluation_due = true;
+    if (!evaluate(&t->rank, t->eval, &t->corpus.eval, t->settings.eval_steps,
+                  &result, error))
+        return false;
+    if (result.abandoned)
+        return true;
+    t->state.evaluation_due = false;
+    double loss = (float)result.loss;
+    progress_evaluation(&t->progress, t->state.step, loss);
+    return log_evaluation(&t->log, loss, t->state.step, error);
+}
+
+/* A checkpoint, then the record of it, then older ones go. */
+static bool save(Training *t, Error *error)
+{
+    char hash[SHA256_TEXT];
+    if (!log_sync(&t->log, error)
+        || !checkpoint_save(&t->store, &t->state, hash, error)
+        || !record_mark(&t->record, t->state.step, hash, error)
+        || !record_write(&t->record, &t->state, error)
+        || !store_prune(&t->store, t->settings.checkpoint_keep, error))
+        return false;
+    progress_note(&t->progress, "saved %s/step-%lld", t->store.directory,
+                  (long long)t->state.step);
+    return true;
+}
+
+static int stopped(Training *t)
+{
+    progress_close(&t->progress);
+    fprintf(stderr, "stopped by %s after step %lld; go on with --resume\n",
+            stop_signal() == SIGINT ? "SIGINT" : "SIGTERM",
+            (long long)t->state.step);
+    return EXIT_RESUME;
+}
+
+/* From one step to the next. */
+static bool advance(Training *t, Error *error)
+{
+    StepRecord record;
+    if (!run_step(t, &record, error) || !log_step(&t->log, &record, error))
+        return false;
+    progress_step(&t->progress, &record);
+    if (has_diverged(t, error))
+        return false;
+    bool ends = t->state.step == t->last;
+    bool evaluates = ends || t->state.step % t->settings.eval_every == 0;
+    if (t->eval && evaluates && !run_evaluation(t, error))
+        return false;
+    bool saves = ends || stop_signal()
+        || t->state.step % t->settings.checkpoint_every == 0;
+    return !saves || save(t, error);
+}
+
+static int run(Training *t, Error *error)
+{
+    bool due = t->resumed && t->state.evaluation_due && t->eval
+        && t->log.evaluated < t->state.step;
+    t->state.evaluation_due = false;
+    if (due && !run_evaluation(t, error))
+        return error->status;
+    if (stop_signal())
+        return stopped(t);
+    while (t->state.step < t->last) {
+        if (!advance(t, error))
+            return error->status;
+        bool done = t->state.step == t->last && !t->state.evaluation_due;
+        if (stop_signal() && !done)
+            return stopped(t);
+    }
+    progress_close(&t->progress);
+    return 0;
+}
+
+/* ---- beginning ---------------------------------------------------------------------- */
+
+/* --seed and --data stand for keys of the spec. */
+static void read_shorthands(Training *t)
+{
+    const Options *options = t->options;
+    if (options->seed >= 0) {
+        t->settings.seed = options->seed;
+        snprintf(t->seed_text, sizeof t->seed_text, "%lld",
+                 (long long)options->seed);
+        settings_note(&t->settings, t->program, "train.seed", t->seed_text);
+    }
+    if (options->data)
+        settings_note(&t->settings, t->program, "train.data.path",
+                      options->data);
+}
+
+static bool read_options(Training *t, Error *error)
+{
+    const Options *options = t->options;
+    if (options->trace)
+        return error_set(error, ERROR_USAGE, "--trace is not built yet");
+    if (options->init_partial && !options->init)
+        return error_set(error, ERROR_USAGE, "--init-partial says how --init "
+                         "takes weights: give --init too");
+    t->step = program_step(t->program, "train");
+    if (!t->step)
+        return error_set(error, ERROR_USAGE, "this program cannot train");
+    if (!settings_read(&t->settings, t->program, &options->sets, error))
+        return false;
+    read_shorthands(t);
+    t->schedule = (Schedule){
+        .lr = t->settings.lr, .min_lr = t->settings.min_lr,
+        .warmup = t->settings.warmup, .decay = t->settings.decay,
+        .steps = t->settings.steps,
+    };
+    t->last = options->steps > 0 ? options->steps : t->settings.steps;
+    return schedule_named(t->settings.schedule, &t->schedule.type)
+        || error_set(error, ERROR_ENVIRONMENT, "internal error: no schedule is "
+                     "called %s", t->settings.schedule);
+}
+
+static bool open_data(Training *t, Error *error)
+{
+    if (!corpus_open(&t->corpus, t->program, &t->settings, t->options->data,
+                     error))
+        return false;
+    t->eval = program_step(t->program, "eval");
+    if (t->corpus.eval.count < 2)
+        t->eval = NULL;
+    return true;
+}
+
+/* Checkpoints newer than the one that was found are damaged: their names are
+ * needed again. */
+static bool set_aside_damaged(Training *t, Error *error)
+{
+    int64_t *steps;
+    int count = store_steps(t->store.directory, &steps, error);
+    bool good = count >= 0;
+    for (int i = 0; good && i < count && steps[i] > t->from.state.step; i++)
+        good = store_set_aside(&t->store, steps[i], "damaged", error);
+    if (count >= 0)
+        free(steps);
+    return good;
+}
+
+static bool open_directory(Training *t, Error *error)
+{
+    if (!store_lock(&t->store, error))
+        return false;
+    const char *directory = t->store.directory;
+    if (!t->options->resume)
+        return !store_holds_run(&t->store)
+            || error_set(error, ERROR_INPUT, "%s holds a run; --resume goes on "
+                         "with it, --out names another directory", directory);
+    switch (checkpoint_newest(directory, &t->from, error)) {
+    case FOUND_ERROR:
+        return false;
+    case FOUND_ONE:
+        t->resumed = true;
+        t->state = t->from.state;
+        return set_aside_damaged(t, error);
+    case FOUND_NONE:
+        fprintf(stderr, "%s has no checkpoint: starting afresh\n", directory);
+        return true;
+    }
+    return true;
+}
+
+static bool load_weights(Training *t, Error *error)
+{
+    tables_compute(&t->rank);
+    if (t->resumed)
+        return checkpoint_load(&t->store, &t->from, error);
+    weights_draw(&t->rank, &t->weights, (uint64_t)t->settings.seed);
+    if (!t->options->init)
+        return true;
+    char path[FILES_PATH];
+    return weights_path(t->options->init, path, error)
+        && weights_load(&t->rank, &t->weights, path, t->options->init_partial,
+                        error);
+}
+
+static bool open_all(Training *t, Error *error)
+{
+    int threads = threads_of(t->options);
+    const Checkpoint *from = t->resumed ? &t->from : NULL;
+    if (!rank_open(&t->rank, t->program, t->step, t->eval, threads, error)
+        || !weights_list(t->program, &t->weights, error)
+        || !store_bundles(&t->store, &t->rank, &t->weights, error)
+        || !load_weights(t, error)
+        || !record_open(&t->record, &t->store, t->options, &t->corpus, threads,
+                        from, error)
+        || !log_open(&t->log, t->options->log, t->state.step, error)
+        || !record_write(&t->record, &t->state, error))
+        return false;
+    progress_open(&t->progress, t->options->quiet, t->state.step + 1, t->last,
+                  t->step->flops);
+    if (t->progress.terminal)
+        t->progress.peak = cpu_peak(t->rank.team);
+    if (t->resumed)
+        progress_note(&t->progress, "resumed at step %lld of %lld",
+                      (long long)t->state.step, (long long)t->last);
+    return true;
+}
+
+static void close_all(Training *t)
+{
+    log_close(&t->log);
+    record_close(&t->record);
+    rank_close(&t->rank);
+    free(t->weights.at);
+}
+
+/* Data and directory are open: the run itself. */
+static int train_opened(Training *t, Error *error)
+{
+    int status = open_directory(t, error) && open_all(t, error)
+        ? run(t, error) : error->status;
+    progress_close(&t->progress);
+    close_all(t);
+    return status;
+}
+
+int command_train(const Program *program, const Options *options, Error *error)
+{
+    char name[512];
+    Training *t = calloc(1, sizeof *t);
+    if (!t)
+        return error_set(error, ERROR_ENVIRONMENT, "out of memory"),
+               error->status;
+    snprintf(name, sizeof name, "%s-run", program->name);
+    t->program = program;
+    t->options = options;
+    t->log.descriptor = -1;
+    t->store = (Store){ .program = program, .settings = &t->settings,
+                        .directory = options->out ? options->out : name,
+                        .lock = -1 };
+    stop_on_signals();
+    int status;
+    if (read_options(t, error) && open_data(t, error)) {
+        status = train_opened(t, error);
+        store_close(&t->store);
+        corpus_close(&t->corpus);
+    } else {
+        status = error->status;
+    }
+    settings_free(&t->settings);
+    free(t);
+    return status;
+}

@@ -1,0 +1,108 @@
+# commands.sh: eval, generate, forward, grad, bench, info (sourced by run.sh).
+
+# eval
+check "eval" ./fake eval --weights straight --set train.data.path=data.txt \
+    --steps 3
+says "eval" "bits per byte"
+equal "as in training" "$(sed -n 's/^loss //p' last.out | cut -c1-7)" \
+    "$(tail -1 straight.jsonl | sed 's/.*eval_loss":\([0-9.]\{7\}\).*/\1/')"
+check "eval a file" ./fake eval --weights straight/step-40 --data data.txt
+equal "every token but the first" "$(sed -n 's/^tokens //p' last.out)" 8999
+status "eval of nothing" 1 ./fake eval --weights straight --data missing
+status "no weights" 1 ./fake eval --weights missing --data data.txt
+status "text as weights" 1 ./fake eval --weights data.txt --data data.txt
+
+# generate
+gen="./fake generate --weights straight"
+check "greedy" $gen --prompt "static bool " --tokens 12 --temperature 0
+cp last.out greedy
+check "top-k 1" $gen --prompt "static bool " --tokens 12 --top-k 1 --seed 5
+same "top-k 1 is greedy" last.out greedy
+check "top-p 0" $gen --prompt "static bool " --tokens 12 --top-p 0 --seed 5
+same "top-p 0 is greedy" last.out greedy
+check "longer prompt" $gen --prompt "$(head -c 15 greedy)" --tokens 9 \
+    --temperature 0
+same "chunks do not matter" last.out greedy
+printf 'static bool ' > prompt.txt
+check "prompt file" $gen --prompt-file prompt.txt --tokens 12 --temperature 0
+same "prompt file" last.out greedy
+check "samples" $gen --prompt "a" --tokens 20 --samples 3 --seed 9 --top-p 0.9
+cp last.out samples
+check "samples again" $gen --prompt "a" --tokens 20 --samples 3 --seed 9 \
+    --top-p 0.9 --threads 1
+same "the seed decides" last.out samples
+check "another seed" $gen --prompt "a" --tokens 20 --samples 3 --seed 10 \
+    --top-p 0.9
+if cmp -s last.out samples; then fail "seeds are the same"; else pass; fi
+check "ids" $gen --prompt-ids 65,66 --tokens 3 --temperature 0
+equal "ids" "$(grep -cE '^65,66,[0-9]+,[0-9]+,[0-9]+$' last.out)" 1
+ids=$(cut -d, -f3 last.out)
+stop=$(printf "\\$(printf %03o "$ids")")
+check "stop" $gen --prompt "AB" --tokens 3 --temperature 0 --stop "$stop"
+equal "stop" "$(cat last.out)" "AB"
+check "at the context" $gen --prompt "abc" --tokens 1000
+says "at the context" "note: stopped at the model's context, 32 tokens"
+check "a full prompt" $gen --prompt "01234567890123456789012345678901"
+status "too long a prompt" 1 $gen --prompt "012345678901234567890123456789012"
+status "an empty prompt" 1 $gen --prompt ""
+status "a bad id" 1 $gen --prompt-ids 1,256
+status "no id" 2 $gen --prompt-ids 1,x
+status "two prompts" 2 $gen --prompt a --prompt-ids 1
+status "stop with ids" 2 $gen --prompt-ids 1 --stop a
+
+# grad and forward
+./tool batch batch.st 4 16 1 i32
+./tool batch batch64.st 4 16 1 i64
+grad="./fake grad --weights straight/step-40/model.safetensors"
+check "grad" $grad --batch batch.st --out grad.st
+check "grad of int64" $grad --batch batch64.st --out grad64.st
+same "int64" grad.st grad64.st
+./tool list grad.st | cut -d' ' -f1,2 > names
+equal "names" "$(cut -d' ' -f1 names | tr '\n' ' ')" \
+    "grad.blocks.0.ff.bias grad.blocks.0.ff.weight grad.blocks.1.ff.bias grad.embed.token.weight grad.head.weight logits loss "
+check "shapes" grep -qF "logits F32[4,16,256]" names
+check "shapes" grep -qF "loss F32[1]" names
+fwd="./fake forward --weights straight"
+check "forward" $fwd --batch batch.st --save '*' --out forward.st
+equal "the same logits" "$(./tool list forward.st | grep logits)" \
+    "$(./tool list grad.st | grep logits)"
+equal "forward's names" "$(./tool list forward.st | cut -d' ' -f1,2 | tr '\n' ' ')" \
+    "blocks.0.attn.weights F32[4,2,16,16] blocks.0.out F32[4,16,16] blocks.1.out F32[4,16,16] embed F32[4,16,16] logits F32[4,16,256] "
+check "a glob" $fwd --batch batch.st --save 'blocks.*.out' --out some.st
+equal "a glob" "$(./tool list some.st | wc -l)" 2
+status "no match" 1 $fwd --batch batch.st --save 'nothing*' --out none.st
+says "no match" "blocks.{i}.out"
+[ -e none.st ] && fail "an output of nothing" || pass
+./tool batch long.st 1 33 1 i32
+status "past the context" 1 $fwd --batch long.st --save '*' --out none.st
+status "another shape" 1 $grad --batch long.st --out none.st
+says "another shape" "tokens is [1,33]; this program's batch is [4,16]"
+./tool batch lengths.st 4 16 1 i32 lengths
+check "lengths" $grad --batch lengths.st --out lengths-grad.st
+./tool tensor bad.st tokens i32 1 2 3
+status "tokens of rank 1" 1 $grad --batch bad.st --out none.st
+./tool tensor bad.st foreign i32 1 2 3
+status "an unknown tensor" 1 $grad --batch bad.st --out none.st
+says "an unknown tensor" "foreign"
+status "text as a batch" 1 $grad --batch data.txt --out none.st
+status "a full disk" 3 sh -c "ulimit -f 20; $grad --batch batch.st --out none.st"
+status "a full disk" 3 sh -c "ulimit -f 20; $fwd --batch batch.st --save '*' --out none.st"
+equal "nothing is left" "$(ls -A | grep -c none)" 0
+head -c 300 batch.st > torn.st
+status "a torn batch" 1 $grad --batch torn.st --out none.st
+
+# bench and info
+check "bench" ./fake bench --steps 3 --json
+cp last.out bench.json
+equal "bench" "$(./tool member bench.json format)" 1
+equal "bench" "$(./tool member bench.json steps)" 3
+check "bench" ./fake bench --steps 3
+says "bench" "ms/step"
+check "info" ./fake info
+says "info" "parameters  8736"
+check "info --json" ./fake info --json --threads 2
+cp last.out info.json
+fixed=$(./tool member info.json memory/programs/train/fixed_bytes)
+each=$(./tool member info.json memory/programs/train/thread_bytes)
+equal "total" "$(./tool member info.json memory/programs/train/total_bytes)" \
+    $((fixed + 2 * each))

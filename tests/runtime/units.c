@@ -1,0 +1,177 @@
+/* units.c: parts of the runtime that the command line cannot corner: barriers,
+ * tables, sampling. Prints `N passed, M failed`. */
+#include "draw.h"
+#include "sample.h"
+#include "team.h"
+#include "weights.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int passed, failed;
+
+static void check(bool good, const char *what)
+{
+    passed += good;
+    failed += !good;
+    if (!good)
+        printf("FAIL: %s\n", what);
+}
+
+/* ---- teams -------------------------------------------------------------------- */
+
+typedef struct Rounds {
+    int slots[TEAM_MOST_THREADS];
+    int wrong;
+} Rounds;
+
+/* Each writes its slot, all meet, each reads a neighbour's, all meet. */
+static void pass_around(const Thread *me, void *context)
+{
+    Rounds *rounds = context;
+    for (int i = 1; i <= 200; i++) {
+        rounds->slots[me->index] = i;
+        barrier(me);
+        if (rounds->slots[(me->index + 1) % me->count] != i)
+            __atomic_add_fetch(&rounds->wrong, 1, __ATOMIC_RELAXED);
+        barrier(me);
+    }
+}
+
+static void test_teams(void)
+{
+    static const int counts[] = { 1, 2, 3, 8, 33 };
+    for (int i = 0; i < 5; i++) {
+        Error error;
+        static float workspace[33 * 16];
+        static Rounds rounds;
+        struct Team *team = team_start(counts[i], workspace, 16, &error);
+        check(team != NULL, "a team starts");
+        rounds.wrong = 0;
+        for (int run = 0; run < 20; run++)
+            team_run(team, pass_around, &rounds);
+        check(rounds.wrong == 0, "barriers order reads and writes");
+        team_stop(team);
+    }
+}
+
+/* ---- tables --------------------------------------------------------------------- */
+
+static bool near(float got, double wanted)
+{
+    return fabs((double)got - wanted) <= 6e-8 * fmax(1e-3, fabs(wanted));
+}
+
+enum { CONTEXT = 70, DIM = 10, HEADS = 6 };
+
+static const Tensor tables[] = {
+    { .name = "s", .repeat = 1, .rank = 2, .dim0 = CONTEXT, .dim1 = DIM,
+      .weight = 0, .gradient = -1, .frozen = "", .init = "sinusoidal",
+      .init_a = 10000, .constant = 1 },
+    { .name = "c", .repeat = 1, .rank = 2, .dim0 = CONTEXT, .dim1 = DIM,
+      .weight = CONTEXT * DIM, .gradient = -1, .frozen = "",
+      .init = "rotary-cos", .init_a = 500000, .init_b = 8, .init_c = 1,
+      .init_d = 4, .init_e = 64, .constant = 1 },
+    { .name = "r", .repeat = 1, .rank = 2, .dim0 = CONTEXT, .dim1 = DIM,
+      .weight = 2 * CONTEXT * DIM, .gradient = -1, .frozen = "",
+      .init = "rotary-sin", .init_a = 10000, .constant = 1 },
+    { .name = "a", .repeat = 1, .rank = 1, .dim0 = HEADS,
+      .weight = 3 * CONTEXT * DIM, .gradient = -1, .frozen = "",
+      .init = "alibi", .constant = 1 },
+};
+
+static double llama3_frequency(int pair)
+{
+    double f = pow(500000, -2.0 * pair / DIM), wave = 2 * M_PI / f;
+    if (wave < 64.0 / 4)
+        return f;
+    if (wave > 64.0)
+        return f / 8;
+    double smooth = (64 / wave - 1) / (4 - 1);
+    return (1 - smooth) * f / 8 + smooth * f;
+}
+
+static void test_tables(void)
+{
+    static float weights[4 * CONTEXT * DIM];
+    Error error;
+    Program program = { .tensor_count = 4, .tensors = tables };
+    Rank rank = { .program = &program, .control = { .weights = weights } };
+    rank.team = team_start(3, NULL, 0, &error);
+    tables_compute(&rank);
+    team_stop(rank.team);
+    bool sines = true, cosines = true, plain = true, slopes = true;
+    for (int t = 0; t < CONTEXT; t++)
+        for (int i = 0; i < DIM; i++) {
+            double angle = t / pow(10000, (i - i % 2) / (double)DIM);
+            int pair = i % (DIM / 2);
+            int at = t * DIM + i;
+            sines &= near(weights[at], i % 2 ? cos(angle) : sin(angle));
+            cosines &= near(weights[CONTEXT * DIM + at],
+                            cos(t * llama3_frequency(pair)));
+            plain &= near(weights[2 * CONTEXT * DIM + at],
+                          sin(t * pow(10000, -2.0 * pair / DIM)));
+        }
+    for (int h = 0; h < HEADS; h++)
+        slopes &= near(weights[3 * CONTEXT * DIM + h],
+                       pow(2, -8.0 * (h + 1) / HEADS));
+    check(sines, "sinusoidal positions");
+    check(cosines, "rotary with llama3 scaling");
+    check(plain, "rotary");
+    check(slopes, "alibi slopes");
+}
+
+/* ---- sampling ---------------------------------------------------------------------- */
+
+static int32_t draw(int64_t k, double p, double temperature, double uniform,
+                    const float *logits)
+{
+    Sampler sampler;
+    Error error;
+    sampler_open(&sampler, 5, &error);
+    sampler.top_k = k;
+    sampler.top_p = p;
+    sampler.temperature = temperature;
+    int32_t token = sampler_draw(&sampler, logits, uniform, &error);
+    sampler_close(&sampler);
+    return token;
+}
+
+static void test_sampling(void)
+{
+    /* masses 1/8, 1/2, 1/8, 1/8, 1/8 */
+    const float logits[5] = { 0, 1.3862944f, 0, 0, 0 };
+    const float ties[5] = { 1, 3, 3, 2, 3 };
+    const float broken[5] = { 1, NAN, 0, 0, 0 };
+    const float cut[5] = { -INFINITY, 0, -INFINITY, 0, -INFINITY };
+    const float none[5] = { -INFINITY, -INFINITY, -INFINITY, -INFINITY,
+                            -INFINITY };
+    check(draw(0, 1, 1, 0.0, logits) == 0, "the first eighth is token 0");
+    check(draw(0, 1, 1, 0.13, logits) == 1, "then token 1");
+    check(draw(0, 1, 1, 0.62, logits) == 1, "to five eighths");
+    check(draw(0, 1, 1, 0.63, logits) == 2, "then token 2");
+    check(draw(0, 1, 1, 0.9999, logits) == 4, "and the last");
+    check(draw(2, 1, 1, 0.9999, logits) == 1, "top 2, ties to the lower id");
+    check(draw(2, 1, 1, 0.0, logits) == 0, "in the order of ids");
+    check(draw(0, 0.4, 1, 0.9999, logits) == 1, "top_p of one token");
+    check(draw(0, 0.6, 1, 0.9999, logits) == 1, "top_p of two");
+    check(draw(0, 0.6, 1, 0.01, logits) == 0, "top_p of two");
+    check(draw(0, 0.7, 1, 0.9999, logits) == 2, "top_p of three");
+    check(draw(0, 1, 0, 0.9, ties) == 1, "greedy: lowest id on ties");
+    check(draw(1, 1, 1, 0.9, ties) == 1, "top 1: lowest id on ties");
+    check(draw(0, 1, 1, 0.3, cut) == 1, "no mass, no draw");
+    check(draw(0, 1, 1, 0.9999999, cut) == 3, "no mass, no draw");
+    check(draw(0, 1, 1, 0.5, broken) == -1, "NaN is an error");
+    check(draw(0, 1, 0, 0.5, none) == -1, "nothing finite is an error");
+    check(draw(0, 1, 1e-6, 0.5, ties) == 2, "a small temperature: among ties");
+}
+
+int main(void)
+{
+    test_teams();
+    test_tables();
+    test_sampling();
+    printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
