@@ -56,7 +56,8 @@ int child_wait(Child *child, Buf *output)
     ssize_t got;
     while (waitpid(child->pid, &status, 0) < 0 && errno == EINTR)
         continue;
-    for (off_t at = 0; (got = pread(child->output, piece, sizeof piece, at)) > 0; at += got)
+    for (off_t at = 0;
+         (got = pread(child->output, piece, sizeof piece, at)) > 0; at += got)
         buf_add(output, piece, (size_t)got);
     close(child->output);
     child->pid = 0;
@@ -66,5 +67,18 @@ int child_wait(Child *child, Buf *output)
 int child_run(const char *const *argv, const char *directory, Buf *output)
 {
     Child child;
-    return child_start(&child, argv, directory) ? child_wait(&child, output) : -1;
+    return child_start(&child, argv, directory) ? child_wait(&child, output)
+                                                : -1;
+}
+
+const char *child_says(Buf *output)
+{
+    enum { MOST = 3000 };
+    if (output->length > MOST) {
+        output->length = MOST;
+        output->text[MOST] = 0;
+    }
+    while (output->length && output->text[output->length - 1] == '\n')
+        output->text[--output->length] = 0;
+    return output->length ? output->text : "(it said nothing)";
 }

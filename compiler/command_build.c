@@ -1,6 +1,7 @@
-/* command_build.c: `build` and `emit`: a spec becomes a program, or the source of
- * one. Both compile it to the same Prog and stamp it with the hash of its
- * source, so that a program says which source it is, whichever way it was made. */
+/* command_build.c: `build` and `emit`: a spec becomes a program, or the source
+ * of one. Both compile it to the same Prog and stamp it with the hash of its
+ * source, so that a program says which source it is, whichever way it was made.
+ */
 #define _GNU_SOURCE
 #include "commands.h"
 #include "compile.h"
@@ -71,16 +72,21 @@ static int compile(Job *job)
 {
     const Options *o = &job->options;
     CompileOptions options = {
-        .from = {o->spec, o->overlays.at, o->overlays.count, o->sets.at, o->sets.count},
-        .target = "", .features = "", .verbose = o->verbose,
+        .from = {o->spec, o->overlays.at, o->overlays.count, o->sets.at,
+                 o->sets.count},
+        .target = "",
+        .features = "",
+        .verbose = o->verbose,
     };
     if (!compile_spec(job->diag, job->arena, &options, &job->compiled))
         return WRONG_INPUT;
     Prog *prog = job->compiled.prog;
     prog_verify(prog);
     if (!package_is_name(prog->name)) {
-        diag_error(job->diag, job->compiled.spec->loc[KEY_name], "`%s` names the program's "
-                   "files: letters, digits, `.`, `_` and `-`", prog->name);
+        diag_error(job->diag, job->compiled.spec->loc[KEY_name],
+                   "`%s` names the program's "
+                   "files: letters, digits, `.`, `_` and `-`",
+                   prog->name);
         return WRONG_INPUT;
     }
     package_stamp(prog, "target", "", "PROGRAM_TARGET");
@@ -95,20 +101,22 @@ static Package *make_package(const Job *job)
     Buf passes = {0};
     for (int i = 0; i < PASS_COUNT; i++)
         buf_printf(&passes, "%s%s", i ? " " : "", pass_table[i].name);
-    Package *package = package_make(job->arena, job->compiled.prog,
-                                    job->compiled.spec_text.text,
-                                    arena_strdup(job->arena, passes.text), job->command);
+    Package *package = package_make(
+        job->arena, job->compiled.prog, job->compiled.spec_text.text,
+        arena_strdup(job->arena, passes.text), job->command);
     buf_free(&passes);
     return package;
 }
 
-/* ---- build ----------------------------------------------------------------------- */
+/* ---- build --------------------------------------------------------------- */
 static const char build_usage[] =
-    "usage: trainwright build SPEC.yaml [-o BIN] [--via llvm|cc] [--cpu LEVEL]\n"
+    "usage: trainwright build SPEC.yaml [-o BIN] [--via llvm|cc] [--cpu "
+    "LEVEL]\n"
     "                         [-f OVERLAY.yaml]… [--set KEY=VALUE]… [-v]\n"
     "Makes the program that trains the model, by default ./NAME.\n"
     "  --via   LLVM (the default), or the emitted C and $CC (or cc)\n"
-    "  --cpu   native (the default: this machine's level), x86-64-v3, x86-64-v4\n"
+    "  --cpu   native (the default: this machine's level), x86-64-v3, "
+    "x86-64-v4\n"
     "  -v      says what each pass did\n";
 
 /* The Prog through LLVM into an anonymous file, which lld reads. */
@@ -123,7 +131,8 @@ static int build_llvm(Job *job, const Place *place, const char *output)
         return LACKING;
     int object = memfd_create("object", 0);
     if (object < 0) {
-        diag_error_at(diag, "trainwright", "no anonymous file: %s", strerror(errno));
+        diag_error_at(diag, "trainwright", "no anonymous file: %s",
+                      strerror(errno));
         return LACKING;
     }
     const char *path = arena_printf(job->arena, "/proc/self/fd/%d", object);
@@ -144,8 +153,10 @@ static int build(Job *job, const Place *place)
     if (status != DONE)
         return status;
     const char *output = o->output ? o->output
-                                   : arena_printf(job->arena, "./%s", job->compiled.prog->name);
-    status = cc ? package_compile(job->diag, make_package(job), job->target.emit.level, output)
+                                   : arena_printf(job->arena, "./%s",
+                                                  job->compiled.prog->name);
+    status = cc ? package_compile(job->diag, make_package(job),
+                                  job->target.emit.level, output)
                 : build_llvm(job, place, output);
     if (status == DONE)
         printf("%s: %s%s\n", output, job->target.text,
@@ -158,7 +169,8 @@ int command_build(int argc, char **argv, const Place *place)
     Job *job = job_new(argc, argv);
     Options *o = &job->options;
     if (!options_read(o, job->arena, argc, argv, build_usage,
-                      OPTION_OUTPUT | OPTION_TARGET | OPTION_BUILD | OPTION_VERBOSE))
+                      OPTION_OUTPUT | OPTION_TARGET | OPTION_BUILD
+                          | OPTION_VERBOSE))
         return job_end(job, WRONG_USAGE);
     if (o->help)
         return fputs(build_usage, stdout), job_end(job, DONE);
@@ -167,11 +179,12 @@ int command_build(int argc, char **argv, const Place *place)
     return job_end(job, build(job, place));
 }
 
-/* ---- emit ------------------------------------------------------------------------- */
-static const char emit_usage[] =
-    "usage: trainwright emit SPEC.yaml [-o DIR] [-f OVERLAY.yaml]… [--set KEY=VALUE]… [-v]\n"
-    "Writes the program's source, with all that it needs, to a directory, by default\n"
-    "./NAME-source; `make` there compiles it.\n";
+/* ---- emit ---------------------------------------------------------------- */
+static const char emit_usage[] = "usage: trainwright emit SPEC.yaml [-o DIR] "
+                                 "[-f OVERLAY.yaml]… [--set KEY=VALUE]… [-v]\n"
+                                 "Writes the program's source, with all that "
+                                 "it needs, to a directory, by default\n"
+                                 "./NAME-source; `make` there compiles it.\n";
 
 static int emit(Job *job)
 {
@@ -179,8 +192,9 @@ static int emit(Job *job)
     if (status != DONE)
         return status;
     const char *name = job->compiled.prog->name;
-    const char *directory = job->options.output ? job->options.output
-                                                : arena_printf(job->arena, "./%s-source", name);
+    const char *directory = job->options.output
+                                ? job->options.output
+                                : arena_printf(job->arena, "./%s-source", name);
     return package_write(job->diag, make_package(job), directory);
 }
 
@@ -190,7 +204,8 @@ int command_emit(int argc, char **argv, const Place *place)
     Job *job = job_new(argc, argv);
     Options *o = &job->options;
     if (!options_read(o, job->arena, argc, argv, emit_usage,
-                      OPTION_OUTPUT | OPTION_TARGET | OPTION_SINGLE | OPTION_VERBOSE))
+                      OPTION_OUTPUT | OPTION_TARGET | OPTION_SINGLE
+                          | OPTION_VERBOSE))
         return job_end(job, WRONG_USAGE);
     if (o->help)
         return fputs(emit_usage, stdout), job_end(job, DONE);

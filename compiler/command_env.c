@@ -6,14 +6,15 @@
 #include "target.h"
 #include "version.h"
 
-static const char usage[] =
-    "usage: trainwright env\n"
-    "Says what was found on this machine: LLVM, lld, a C compiler, CPU levels.\n";
+static const char usage[] = "usage: trainwright env\n"
+                            "Says what was found on this machine: LLVM, lld, a "
+                            "C compiler, CPU levels.\n";
 
 /* The first line that $CC (or cc) says of itself. */
 static void print_cc(void)
 {
-    static const char *const argv[] = {"/bin/sh", "-c", "exec ${CC:-cc} --version", NULL};
+    static const char *const argv[] = {"/bin/sh", "-c",
+                                       "exec ${CC:-cc} --version", NULL};
     Buf says = {0};
     bool good = child_run(argv, NULL, &says) == 0 && says.text;
     printf("cc       %.*s\n", good ? (int)strcspn(says.text, "\n") : 200,
@@ -35,9 +36,11 @@ static void print_llvm(Diag *diag, const Place *place)
 
 int command_env(int argc, char **argv, const Place *place)
 {
-    bool help = argc > 1 && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
+    bool help = argc > 1
+                && (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h"));
     if (argc > 1 && !help) {
-        fprintf(stderr, "trainwright env: unexpected argument `%s`\n%s", argv[1], usage);
+        fprintf(stderr, "trainwright env: unexpected argument `%s`\n%s",
+                argv[1], usage);
         return WRONG_USAGE;
     }
     if (help) {

@@ -93,9 +93,8 @@ static int run_lld(Diag *diag, const char *const *argv, const char *aside)
     Buf says = {0};
     int status = child_run(argv, NULL, &says);
     if (status != 0) {
-        diag_error_at(diag, argv[0], "could not link (status %d): %.*s", status,
-                      (int)(says.length > 2000 ? 2000 : says.length),
-                      says.text ? says.text : "");
+        diag_error_at(diag, argv[0], "could not link (status %d):\n%s", status,
+                      child_says(&says));
         unlink(aside);
     }
     buf_free(&says);

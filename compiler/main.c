@@ -2,6 +2,7 @@
  * function are part of the contract (contract.md, section 1) and not built yet. */
 #define _GNU_SOURCE
 #include "commands.h"
+#include "ir_commands.h"
 #include "spec/commands.h"
 #include "version.h"
 #include "../ir/base.h"
@@ -10,21 +11,10 @@
 
 typedef struct Command {
     const char *name;
-    int (*run)(int argc, char **argv, const Place *place);
+    int (*run)(int argc, char **argv);      /* one of both, or neither */
+    int (*run_at)(int argc, char **argv, const Place *place);
     const char *summary;
 } Command;
-
-static int schema(int argc, char **argv, const Place *place)
-{
-    (void)place;
-    return command_schema(argc, argv);
-}
-
-static int explain(int argc, char **argv, const Place *place)
-{
-    (void)place;
-    return command_explain(argc, argv);
-}
 
 static int models(int argc, char **argv, const Place *place)
 {
@@ -37,32 +27,37 @@ static int init(int argc, char **argv, const Place *place)
 }
 
 static const Command commands[] = {
-    {"build", command_build, "make the program that trains a model"},
-    {"emit", command_emit, "write that program's source"},
-    {"check", NULL, "validate a spec and prove its plan"},
-    {"plan", NULL, "what a spec costs: memory, time, messages"},
-    {"diff", NULL, "two plans side by side"},
-    {"import", NULL, "weights from a Hugging Face checkpoint"},
-    {"export", NULL, "weights to one"},
-    {"tokenize", NULL, "text to tokens"},
-    {"schema", schema, "the JSON Schema of a spec"},
-    {"explain", explain, "what a key of the spec means"},
-    {"models", models, "the specs that are shipped"},
-    {"init", init, "a commented copy of one of them"},
-    {"passes", NULL, "the passes of the compiler"},
-    {"env", command_env, "what was found on this machine"},
-    {"ir", NULL, "the IR as text, after any pass"},
-    {"opt", NULL, "run passes over IR text"},
-    {"run", NULL, "the reference interpreter"},
+    {"build", NULL, command_build, "make the program that trains a model"},
+    {"emit", NULL, command_emit, "write that program's source"},
+    {"check", NULL, NULL, "validate a spec and prove its plan"},
+    {"plan", NULL, NULL, "what a spec costs: memory, time, messages"},
+    {"diff", NULL, NULL, "two plans side by side"},
+    {"import", NULL, NULL, "weights from a Hugging Face checkpoint"},
+    {"export", NULL, NULL, "weights to one"},
+    {"tokenize", NULL, NULL, "text to tokens"},
+    {"schema", command_schema, NULL, "the JSON Schema of a spec"},
+    {"explain", command_explain, NULL, "what a key of the spec means"},
+    {"models", NULL, models, "the specs that are shipped"},
+    {"init", NULL, init, "a commented copy of one of them"},
+    {"passes", command_passes, NULL, "the passes of the compiler"},
+    {"env", NULL, command_env, "what was found on this machine"},
+    {"ir", command_ir, NULL, "the IR as text, after any pass"},
+    {"opt", command_opt, NULL, "run passes over IR text"},
+    {"run", command_run, NULL, "the reference interpreter"},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static bool is_built(const Command *command)
+{
+    return command->run || command->run_at;
+}
 
 static void print_usage(FILE *out)
 {
     fputs("usage: trainwright COMMAND … (trainwright COMMAND --help says more)\n", out);
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-9s %s%s\n", commands[i].name, commands[i].summary,
-                commands[i].run ? "" : " (not built yet)");
+                is_built(&commands[i]) ? "" : " (not built yet)");
     fputs("  --version\n", out);
 }
 
@@ -98,15 +93,16 @@ static int unknown(const char *word)
     return WRONG_USAGE;
 }
 
-static int run(const Command *command, int argc, char **argv)
+static int start(const Command *command, int argc, char **argv)
 {
-    if (!command->run) {
+    if (!is_built(command)) {
         fprintf(stderr, "trainwright: %s is not built yet\n", command->name);
         return WRONG_USAGE;
     }
     Arena *arena = arena_new();
     Place place = find_place(arena);
-    int status = command->run(argc, argv, &place);
+    int status = command->run ? command->run(argc, argv)
+                              : command->run_at(argc, argv, &place);
     arena_free(arena);
     return status;
 }
@@ -133,7 +129,7 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < COMMANDS; i++)
         if (!strcmp(word, commands[i].name))
-            return finish(run(&commands[i], argc - 1, argv + 1));
+            return finish(start(&commands[i], argc - 1, argv + 1));
     if (*word)
         return unknown(word);
     print_usage(stderr);

@@ -11,14 +11,15 @@
 #include "link.h"
 #include "version.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
 /* How a file is compiled: the runtime for any CPU, so that it can say what is
  * missing; generated code and kernels for one. */
-#define COMMON "-std=gnu11 -Wall -Wextra -Wno-psabi -O3 -ffp-contract=off"
-#define FOR_CPU "-fno-math-errno -mprefer-vector-width=512"
+#define COMMON "-std=gnu11 -O2 -ffp-contract=off -Wall -Wextra -Wno-psabi"
+#define FOR_CPU "-O3 -fno-math-errno -mprefer-vector-width=512"
 #define LIBRARIES "-lm -pthread"
 
 /* ---- the description of the program ------------------------------------------ */
@@ -106,7 +107,7 @@ static void makefile(Buf *out, const char *name)
         "# -ffp-contract=off is part of that.\n"
         "CC ?= cc\n"
         "CPU = native\n"
-        "CFLAGS =\n"
+        "CFLAGS ?=\n"
         "COMMON = " COMMON "\n"
         "FOR_CPU = -march=$(CPU) " FOR_CPU "\n"
         "\n"
@@ -119,10 +120,10 @@ static void makefile(Buf *out, const char *name)
         "\n"
         "# The runtime runs anywhere, so that it can say what a CPU lacks.\n"
         "$(RUNTIME): %%.o: %%.c $(HEADERS)\n"
-        "\t$(CC) $(CFLAGS) $(COMMON) -c -o $@ $<\n"
+        "\t$(CC) $(COMMON) $(CFLAGS) -c -o $@ $<\n"
         "\n"
         "%s.o $(KERNELS): %%.o: %%.c $(HEADERS)\n"
-        "\t$(CC) $(CFLAGS) $(COMMON) $(FOR_CPU) -c -o $@ $<\n"
+        "\t$(CC) $(COMMON) $(FOR_CPU) $(CFLAGS) -c -o $@ $<\n"
         "\n"
         "clean:\n"
         "\trm -f %s %s.o $(KERNELS) $(RUNTIME)\n"
@@ -238,7 +239,7 @@ static int replace(Diag *diag, const char *aside, const char *directory)
 {
     if (access(directory, F_OK) != 0)
         return link_deliver(diag, aside, directory);
-    if (renameat2(-1, aside, -1, directory, RENAME_EXCHANGE) != 0) {
+    if (renameat2(AT_FDCWD, aside, AT_FDCWD, directory, RENAME_EXCHANGE) != 0) {
         diag_error_at(diag, directory, "cannot be replaced: %s", strerror(errno));
         tree_remove(aside);
         return WRONG_INPUT;
@@ -263,7 +264,7 @@ int package_write(Diag *diag, const Package *package, const char *directory)
     if (status != DONE)
         return status;
     const char *aside = arena_printf(diag->arena, "%s.tmp-%ld", directory, (long)getpid());
-    status = tree_write(diag, package, aside);
+    status = tree_write(diag, package, aside, directory);
     if (status != DONE) {
         tree_remove(aside);
         return status;
@@ -359,7 +360,7 @@ static int compile_in(Diag *diag, const Package *package, const char *cpu,
     Buf complaint = {0};
     const char *aside = arena_printf(arena, "%s.tmp-%ld", absolute(arena, output),
                                      (long)getpid());
-    int status = tree_write(diag, package, directory);
+    int status = tree_write(diag, package, directory, directory);
     if (status != DONE)
         return status;
     if (compile_all(arena, package, cpu, directory, &complaint)
@@ -367,8 +368,8 @@ static int compile_in(Diag *diag, const Package *package, const char *cpu,
         status = link_deliver(diag, aside, output);
     else {
         unlink(aside);
-        diag_error_at(diag, "trainwright", "the C compiler ($CC, or cc) failed: %s",
-                      complaint.text ? complaint.text : "");
+        diag_error_at(diag, "trainwright", "the C compiler ($CC, or cc) failed:\n%s",
+                      child_says(&complaint));
         diag_hint(diag, "apt-get install gcc, where there is none");
         status = LACKING;
     }

@@ -45,8 +45,10 @@ int package_compile(Diag *diag, const Package *package, const char *cpu,
 bool package_is_name(const char *name);
 
 /* ---- trees of files (package_tree.c) ------------------------------------------- */
-/* Writes every file below `directory`, which is made. Gives the exit status. */
-int tree_write(Diag *diag, const Package *package, const char *directory);
+/* Writes every file below `directory`, which is made and which errors call
+ * `shown`. Gives the exit status. */
+int tree_write(Diag *diag, const Package *package, const char *directory,
+               const char *shown);
 /* Removes a directory and all below it. */
 void tree_remove(const char *directory);
 /* The first file below that `keep` does not know, as a path below; NULL if none. */

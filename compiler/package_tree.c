@@ -42,15 +42,16 @@ static bool write_file(const char *path, const PackageFile *content)
     return good;
 }
 
-int tree_write(Diag *diag, const Package *package, const char *directory)
+int tree_write(Diag *diag, const Package *package, const char *directory,
+               const char *shown)
 {
     if (mkdir(directory, 0777) != 0)
-        return failed(diag, directory);
+        return failed(diag, shown);
     for (int i = 0; i < package->files.count; i++) {
         const PackageFile *file = &package->files.at[i];
         const char *path = arena_printf(diag->arena, "%s/%s", directory, file->path);
         if (!make_parents(diag->arena, directory, file->path) || !write_file(path, file))
-            return failed(diag, path);
+            return failed(diag, shown);
     }
     return DONE;
 }

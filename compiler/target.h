@@ -12,8 +12,8 @@ typedef struct Target {
 } Target;
 
 /* The target of `--cpu NAME` (NULL: native); native is the highest level that
- * this machine has. Gives the exit status: WRONG_USAGE for a name that is none,
- * LACKING where this machine has no level at all, with a diagnostic. */
+ * this machine has. Gives the exit status: LACKING, with a diagnostic, where this
+ * machine has no level at all. */
 int target_choose(Diag *diag, const char *name, Target *target);
 
 /* The levels, lowest first, and NULL; and whether this machine has one. */

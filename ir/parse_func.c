@@ -61,7 +61,7 @@ static Value *typed_value(Parser *p, ValueKind kind)
     return v;
 }
 
-/* The weight a name means in this function: bare, or by its path. */
+/* The weight a name means in this function: bare, or by its path; -1: none. */
 static int weight_ref(Parser *p, const char *text)
 {
     const char *own = parse_block_name(text);
@@ -126,22 +126,36 @@ static Value *operand(Parser *p)
     return func_weight(p->m, p->f, weight);
 }
 
+/* WEIGHT, by path or name; `whole NAME`: the model's, where a block has one of the
+ * same name. -1 after an error. */
+static int weight_name(Parser *p)
+{
+    const char *text;
+    Loc loc;
+    const Token *next = &p->lexer.next;
+    bool whole = next->kind == TOKEN_NAME && !next->first && parse_accept_word(p, "whole");
+    if (!parse_name(p, "a weight", &text, &loc))
+        return -1;
+    int weight = whole ? module_find_weight(p->m, text, false) : weight_ref(p, text);
+    if (weight < 0)
+        unknown_value(p, loc, text);
+    return weight;
+}
+
 /* use NAME = WEIGHT: the weight under another name */
 static bool use(Parser *p)
 {
-    const char *text, *path;
+    const char *text;
     Loc loc, at;
-    if (!parse_name(p, "a name", &text, &loc) || !parse_expect(p, '=')
-        || !parse_name(p, "a weight", &path, &at))
+    if (!parse_name(p, "a name", &text, &loc) || !parse_expect(p, '='))
         return false;
-    int weight = weight_ref(p, path);
-    if (weight < 0) {
-        unknown_value(p, at, path);
+    at = parse_token(p)->loc;
+    int weight = weight_name(p);
+    if (weight < 0)
         return false;
-    }
     for (int i = 0; i < p->f->values.count; i++)
         if (p->f->values.at[i]->kind == VALUE_WEIGHT && p->f->values.at[i]->weight == weight) {
-            diag_error(p->diag, at, "the weight `%.60s` has a name here already", path);
+            diag_error(p->diag, at, "the weight has a name here already");
             return false;
         }
     Value *v = new_value(p, VALUE_WEIGHT, text, loc);
@@ -157,16 +171,10 @@ static bool use(Parser *p)
 /* WEIGHT [site N] */
 static bool gradient_ref(Parser *p, int *weight, int *site)
 {
-    const char *text;
-    Loc loc;
     int64_t number = 0;
-    if (!parse_name(p, "a weight", &text, &loc))
+    *weight = weight_name(p);
+    if (*weight < 0)
         return false;
-    *weight = weight_ref(p, text);
-    if (*weight < 0) {
-        unknown_value(p, loc, text);
-        return false;
-    }
     if (parse_accept_word(p, "site") && !parse_integer(p, "a site", 0, 1, &number))
         return false;
     *site = (int)number;
@@ -250,16 +258,10 @@ static int operation(Parser *p)
     return parse_word(p, "operation", names);
 }
 
-/* OP OPERAND, … {ATTRIBUTES} ; ORIGIN */
-static bool application(Parser *p, Node *node, Loc *loc)
+/* OPERAND, … ; a line may end after a comma */
+static bool operands(Parser *p, Node *node)
 {
-    *loc = parse_token(p)->loc;
-    int op = operation(p);
-    if (op < 0)
-        return false;
-    node->op = (Op)op;
-    while (!parse_token(p)->first && parse_token(p)->kind != TOKEN_ORIGIN
-           && !parse_is_sign(p, '{')) {
+    do {
         if (node->inputs == MAX_INPUTS) {
             diag_error(p->diag, parse_token(p)->loc, "an operation has at most %d operands",
                        MAX_INPUTS);
@@ -269,9 +271,22 @@ static bool application(Parser *p, Node *node, Loc *loc)
         if (!v)
             return false;
         node->in[node->inputs++] = v;
-        if (!parse_accept(p, ','))
-            break;
-    }
+    } while (parse_accept(p, ','));
+    return true;
+}
+
+/* OP OPERAND, … {ATTRIBUTES} ; ORIGIN */
+static bool application(Parser *p, Node *node, Loc *loc)
+{
+    *loc = parse_token(p)->loc;
+    int op = operation(p);
+    if (op < 0)
+        return false;
+    node->op = (Op)op;
+    bool none = parse_token(p)->first || parse_token(p)->kind == TOKEN_ORIGIN
+             || parse_is_sign(p, '{');
+    if (!none && !operands(p, node))
+        return false;
     if (parse_accept(p, '{') && !parse_fields(p, attr_fields, node->op, (char *)&node->attrs, '}'))
         return false;
     parse_origin(p, &node->origin);
@@ -319,18 +334,20 @@ static bool node(Parser *p, int kernel)
 static bool kernel(Parser *p)
 {
     Kernel k = {0};
+    Loc head = parse_token(p)->loc;
     int kind = parse_word(p, "kind of kernel", kernel_words);
-    if (kind < 0 || !parse_name(p, "a kernel's name", &k.name, NULL) || !parse_expect(p, '{')
-        || !parse_end_of_line(p))
-        return false;
-    k.kind = (KernelKind)kind;
+    bool fine = kind >= 0 && parse_name(p, "a kernel's name", &k.name, NULL)
+             && parse_expect(p, '{') && parse_end_of_line(p);
+    if (!fine)
+        parse_recover(p, head);     /* its nodes may be right all the same */
+    k.kind = fine ? (KernelKind)kind : KERNEL_ROW;
     list_push(p->arena, &p->f->kernels, k);
     while (parse_inside(p)) {
         Loc start = parse_token(p)->loc;
         if (!node(p, p->f->kernels.count - 1))
             parse_recover(p, start);
     }
-    return parse_expect(p, '}') && parse_end_of_line(p);
+    return parse_expect(p, '}') && parse_end_of_line(p) && fine;
 }
 
 /* ---- functions ---- */

@@ -3,7 +3,7 @@
  * other. Folding keeps printed programs free of `x * 1 + 0`. */
 #include "prog_make.h"
 
-/* ---- a program and its types ---------------------------------------------- */
+/* ---- a program and its types --------------------------------------------- */
 Prog *prog_new(Arena *arena, const Diag *diag, const char *name)
 {
     Prog *p = arena_alloc(arena, sizeof *p);
@@ -39,12 +39,13 @@ const char *prog_type_text(Arena *arena, ProgType type)
         return type.record->name;
     if (type.kind != PK_POINTER)
         return kinds[type.kind].name;
-    const char *of = type.of == PK_RECORD ? type.record->name : kinds[type.of].name;
+    const char *of = type.of == PK_RECORD ? type.record->name
+                                          : kinds[type.of].name;
     return arena_printf(arena, "%s%s *%s", type.is_const ? "const " : "", of,
                         type.is_restrict ? "restrict " : "");
 }
 
-/* ---- expressions ------------------------------------------------------------ */
+/* ---- expressions --------------------------------------------------------- */
 static ProgExpr *node(Prog *p, ProgExprKind kind)
 {
     ProgExpr *e = arena_alloc(p->arena, sizeof *e);
@@ -74,7 +75,8 @@ static bool literal_fits(ProgKind kind, int64_t value)
 /* An integer literal where another integer type is wanted takes that type. */
 static ProgExpr *adapt(Prog *p, ProgExpr *e, ProgKind kind)
 {
-    if (!e || e->kind != PE_INT || e->type.kind == kind || !literal_fits(kind, e->integer))
+    if (!e || e->kind != PE_INT || e->type.kind == kind
+        || !literal_fits(kind, e->integer))
         return e;
     ProgExpr *other = node(p, PE_INT);
     *other = *e;
@@ -146,7 +148,8 @@ ProgExpr *px_neg(Prog *p, ProgExpr *a)
     ProgExpr *e = node(p, PE_NEG);
     e->a = a;
     e->type = prog_derive(e);
-    if (a->kind == PE_INT && a->integer != INT64_MIN && prog_is_signed(a->type.kind)
+    if (a->kind == PE_INT && a->integer != INT64_MIN
+        && prog_is_signed(a->type.kind)
         && literal_fits(a->type.kind, -a->integer)) {
         *e = *a;
         e->integer = -a->integer;
@@ -158,8 +161,10 @@ ProgExpr *px_neg(Prog *p, ProgExpr *a)
     return e;
 }
 
-/* Two literals of one type: their value in *result, if it is one of the type. */
-static bool fold(ProgExprKind kind, const ProgExpr *a, const ProgExpr *b, int64_t *result)
+/* Two literals of one type: their value in *result, if it is one of the type.
+ */
+static bool fold(ProgExprKind kind, const ProgExpr *a, const ProgExpr *b,
+                 int64_t *result)
 {
     if (a->kind != PE_INT || b->kind != PE_INT || a->type.kind != b->type.kind)
         return false;
@@ -215,17 +220,50 @@ static ProgExpr *binary(Prog *p, ProgExprKind kind, ProgExpr *a, ProgExpr *b)
     return e;
 }
 
-ProgExpr *px_add(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_ADD, a, b); }
-ProgExpr *px_sub(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_SUB, a, b); }
-ProgExpr *px_mul(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_MUL, a, b); }
-ProgExpr *px_div(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_DIV, a, b); }
-ProgExpr *px_rem(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_REM, a, b); }
-ProgExpr *px_lt(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_LT, a, b); }
-ProgExpr *px_le(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_LE, a, b); }
-ProgExpr *px_eq(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_EQ, a, b); }
-ProgExpr *px_ne(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_NE, a, b); }
-ProgExpr *px_and(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_AND, a, b); }
-ProgExpr *px_or(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_OR, a, b); }
+ProgExpr *px_add(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_ADD, a, b);
+}
+ProgExpr *px_sub(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_SUB, a, b);
+}
+ProgExpr *px_mul(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_MUL, a, b);
+}
+ProgExpr *px_div(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_DIV, a, b);
+}
+ProgExpr *px_rem(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_REM, a, b);
+}
+ProgExpr *px_lt(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_LT, a, b);
+}
+ProgExpr *px_le(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_LE, a, b);
+}
+ProgExpr *px_eq(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_EQ, a, b);
+}
+ProgExpr *px_ne(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_NE, a, b);
+}
+ProgExpr *px_and(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_AND, a, b);
+}
+ProgExpr *px_or(Prog *p, ProgExpr *a, ProgExpr *b)
+{
+    return binary(p, PE_OR, a, b);
+}
 
 ProgExpr *px_select(Prog *p, ProgExpr *condition, ProgExpr *a, ProgExpr *b)
 {
@@ -291,7 +329,8 @@ ProgExpr *px_call(Prog *p, const ProgFunc *func, int n, ProgExpr *const *args)
     ProgExpr *e = node(p, PE_CALL);
     e->callee = func;
     for (int i = 0; i < n; i++) {
-        ProgKind wanted = i < func->params.count ? func->params.at[i]->type.kind : PK_VOID;
+        ProgKind wanted = i < func->params.count ? func->params.at[i]->type.kind
+                                                 : PK_VOID;
         list_push(p->arena, &e->args, adapt(p, args[i], wanted));
     }
     e->type = prog_derive(e);
@@ -309,7 +348,7 @@ ProgExpr *px_callv(Prog *p, const ProgFunc *func, ...)
     return px_call(p, func, args.count, args.at);
 }
 
-/* ---- statements --------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------- */
 static ProgStmt *statement(Prog *p, ProgBlock *block, ProgStmtKind kind)
 {
     ProgStmt *s = arena_alloc(p->arena, sizeof *s);
@@ -322,7 +361,8 @@ static ProgStmt *statement(Prog *p, ProgBlock *block, ProgStmtKind kind)
 static void want(Prog *p, ProgType to, const ProgExpr *value, const char *what)
 {
     if (!value || !prog_fits(to, value->type))
-        ice("%s is %s, not %s", what, value ? prog_type_text(p->arena, value->type) : "absent",
+        ice("%s is %s, not %s", what,
+            value ? prog_type_text(p->arena, value->type) : "absent",
             prog_type_text(p->arena, to));
 }
 
@@ -343,7 +383,8 @@ void ps_set(Prog *p, ProgBlock *block, ProgVar *variable, ProgExpr *value)
     want(p, variable->type, s->a, variable->name);
 }
 
-void ps_store(Prog *p, ProgBlock *block, ProgExpr *pointer, ProgExpr *index, ProgExpr *value)
+void ps_store(Prog *p, ProgBlock *block, ProgExpr *pointer, ProgExpr *index,
+              ProgExpr *value)
 {
     ProgStmt *s = statement(p, block, PS_STORE);
     ProgExpr *element = px_load(p, pointer, index);
@@ -355,8 +396,8 @@ void ps_store(Prog *p, ProgBlock *block, ProgExpr *pointer, ProgExpr *index, Pro
     want(p, element->type, s->c, "the stored value");
 }
 
-void ps_field_set(Prog *p, ProgBlock *block, ProgExpr *record, const char *field,
-                  ProgExpr *value)
+void ps_field_set(Prog *p, ProgBlock *block, ProgExpr *record,
+                  const char *field, ProgExpr *value)
 {
     ProgStmt *s = statement(p, block, PS_FIELD_SET);
     ProgExpr *place = px_field(p, record, field);
@@ -375,8 +416,8 @@ void ps_do(Prog *p, ProgBlock *block, ProgExpr *call)
     statement(p, block, PS_DO)->a = call;
 }
 
-static ProgBlock *loop(Prog *p, ProgBlock *block, ProgStmtKind kind, ProgVar *variable,
-                       ProgExpr *from, ProgExpr *to)
+static ProgBlock *loop(Prog *p, ProgBlock *block, ProgStmtKind kind,
+                       ProgVar *variable, ProgExpr *from, ProgExpr *to)
 {
     ProgStmt *s = statement(p, block, kind);
     s->variable = variable;
@@ -399,13 +440,14 @@ ProgBlock *ps_for(Prog *p, ProgBlock *block, ProgVar *variable, ProgExpr *from,
     return body;
 }
 
-ProgBlock *ps_for_down(Prog *p, ProgBlock *block, ProgVar *variable, ProgExpr *from,
-                       ProgExpr *to)
+ProgBlock *ps_for_down(Prog *p, ProgBlock *block, ProgVar *variable,
+                       ProgExpr *from, ProgExpr *to)
 {
     return loop(p, block, PS_FOR_DOWN, variable, from, to);
 }
 
-ProgBlock *ps_if(Prog *p, ProgBlock *block, ProgExpr *condition, ProgBlock **other)
+ProgBlock *ps_if(Prog *p, ProgBlock *block, ProgExpr *condition,
+                 ProgBlock **other)
 {
     ProgStmt *s = statement(p, block, PS_IF);
     s->a = adapt(p, condition, PK_I32);

@@ -1,16 +1,41 @@
 /* prog_declare.c: the declarations of a Prog (prog_make.h): names, constants,
- * records, functions and constant data. Read unique() for how names are made. */
+ * records, functions and constant data. Read unique() for how names are made.
+ */
 #include "prog_make.h"
 
 /* What a C file that includes the runtime's headers cannot name anew. */
 static const char *const reserved[] = {
-    "auto", "break", "case", "char", "const", "continue", "default", "do", "double",
-    "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long",
-    "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct",
-    "switch", "typedef", "typeof", "union", "unsigned", "void", "volatile", "while",
-    "asm", "linux", "unix", "main", "NULL", "INFINITY", "NAN", "bool", "true", "false",
-    "f32x16", "i32x16", "u32x16", "program", "exp", "log", "sqrt", "tanh", "index",
-    "round", "free", "malloc", "trainwright_main", "share_start", "share_end", "barrier",
+    "auto",        "break",
+    "case",        "char",
+    "const",       "continue",
+    "default",     "do",
+    "double",      "else",
+    "enum",        "extern",
+    "float",       "for",
+    "goto",        "if",
+    "inline",      "int",
+    "long",        "register",
+    "restrict",    "return",
+    "short",       "signed",
+    "sizeof",      "static",
+    "struct",      "switch",
+    "typedef",     "typeof",
+    "union",       "unsigned",
+    "void",        "volatile",
+    "while",       "asm",
+    "linux",       "unix",
+    "main",        "NULL",
+    "INFINITY",    "NAN",
+    "bool",        "true",
+    "false",       "f32x16",
+    "i32x16",      "u32x16",
+    "program",     "exp",
+    "log",         "sqrt",
+    "tanh",        "index",
+    "round",       "free",
+    "malloc",      "trainwright_main",
+    "share_start", "share_end",
+    "barrier",
 };
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -24,7 +49,8 @@ static char letter(char c)
 /* The name with every other character as `_`: a C identifier. */
 static const char *identifier(Prog *p, const char *name)
 {
-    char *copy = arena_printf(p->arena, "%s%s", is_digit(name[0]) || !name[0] ? "_" : "", name);
+    char *copy = arena_printf(p->arena, "%s%s",
+                              is_digit(name[0]) || !name[0] ? "_" : "", name);
     for (char *c = copy; *c; c++)
         *c = letter(*c);
     return copy;
@@ -89,7 +115,7 @@ static const char *copy_or_null(Prog *p, const char *text)
     return text ? arena_strdup(p->arena, text) : NULL;
 }
 
-/* ---- comments and constants --------------------------------------------------- */
+/* ---- comments and constants ---------------------------------------------- */
 void prog_add_comment(Prog *p, const char *text)
 {
     item(p, PI_COMMENT)->text = arena_strdup(p->arena, text);
@@ -104,7 +130,8 @@ int prog_add_const_group(Prog *p, const char *comment)
 ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
                       const char *comment)
 {
-    if (group < 0 || group >= p->items.count || p->items.at[group].kind != PI_CONSTS)
+    if (group < 0 || group >= p->items.count
+        || p->items.at[group].kind != PI_CONSTS)
         ice("constant %s in no group", name);
     ProgConst *constant = arena_alloc(p->arena, sizeof *constant);
     constant->name = file_name(p, name);
@@ -114,7 +141,7 @@ ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
     return constant;
 }
 
-/* ---- records ----------------------------------------------------------------- */
+/* ---- records ------------------------------------------------------------- */
 ProgRecord *prog_record(Prog *p, const char *name, const char *comment)
 {
     ProgRecord *record = arena_alloc(p->arena, sizeof *record);
@@ -133,7 +160,8 @@ void prog_field(Prog *p, ProgRecord *record, const char *name, ProgType type,
     if (prog_find_field(record, spelt))
         ice("record %s has two fields %s", record->name, spelt);
     if (type.kind == PK_VOID || type.kind == PK_RECORD)
-        ice("field %s.%s is %s", record->name, spelt, prog_type_text(p->arena, type));
+        ice("field %s.%s is %s", record->name, spelt,
+            prog_type_text(p->arena, type));
     ProgField field = {spelt, type, copy_or_null(p, comment)};
     list_push(p->arena, &record->fields, field);
 }
@@ -157,8 +185,9 @@ const ProgField *prog_find_field(const ProgRecord *record, const char *name)
     return NULL;
 }
 
-/* ---- functions ----------------------------------------------------------------- */
-ProgFunc *prog_func(Prog *p, const char *name, const char *comment, ProgType result)
+/* ---- functions ----------------------------------------------------------- */
+ProgFunc *prog_func(Prog *p, const char *name, const char *comment,
+                    ProgType result)
 {
     ProgFunc *func = arena_alloc(p->arena, sizeof *func);
     func->name = file_name(p, name);
@@ -198,8 +227,8 @@ void prog_define(Prog *p, ProgFunc *func)
     item(p, PI_FUNC)->func = func;
 }
 
-ProgFunc *prog_extern(Prog *p, const char *name, ProgLinkage linkage, ProgType result,
-                      int n, ...)
+ProgFunc *prog_extern(Prog *p, const char *name, ProgLinkage linkage,
+                      ProgType result, int n, ...)
 {
     for (int i = 0; i < p->externs.count; i++)
         if (!strcmp(p->externs.at[i]->name, name))
@@ -222,9 +251,9 @@ ProgFunc *prog_extern(Prog *p, const char *name, ProgLinkage linkage, ProgType r
     return func;
 }
 
-/* ---- constant data ---------------------------------------------------------------- */
-ProgData *prog_data(Prog *p, const char *name, const ProgRecord *record, bool array,
-                    bool exported)
+/* ---- constant data ------------------------------------------------------- */
+ProgData *prog_data(Prog *p, const char *name, const ProgRecord *record,
+                    bool array, bool exported)
 {
     ProgData *data = arena_alloc(p->arena, sizeof *data);
     data->name = exported ? arena_strdup(p->arena, name) : file_name(p, name);
@@ -239,7 +268,8 @@ ProgData *prog_data(Prog *p, const char *name, const ProgRecord *record, bool ar
 static void datum(Prog *p, ProgData *data, ProgDatum value, bool fits(ProgKind))
 {
     int fields = data->record->fields.count;
-    const ProgField *field = &data->record->fields.at[data->values.count % fields];
+    const ProgField *field =
+        &data->record->fields.at[data->values.count % fields];
     if (!fits(field->type.kind))
         ice("data %s: field %s is %s", data->name, field->name,
             prog_type_text(p->arena, field->type));
@@ -247,7 +277,10 @@ static void datum(Prog *p, ProgData *data, ProgDatum value, bool fits(ProgKind))
     data->rows = data->values.count / fields;
 }
 
-static bool is_fraction(ProgKind kind) { return kind == PK_F32 || kind == PK_F64; }
+static bool is_fraction(ProgKind kind)
+{
+    return kind == PK_F32 || kind == PK_F64;
+}
 static bool is_text(ProgKind kind) { return kind == PK_TEXT; }
 static bool is_pointer(ProgKind kind) { return kind == PK_POINTER; }
 static bool is_entry(ProgKind kind) { return kind == PK_ENTRY; }
@@ -258,7 +291,8 @@ static bool is_nullable(ProgKind kind)
 
 void prog_datum_int(Prog *p, ProgData *data, int64_t value)
 {
-    datum(p, data, (ProgDatum){.kind = PD_INT, .integer = value}, prog_is_integer);
+    datum(p, data, (ProgDatum){.kind = PD_INT, .integer = value},
+          prog_is_integer);
 }
 
 void prog_datum_float(Prog *p, ProgData *data, double value)
@@ -268,7 +302,9 @@ void prog_datum_float(Prog *p, ProgData *data, double value)
 
 void prog_datum_text(Prog *p, ProgData *data, const char *text)
 {
-    datum(p, data, (ProgDatum){.kind = PD_TEXT, .text = arena_strdup(p->arena, text)}, is_text);
+    datum(p, data,
+          (ProgDatum){.kind = PD_TEXT, .text = arena_strdup(p->arena, text)},
+          is_text);
 }
 
 void prog_datum_data(Prog *p, ProgData *data, const ProgData *target)

@@ -141,36 +141,46 @@ const ProgFunc *prog_library(Prog *p, const char *name)
     return func;
 }
 
-/* ---- records -------------------------------------------------------------------- */
-/* A field of a runtime struct. `type` is a word of program.def or a letter; `at`
- * is where the C compiler put it, so that a change of a header cannot go unseen. */
+/* ---- records ------------------------------------------------------------- */
+/* A field of a runtime struct. `type` is a word of program.def or a letter;
+ * `at` is where the C compiler put it, so that a change of a header cannot go
+ * unseen. */
 typedef struct FieldRow {
     const char *record, *type, *name;
     size_t at;
 } FieldRow;
 
-#define ROW(record, letter, name) {#record, letter, #name, offsetof(record, name)},
+#define ROW(record, letter, name)                                              \
+    {#record, letter, #name, offsetof(record, name)},
 static const FieldRow kernel_rows[] = {
     ROW(Thread, "i", index) ROW(Thread, "i", count) ROW(Thread, "p", workspace)
-    ROW(Thread, "m", team)
-    ROW(Attention, "P", q) ROW(Attention, "P", k) ROW(Attention, "P", v)
-    ROW(Attention, "p", out) ROW(Attention, "p", stats) ROW(Attention, "P", alibi)
-    ROW(Attention, "N", lengths)
-    ROW(Attention, "l", batch) ROW(Attention, "l", queries) ROW(Attention, "l", keys)
-    ROW(Attention, "l", key_rows) ROW(Attention, "l", pos)
-    ROW(Attention, "l", heads) ROW(Attention, "l", kv_heads) ROW(Attention, "l", head_dim)
-    ROW(Attention, "l", window) ROW(Attention, "i", causal) ROW(Attention, "f", scale)
-    ROW(Attention, "f", rate) ROW(Attention, "u", site) ROW(Attention, "u", step)
-    ROW(Attention, "U", seed) ROW(Attention, "l", sequence)
-    ROW(Attention, "P", dout) ROW(Attention, "p", dq) ROW(Attention, "p", dk)
-    ROW(Attention, "p", dv)
-};
+        ROW(Thread, "m", team) ROW(Attention, "P", q) ROW(Attention, "P", k)
+            ROW(Attention, "P", v) ROW(Attention, "p", out) ROW(
+                Attention, "p", stats) ROW(Attention, "P", alibi)
+                ROW(Attention, "N", lengths) ROW(Attention, "l", batch) ROW(
+                    Attention, "l", queries) ROW(Attention, "l", keys)
+                    ROW(Attention, "l", key_rows) ROW(Attention, "l", pos) ROW(
+                        Attention, "l", heads) ROW(Attention, "l", kv_heads)
+                        ROW(Attention, "l",
+                            head_dim) ROW(Attention, "l",
+                                          window) ROW(Attention, "i", causal)
+                            ROW(Attention, "f", scale) ROW(Attention, "f", rate)
+                                ROW(Attention, "u", site) ROW(Attention, "u",
+                                                              step)
+                                    ROW(Attention, "U", seed) ROW(Attention,
+                                                                  "l", sequence)
+                                        ROW(Attention, "P", dout)
+                                            ROW(Attention, "p", dq)
+                                                ROW(Attention, "p", dk)
+                                                    ROW(Attention, "p", dv)};
 #undef ROW
 enum { KERNEL_ROWS = sizeof kernel_rows / sizeof *kernel_rows };
 
-static const struct { const char *word, *letter; } words[] = {
-    {"text", "t"}, {"i32", "i"}, {"i64", "l"}, {"u64", "U"}, {"f32", "f"}, {"f64", "d"},
-    {"floats", "p"}, {"doubles", "q"}, {"ints", "n"}, {"entry", "e"},
+static const struct { const char *word, *letter;
+} words[] = {
+    {"text", "t"}, {"i32", "i"},   {"i64", "l"},    {"u64", "U"},
+    {"f32", "f"},  {"f64", "d"},   {"floats", "p"}, {"doubles", "q"},
+    {"ints", "n"}, {"entry", "e"},
 };
 
 static ProgType word_type(Prog *p, const char *word)
@@ -186,12 +196,14 @@ static ProgType word_type(Prog *p, const char *word)
 }
 
 /* Appends a field, which must lie where the C compiler has it. */
-static size_t place(Prog *p, ProgRecord *record, ProgType type, const FieldRow *row, size_t end)
+static size_t place(Prog *p, ProgRecord *record, ProgType type,
+                    const FieldRow *row, size_t end)
 {
     size_t bytes = (size_t)prog_kind_bytes(type.kind);
     size_t at = (end + bytes - 1) / bytes * bytes;
     if (at != row->at)
-        ice("%s.%s is at %zu, here at %zu", row->record, row->name, row->at, at);
+        ice("%s.%s is at %zu, here at %zu", row->record, row->name, row->at,
+            at);
     prog_field(p, record, row->name, type, NULL);
     return at + bytes;
 }
@@ -209,9 +221,9 @@ static void add_program_fields(Prog *p, ProgRecord *record)
 {
     size_t end = 0;
 #define RECORD(r) if (!strcmp(record->name, #r)) { typedef r Record;
-#define FIELD(t, f) \
-        end = place(p, record, word_type(p, #t), \
-                    &(FieldRow){record->name, #t, #f, offsetof(Record, f)}, end);
+#define FIELD(t, f)                                                            \
+    end = place(p, record, word_type(p, #t),                                   \
+                &(FieldRow){record->name, #t, #f, offsetof(Record, f)}, end);
 #define END(r) }
 #include "../runtime/program.def"
 #undef RECORD

@@ -4,7 +4,8 @@
  * (prog_). Every constructor takes the Prog first, gives its node the origin
  * `p->here`, derives its type and ends the process with ice() on misuse: a Prog
  * that was built has no type errors. Integer arithmetic is folded where an
- * operand is a literal that changes nothing (x·1, x + 0) or both are literals. */
+ * operand is a literal that changes nothing (x·1, x + 0) or both are literals.
+ */
 #ifndef PROG_MAKE_H
 #define PROG_MAKE_H
 #include "prog.h"
@@ -17,7 +18,10 @@ static inline ProgType prog_u32(void) { return (ProgType){.kind = PK_U32}; }
 static inline ProgType prog_u64(void) { return (ProgType){.kind = PK_U64}; }
 static inline ProgType prog_f32(void) { return (ProgType){.kind = PK_F32}; }
 static inline ProgType prog_f64(void) { return (ProgType){.kind = PK_F64}; }
-static inline ProgType prog_f32x16(void) { return (ProgType){.kind = PK_F32X16}; }
+static inline ProgType prog_f32x16(void)
+{
+    return (ProgType){.kind = PK_F32X16};
+}
 static inline ProgType prog_text(void) { return (ProgType){.kind = PK_TEXT}; }
 static inline ProgType prog_entry(void) { return (ProgType){.kind = PK_ENTRY}; }
 static inline ProgType prog_pointer(ProgKind of, bool is_const)
@@ -57,12 +61,12 @@ const char *prog_type_text(Arena *arena, ProgType type);
  * and PK_RECORD. It is also the alignment. */
 int prog_kind_bytes(ProgKind kind);
 
-/* ---- a program ------------------------------------------------------------ */
+/* ---- a program ----------------------------------------------------------- */
 Prog *prog_new(Arena *arena, const Diag *diag, const char *name);
 
-/* ---- expressions ---------------------------------------------------------- */
-ProgExpr *px_int(Prog *p, int64_t value);       /* i64; takes the type of an
-                                                   integer it meets, if it fits */
+/* ---- expressions --------------------------------------------------------- */
+ProgExpr *px_int(Prog *p, int64_t value); /* i64; takes the type of an
+                                             integer it meets, if it fits */
 ProgExpr *px_i32(Prog *p, int32_t value);
 ProgExpr *px_const(Prog *p, const ProgConst *constant);
 ProgExpr *px_f32(Prog *p, double value);        /* rounded to f32 */
@@ -73,7 +77,7 @@ ProgExpr *px_neg(Prog *p, ProgExpr *a);
 ProgExpr *px_add(Prog *p, ProgExpr *a, ProgExpr *b);
 ProgExpr *px_sub(Prog *p, ProgExpr *a, ProgExpr *b);
 ProgExpr *px_mul(Prog *p, ProgExpr *a, ProgExpr *b);
-ProgExpr *px_div(Prog *p, ProgExpr *a, ProgExpr *b);    /* integers: towards 0 */
+ProgExpr *px_div(Prog *p, ProgExpr *a, ProgExpr *b); /* integers: towards 0 */
 ProgExpr *px_rem(Prog *p, ProgExpr *a, ProgExpr *b);
 ProgExpr *px_lt(Prog *p, ProgExpr *a, ProgExpr *b);     /* compares are i32, */
 ProgExpr *px_le(Prog *p, ProgExpr *a, ProgExpr *b);     /* false on a NaN */
@@ -90,32 +94,36 @@ ProgExpr *px_address(Prog *p, ProgExpr *record);
 ProgExpr *px_cast(Prog *p, ProgType type, ProgExpr *a);
 ProgExpr *px_call(Prog *p, const ProgFunc *func, int n, ProgExpr *const *args);
 /* px_call with the arguments listed, then NULL. */
-ProgExpr *px_callv(Prog *p, const ProgFunc *func, ...) __attribute__((sentinel));
+ProgExpr *px_callv(Prog *p, const ProgFunc *func, ...)
+    __attribute__((sentinel));
 
-/* ---- statements: each is appended to the block ---------------------------- */
+/* ---- statements: each is appended to the block --------------------------- */
 /* value NULL: a record, zeroed. */
 void ps_let(Prog *p, ProgBlock *block, ProgVar *variable, ProgExpr *value);
 void ps_set(Prog *p, ProgBlock *block, ProgVar *variable, ProgExpr *value);
-void ps_store(Prog *p, ProgBlock *block, ProgExpr *pointer, ProgExpr *index, ProgExpr *value);
-void ps_field_set(Prog *p, ProgBlock *block, ProgExpr *record, const char *field,
-                  ProgExpr *value);
+void ps_store(Prog *p, ProgBlock *block, ProgExpr *pointer, ProgExpr *index,
+              ProgExpr *value);
+void ps_field_set(Prog *p, ProgBlock *block, ProgExpr *record,
+                  const char *field, ProgExpr *value);
 void ps_do(Prog *p, ProgBlock *block, ProgExpr *call);
 /* for (variable = from; variable < to; variable += step): the body, to fill.
  * `to` is evaluated before every turn, so keep it to names and arithmetic. */
 ProgBlock *ps_for(Prog *p, ProgBlock *block, ProgVar *variable, ProgExpr *from,
                   ProgExpr *to, ProgExpr *step);
 /* for (variable = to - 1; variable >= from; variable--). */
-ProgBlock *ps_for_down(Prog *p, ProgBlock *block, ProgVar *variable, ProgExpr *from,
-                       ProgExpr *to);
-/* The body; *other (unless NULL) is the block for `else`, dropped if left empty. */
-ProgBlock *ps_if(Prog *p, ProgBlock *block, ProgExpr *condition, ProgBlock **other);
+ProgBlock *ps_for_down(Prog *p, ProgBlock *block, ProgVar *variable,
+                       ProgExpr *from, ProgExpr *to);
+/* The body; *other (unless NULL) is the block for `else`, dropped if left
+ * empty. */
+ProgBlock *ps_if(Prog *p, ProgBlock *block, ProgExpr *condition,
+                 ProgBlock **other);
 void ps_return(Prog *p, ProgBlock *block, ProgExpr *value_or_null);
 void ps_comment(Prog *p, ProgBlock *block, const char *text);
 
-/* ---- declarations ---------------------------------------------------------- */
-/* Names become C identifiers: other characters turn into `_`, and a name that is
- * taken gets a suffix 2, 3 … (in C, where variables of one name never meet in a
- * scope, all keep it); a record's fields must not clash. */
+/* ---- declarations -------------------------------------------------------- */
+/* Names become C identifiers: other characters turn into `_`, and a name that
+ * is taken gets a suffix 2, 3 … (in C, where variables of one name never meet
+ * in a scope, all keep it); a record's fields must not clash. */
 void prog_add_comment(Prog *p, const char *text);
 /* A group is one enum; its number is for prog_const. */
 int prog_add_const_group(Prog *p, const char *comment);
@@ -125,20 +133,22 @@ ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
 ProgRecord *prog_record(Prog *p, const char *name, const char *comment);
 void prog_field(Prog *p, ProgRecord *record, const char *name, ProgType type,
                 const char *comment);
-/* A function, not yet among the items: prog_define adds it when it is complete. */
-ProgFunc *prog_func(Prog *p, const char *name, const char *comment, ProgType result);
+/* A function, not yet among the items: prog_define adds it when it is complete.
+ */
+ProgFunc *prog_func(Prog *p, const char *name, const char *comment,
+                    ProgType result);
 ProgVar *prog_param(Prog *p, ProgFunc *func, const char *name, ProgType type);
 ProgVar *prog_local(Prog *p, ProgFunc *func, const char *name, ProgType type);
 void prog_define(Prog *p, ProgFunc *func);
 /* "x2", "x1_2". */
 const char *prog_suffixed(Arena *arena, const char *base, int number);
 /* A function that is only declared, one a name; n ProgTypes follow. */
-ProgFunc *prog_extern(Prog *p, const char *name, ProgLinkage linkage, ProgType result,
-                      int n, ...);
+ProgFunc *prog_extern(Prog *p, const char *name, ProgLinkage linkage,
+                      ProgType result, int n, ...);
 /* Constant data, already among the items; values are appended in the order of
  * the record's fields, row by row. */
-ProgData *prog_data(Prog *p, const char *name, const ProgRecord *record, bool array,
-                    bool exported);
+ProgData *prog_data(Prog *p, const char *name, const ProgRecord *record,
+                    bool array, bool exported);
 void prog_datum_int(Prog *p, ProgData *data, int64_t value);
 void prog_datum_float(Prog *p, ProgData *data, double value);
 void prog_datum_text(Prog *p, ProgData *data, const char *text);
@@ -146,17 +156,18 @@ void prog_datum_data(Prog *p, ProgData *data, const ProgData *target);
 void prog_datum_func(Prog *p, ProgData *data, const ProgFunc *func);
 void prog_datum_null(Prog *p, ProgData *data);
 
-/* ---- what runtime/ offers (prog_library.c) --------------------------------- */
-/* A function of kernels.h or of the lanes, declared at its first use. An unknown
- * name is an ice. */
+/* ---- what runtime/ offers (prog_library.c) ------------------------------- */
+/* A function of kernels.h or of the lanes, declared at its first use. An
+ * unknown name is an ice. */
 const ProgFunc *prog_library(Prog *p, const char *name);
 bool prog_is_library_name(const char *name);
 /* A struct of program.def ("Control", "Tensor" …) or of kernels.h ("Thread",
  * "Attention"), external. */
 const ProgRecord *prog_runtime_record(Prog *p, const char *name);
 
-/* ---- checks (prog_verify.c) ------------------------------------------------- */
-/* The type of a node whose operands have theirs; ice() where they do not fit. */
+/* ---- checks (prog_verify.c) ---------------------------------------------- */
+/* The type of a node whose operands have theirs; ice() where they do not fit.
+ */
 ProgType prog_derive(const ProgExpr *e);
 /* May a value of type `from` stand where `to` is wanted? Equal types, i32 for
  * i64, and a pointer for the same pointer to const. */

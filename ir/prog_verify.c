@@ -13,16 +13,20 @@ bool prog_fits(ProgType to, ProgType from)
         return to.record == from.record;
     if (to.kind != PK_POINTER)
         return true;
-    return to.of == from.of && to.record == from.record && (to.is_const || !from.is_const);
+    return to.of == from.of && to.record == from.record
+           && (to.is_const || !from.is_const);
 }
 
 static const char *spelling[] = {
-    [PE_INT] = "integer", [PE_CONST] = "constant", [PE_F32] = "f32", [PE_F64] = "f64",
-    [PE_NULL] = "null", [PE_VAR] = "variable", [PE_NEG] = "-", [PE_ADD] = "+",
-    [PE_SUB] = "-", [PE_MUL] = "*", [PE_DIV] = "/", [PE_REM] = "%", [PE_LT] = "<",
-    [PE_LE] = "<=", [PE_EQ] = "==", [PE_NE] = "!=", [PE_AND] = "&&", [PE_OR] = "||",
-    [PE_SELECT] = "?:", [PE_LOAD] = "a load", [PE_OFFSET] = "an offset",
-    [PE_FIELD] = "a field", [PE_ADDRESS] = "&", [PE_CAST] = "a cast", [PE_CALL] = "a call",
+    [PE_INT] = "integer",   [PE_CONST] = "constant", [PE_F32] = "f32",
+    [PE_F64] = "f64",       [PE_NULL] = "null",      [PE_VAR] = "variable",
+    [PE_NEG] = "-",         [PE_ADD] = "+",          [PE_SUB] = "-",
+    [PE_MUL] = "*",         [PE_DIV] = "/",          [PE_REM] = "%",
+    [PE_LT] = "<",          [PE_LE] = "<=",          [PE_EQ] = "==",
+    [PE_NE] = "!=",         [PE_AND] = "&&",         [PE_OR] = "||",
+    [PE_SELECT] = "?:",     [PE_LOAD] = "a load",    [PE_OFFSET] = "an offset",
+    [PE_FIELD] = "a field", [PE_ADDRESS] = "&",      [PE_CAST] = "a cast",
+    [PE_CALL] = "a call",
 };
 
 /* Ends the process with what the operands are. */
@@ -34,8 +38,8 @@ static void __attribute__((noreturn)) misfit(const ProgExpr *e)
     for (int i = 0; i < 3; i++)
         if (operands[i])
             text[i] = prog_type_text(arena, operands[i]->type);
-    ice("%s of %s, %s, %s (spec line %d)", spelling[e->kind], text[0], text[1], text[2],
-        e->origin.line);
+    ice("%s of %s, %s, %s (spec line %d)", spelling[e->kind], text[0], text[1],
+        text[2], e->origin.line);
 }
 
 static ProgType kind_type(ProgKind kind)
@@ -58,7 +62,8 @@ static ProgKind common(const ProgExpr *e)
 
 static ProgType derive_compare(const ProgExpr *e)
 {
-    bool pointers = e->a->type.kind == PK_POINTER && e->b->type.kind == PK_POINTER
+    bool pointers = e->a->type.kind == PK_POINTER
+                    && e->b->type.kind == PK_POINTER
                     && e->a->type.of == e->b->type.of
                     && e->a->type.record == e->b->type.record;
     if (pointers && (e->kind == PE_EQ || e->kind == PE_NE))
@@ -97,7 +102,8 @@ static ProgType derive_pointer(const ProgExpr *e)
 /* A record with an address: a variable or an element of an array. */
 static bool is_place(const ProgExpr *e)
 {
-    return e->type.kind == PK_RECORD && (e->kind == PE_VAR || e->kind == PE_LOAD);
+    return e->type.kind == PK_RECORD
+           && (e->kind == PE_VAR || e->kind == PE_LOAD);
 }
 
 static ProgType derive_field(const ProgExpr *e)
@@ -127,14 +133,16 @@ static ProgType derive_call(const ProgExpr *e)
 {
     const ProgFunc *func = e->callee;
     if (e->args.count != func->params.count)
-        ice("%s takes %d arguments, not %d", func->name, func->params.count, e->args.count);
+        ice("%s takes %d arguments, not %d", func->name, func->params.count,
+            e->args.count);
     for (int i = 0; i < e->args.count; i++) {
         ProgType to = func->params.at[i]->type, from = e->args.at[i]->type;
         if (prog_fits(to, from))
             continue;
         Arena *arena = arena_new();
         ice("argument %d of %s is %s, not %s (spec line %d)", i + 1, func->name,
-            prog_type_text(arena, from), prog_type_text(arena, to), e->origin.line);
+            prog_type_text(arena, from), prog_type_text(arena, to),
+            e->origin.line);
     }
     return func->result;
 }
@@ -179,15 +187,18 @@ ProgType prog_derive(const ProgExpr *e)
     case PE_ADDRESS:
         if (!is_place(e->a))
             misfit(e);
-        return (ProgType){.kind = PK_POINTER, .of = PK_RECORD, .record = e->a->type.record,
-                          .is_const = e->a->kind == PE_LOAD && e->a->a->type.is_const};
+        return (ProgType){.kind = PK_POINTER,
+                          .of = PK_RECORD,
+                          .record = e->a->type.record,
+                          .is_const = e->a->kind == PE_LOAD
+                                      && e->a->a->type.is_const};
     case PE_CAST: return derive_cast(e);
     case PE_CALL: return derive_call(e);
     }
     ice("expression kind %d", (int)e->kind);
 }
 
-/* ---- a whole program ------------------------------------------------------------- */
+/* ---- a whole program ----------------------------------------------------- */
 typedef struct Checker {
     const Prog *prog;
     const ProgFunc *func;
@@ -198,7 +209,8 @@ typedef struct Checker {
 static bool is_defined(const Checker *c, const ProgFunc *func)
 {
     for (int i = 0; i < c->items; i++)
-        if (c->prog->items.at[i].kind == PI_FUNC && c->prog->items.at[i].func == func)
+        if (c->prog->items.at[i].kind == PI_FUNC
+            && c->prog->items.at[i].func == func)
             return true;
     for (int i = 0; i < c->prog->externs.count; i++)
         if (c->prog->externs.at[i] == func)
@@ -208,7 +220,8 @@ static bool is_defined(const Checker *c, const ProgFunc *func)
 
 static void check_variable(const Checker *c, const ProgVar *variable)
 {
-    if (variable->number >= c->func->variables || !c->in_scope[variable->number])
+    if (variable->number >= c->func->variables
+        || !c->in_scope[variable->number])
         ice("%s: variable %s is not in scope", c->func->name, variable->name);
 }
 
@@ -224,7 +237,8 @@ static void check_expr(const Checker *c, const ProgExpr *e)
     if (e->kind == PE_VAR)
         check_variable(c, e->variable);
     if (e->kind == PE_CALL && !is_defined(c, e->callee))
-        ice("%s calls %s, which is defined later", c->func->name, e->callee->name);
+        ice("%s calls %s, which is defined later", c->func->name,
+            e->callee->name);
     ProgType type = prog_derive(e);
     if (!prog_fits(type, e->type) || !prog_fits(e->type, type))
         ice("%s: %s has the wrong type", c->func->name, spelling[e->kind]);
@@ -242,7 +256,8 @@ static void check_value(const Checker *c, ProgType to, const ProgExpr *value)
 static void check_loop(const Checker *c, const ProgStmt *s)
 {
     if (c->in_scope[s->variable->number])
-        ice("%s: %s is a loop's variable twice", c->func->name, s->variable->name);
+        ice("%s: %s is a loop's variable twice", c->func->name,
+            s->variable->name);
     c->in_scope[s->variable->number] = true;
     check_value(c, prog_i64(), s->a);
     check_value(c, prog_i64(), s->b);
@@ -273,7 +288,8 @@ static void check_statement(const Checker *c, const ProgStmt *s)
         check_value(c, (ProgType){.kind = s->a->type.of}, s->c);
         return;
     case PS_FIELD_SET:
-        check_value(c, prog_find_field(s->a->type.record, s->field)->type, s->b);
+        check_value(c, prog_find_field(s->a->type.record, s->field)->type,
+                    s->b);
         return;
     case PS_FOR: case PS_FOR_DOWN:
         check_loop(c, s);
@@ -307,7 +323,8 @@ static void check_block(const Checker *c, const ProgBlock *block)
 static void check_func(const Prog *p, const ProgFunc *func, int items)
 {
     Arena *scratch = arena_new();
-    Checker c = {p, func, arena_alloc(scratch, (size_t)func->variables + 1), items};
+    Checker c = {p, func, arena_alloc(scratch, (size_t)func->variables + 1),
+                 items};
     for (int i = 0; i < func->params.count; i++)
         c.in_scope[func->params.at[i]->number] = true;
     check_block(&c, &func->body);
@@ -321,9 +338,10 @@ static void check_func(const Prog *p, const ProgFunc *func, int items)
 static void check_data(const ProgData *data)
 {
     int fields = data->record->fields.count;
-    if (data->values.count != data->rows * fields || (!data->array && data->rows != 1))
-        ice("data %s has %d values for %d rows of %d", data->name, data->values.count,
-            data->rows, fields);
+    if (data->values.count != data->rows * fields
+        || (!data->array && data->rows != 1))
+        ice("data %s has %d values for %d rows of %d", data->name,
+            data->values.count, data->rows, fields);
 }
 
 void prog_verify(const Prog *p)

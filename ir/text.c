@@ -114,6 +114,10 @@ static void name_print(const char *name, Buf *out)
 void number_print(double number, Buf *out)
 {
     char text[32];
+    if (number == floor(number) && fabs(number) < 1e15) {
+        buf_printf(out, "%.0f", number);
+        return;
+    }
     for (int digits = 1; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, number);
         if (strtod(text, NULL) == number)
@@ -327,8 +331,11 @@ static void add_operand(Printer *p, const Value *v)
 /* A weight in a function: short where that means the same one. */
 static void add_weight(Printer *p, const Func *f, int weight)
 {
-    bool meant = weight_by_name(p->m, f, p->m->weights.at[weight].name) == weight;
-    add_name(p, meant ? p->m->weights.at[weight].name : weight_path(p->m, weight, p->m->arena));
+    const Weight *w = &p->m->weights.at[weight];
+    bool meant = weight_by_name(p->m, f, w->name) == weight;
+    if (!meant && !w->per_block)
+        buf_printf(&p->line, "whole ");
+    add_name(p, meant ? w->name : weight_path(p->m, weight, p->m->arena));
 }
 
 static void add_site(Printer *p, int site)

@@ -29,9 +29,15 @@ static bool dim_is_row(const Module *m, int dim)
 int64_t type_row_elements(const Module *m, const Type *type)
 {
     int64_t count = 1;
-    for (int i = 0; i < type->rank; i++)
+    int sequences = 0;
+    for (int i = 0; i < type->rank; i++) {
+        const Dim *dim = &m->dims.at[type->dims[i]];
+        sequences += dim->kind == DIM_SEQUENCE;
         if (!dim_is_row(m, type->dims[i]))
-            count *= m->dims.at[type->dims[i]].size;
+            count *= dim->size;
+        else if (dim->kind == DIM_SEQUENCE && sequences == 2)   /* a weight a pair of tokens */
+            count *= m->dims.at[module_find_dim(m, "P")].size;
+    }
     return count;
 }
 

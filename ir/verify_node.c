@@ -151,8 +151,8 @@ bool node_well_formed(const Module *m, const Node *node, char *why, size_t room)
 {
     const OpInfo *info = &op_info[node->op];
     if (node->inputs < info->inputs || node->inputs > info->inputs + info->optional) {
-        snprintf(why, room, "takes %d%s operands, not %d", info->inputs,
-                 info->optional ? " or more" : "", node->inputs);
+        snprintf(why, room, "wants %d%s operand%s, got %d", info->inputs,
+                 info->optional ? " or more" : "", info->inputs == 1 ? "" : "s", node->inputs);
         return false;
     }
     return operands_fit(node, why, room) && attributes_fit(m, node, why, room)

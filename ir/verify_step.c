@@ -97,8 +97,9 @@ static bool verify_call(Walk *w, const Stmt *s)
     if (!s->func || module_find_func(c->m, s->func->name) != s->func)
         return check_fails(c, "calls a function that the module has not");
     if (s->indexed != s->func->per_block)
-        return check_fails(c, "%s is%s called for a block", s->func->name,
-                           s->func->per_block ? "" : " not");
+        return check_fails(c, s->indexed ? "%s is of no block: it takes no [l]"
+                                         : "%s is of a block: it is called as %s[l]",
+                           s->func->name, s->func->name);
     if (s->indexed && !w->in_repeat)
         return check_fails(c, "%s[l] stands outside a repeat", s->func->name);
     int64_t groups = w->groups ? w->groups : 1, micros = w->micros ? w->micros : 1;

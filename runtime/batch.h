@@ -1,5 +1,6 @@
-/* batch.h: the batch files of `grad` and `forward` (docs/contract.md, section 1):
- * tokens [B,T], targets [B,T] with -1 where nothing is scored, lengths [B].
+/* batch.h: the batch files of `grad` and `forward` (docs/contract.md, section
+ * 1): tokens [B,T], targets [B,T] with -1 where nothing is scored, lengths
+ * [B].
  * SPDX-License-Identifier: 0BSD */
 #ifndef BATCH_H
 #define BATCH_H
@@ -12,7 +13,7 @@ typedef struct Batch {
     int64_t vocab;
 } Batch;
 
-/* Opens and checks names and shapes; targets are wanted where `with_targets`. */
+/* Opens and checks names and shapes; `with_targets`: there must be targets. */
 bool batch_open(Batch *batch, const char *path, int64_t vocab,
                 bool with_targets, Error *error);
 void batch_close(Batch *batch);

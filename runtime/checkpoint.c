@@ -1,6 +1,6 @@
-/* checkpoint.c: writing a checkpoint (see checkpoint.h). Tensors go straight from
- * the arena through the file writer's small buffer to the disk, hashed on the
- * way; then state.json; then the directory takes its name.
+/* checkpoint.c: writing a checkpoint (see checkpoint.h). Tensors go straight
+ * from the arena through the file writer's small buffer to the disk, hashed
+ * on the way; then state.json; then the directory takes its name.
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "checkpoint.h"
@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- what there is to write ------------------------------------------------ */
+/* ---- what there is to write --------------------------------------------- */
 
 static bool bundle_alloc(Bundle *bundle, const char *file, int room,
                          Error *error)
@@ -83,7 +83,7 @@ bool store_bundles(Store *store, const Rank *rank, const WeightList *list,
         && bundle_digests(&store->optimizer, error);
 }
 
-/* ---- tensors --------------------------------------------------------------- */
+/* ---- tensors ------------------------------------------------------------ */
 
 static bool write_bundle(Bundle *bundle, const char *directory,
                          const TensorMetadata *metadata, int metadata_count,
@@ -110,7 +110,7 @@ static bool write_bundle(Bundle *bundle, const char *directory,
     return tensors_commit(&writer, error);
 }
 
-/* ---- state.json ------------------------------------------------------------- */
+/* ---- state.json --------------------------------------------------------- */
 
 /* Adds a bundle's files and their checksums as members of an object. */
 static bool put_checksums(JsonWriter *json, const Bundle *bundle,
@@ -200,7 +200,7 @@ static bool write_state(const Store *store, const char *directory,
     return good && file_commit(&file, error);
 }
 
-/* ---- the whole --------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------- */
 
 static bool write_files(Store *store, const char *directory,
                         const RunState *state, char hash[SHA256_TEXT],

@@ -6,9 +6,9 @@
  *     step-N/state.json               where the run stands; the files' SHA-256
  *     run.json                        the record of the run (record.h)
  *
- * A checkpoint is written in step-N.tmp-PID, synced, then renamed; an old one is
- * renamed away before it is removed. So a directory named step-N is whole unless
- * the disk lies, and that the checksums show.
+ * A checkpoint is written in step-N.tmp-PID, synced, then renamed; an old one
+ * is renamed away before it is removed. So a directory named step-N is whole
+ * unless the disk lies, and that the checksums show.
  * SPDX-License-Identifier: 0BSD */
 #ifndef CHECKPOINT_H
 #define CHECKPOINT_H
@@ -35,13 +35,14 @@ typedef struct Bundle {
     char (*digests)[SHA256_TEXT];   /* of each file it takes */
 } Bundle;
 
-/* A run's directory, and what goes there. Everything is allocated by store_open,
- * nothing by a save. */
+/* A run's directory, and what goes there. Everything is allocated by
+ * store_open, nothing by a save. */
 typedef struct Store {
     const Program *program;
     const Settings *settings;
     const char *directory;
     int lock;                   /* a descriptor that holds it; -1: not locked */
+    bool made;                  /* the directory was not there */
     Bundle model, optimizer;
 } Store;
 
@@ -52,19 +53,28 @@ typedef struct Checkpoint {
     char hash[SHA256_TEXT];     /* of parameters, moments, step and updates */
 } Checkpoint;
 
-/* ---- the directory (store.c) ---------------------------------------------- */
+/* ---- the directory (store.c) -------------------------------------------- */
 
 /* Makes the directory if need be and locks it against another run; removes what
  * a killed run may have left half-written. */
 bool store_lock(Store *store, Error *error);
+
+/* Removes the directory too where it was made and nothing has come into it. */
 void store_close(Store *store);
 
 /* Whether it holds a run: a run.json or a checkpoint. */
 bool store_holds_run(const Store *store);
 
-/* Steps of its checkpoints, newest first, in an array that the caller frees;
- * -1 where the directory cannot be read. */
-int store_steps(const char *directory, int64_t **steps, Error *error);
+/* A run's checkpoints by their steps, newest first; of more than that many
+ * only the newest. */
+enum { STORE_STEPS = 4096 };
+typedef struct StepList {
+    int count;
+    int64_t at[STORE_STEPS];
+} StepList;
+
+/* Lists the checkpoints in a directory, whole or not. */
+bool store_steps(const char *directory, StepList *steps, Error *error);
 
 /* Removes all but the newest `keep` checkpoints. */
 bool store_prune(const Store *store, int64_t keep, Error *error);
@@ -81,7 +91,7 @@ void remove_directory(const char *path);
 bool join_path(char path[FILES_PATH], const char *directory, const char *name,
                Error *error);
 
-/* ---- saving (checkpoint.c) ------------------------------------------------ */
+/* ---- saving (checkpoint.c) ---------------------------------------------- */
 
 /* Lists the tensors of both files. */
 bool store_bundles(Store *store, const Rank *rank, const WeightList *list,
@@ -92,7 +102,7 @@ bool store_bundles(Store *store, const Rank *rank, const WeightList *list,
 bool checkpoint_save(Store *store, const RunState *state,
                      char hash[SHA256_TEXT], Error *error);
 
-/* ---- resuming (resume.c) -------------------------------------------------- */
+/* ---- resuming (resume.c) ------------------------------------------------ */
 
 typedef enum Found { FOUND_NONE, FOUND_ONE, FOUND_ERROR } Found;
 

@@ -1,5 +1,6 @@
-/* commands.h: what `BIN COMMAND` does, a function a command. Each returns an exit
- * status; where that is not 0 the error's text, if it has one, is for the user.
+/* commands.h: what `BIN COMMAND` does, a function a command. Each returns an
+ * exit status; where that is not 0 the error's text, if it has one, is for
+ * the user.
  * SPDX-License-Identifier: 0BSD */
 #ifndef COMMANDS_H
 #define COMMANDS_H
@@ -26,7 +27,7 @@ int threads_of(const Options *options);
 bool open_with_weights(Rank *rank, const Program *program, const Step *step,
                        const Options *options, Error *error);
 
-/* ---- evaluation (evaluate.c) ---------------------------------------------- */
+/* ---- evaluation (evaluate.c) -------------------------------------------- */
 
 typedef struct Evaluation {
     double loss;            /* mean over scored positions, plain nll */

@@ -1,5 +1,5 @@
-/* corpus.h: the data that a spec's settings name: what is trained on and what is
- * held out.
+/* corpus.h: the data that a spec's settings name: what is trained on and what
+ * is held out.
  * SPDX-License-Identifier: 0BSD */
 #ifndef CORPUS_H
 #define CORPUS_H

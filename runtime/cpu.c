@@ -16,7 +16,7 @@ double clock_seconds(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- instruction sets ----------------------------------------------------- */
+/* ---- instruction sets --------------------------------------------------- */
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <immintrin.h>
@@ -112,7 +112,7 @@ bool cpu_supports(const char *features, Error *error)
         "(--cpu)", missing);
 }
 
-/* ---- peak ------------------------------------------------------------------ */
+/* ---- peak --------------------------------------------------------------- */
 
 enum { PEAK_TURNS = 400000, PEAK_TRIES = 4 };
 

@@ -5,8 +5,8 @@
 #include "error.h"
 #include "team.h"
 
-/* Checks the instruction sets in `features` ("avx2 fma"), each known by name and
- * by the system too. False with status 3, naming those that are missing. */
+/* Checks the instruction sets in `features` ("avx2 fma"), each known by name
+ * and by the system too. False with status 3, naming those that are missing. */
 bool cpu_supports(const char *features, Error *error);
 
 /* f32 operations a second of fused multiply-adds in registers on all threads of

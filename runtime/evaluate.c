@@ -1,6 +1,6 @@
-/* evaluate.c: the loss on data that is not trained on, for `eval` and, now and
- * then, for `train` (see commands.h). Losses of windows are summed in f64, a call
- * after the other.
+/* evaluate.c: the loss on data that is not trained on, for `eval` and, now
+ * and then, for `train` (see commands.h). Losses of windows are summed in
+ * f64, a call after the other.
  * SPDX-License-Identifier: 0BSD */
 #include "commands.h"
 #include "corpus.h"
@@ -37,6 +37,7 @@ bool evaluate(Rank *rank, const Step *step, const DataRange *range,
     rank_select(rank, step);
     rank->control.dropout = 0;
     rank->control.smoothing = 0;
+    rank->control.sharpness = 1;
     for (int64_t w = 0; w < windows; w += step->batch) {
         if (stop_signal()) {
             out->abandoned = true;

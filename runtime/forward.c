@@ -1,7 +1,8 @@
-/* forward.c: `forward`: runs a batch forward, a sequence at a time, and writes
- * the intermediate values whose names match a glob. A sequence gives a slice of
- * every tensor, but the file wants tensor after tensor: slices are gathered in a
- * scratch file that has no name, so memory does not grow with the batch.
+/* forward.c: `forward`: runs a batch forward, a sequence at a time, and
+ * writes the intermediate values whose names match a glob. A sequence gives a
+ * slice of every tensor, but the file wants tensor after tensor: slices are
+ * gathered in a scratch file that has no name, so memory does not grow with
+ * the batch.
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "batch.h"
@@ -35,29 +36,23 @@ typedef struct Forward {
     int scratch;            /* a descriptor */
 } Forward;
 
-/* ---- which values ------------------------------------------------------------ */
+/* ---- which values ------------------------------------------------------- */
 
-/* A value's dims for B sequences of T tokens. As planned they are for the
- * step's longest sequence: its axis is the second, or, in attention weights
- * [B,H,T,T], the last two. */
-static void set_shape(Saved *saved, const Step *step, const Batch *batch)
+/* A value's shape for B sequences of T tokens; its slice is one sequence's. */
+static bool set_shape(Saved *saved, const Batch *batch, Error *error)
 {
     const Value *value = saved->value;
-    const int64_t dims[4] = { value->dim0, value->dim1, value->dim2,
-                              value->dim3 };
-    bool pairs = value->rank == 4 && dims[2] == step->sequence
-        && dims[3] == step->sequence;
     saved->shape = (TensorShape){ .name = saved->name, .type = TENSOR_F32,
-                                  .rank = value->rank };
+                                  .rank = value->rank,
+                                  .dims = { batch->batch } };
     saved->slice = sizeof(float);
-    for (int axis = 0; axis < value->rank && axis < 4; axis++) {
-        bool tokens = pairs ? axis >= 2
-            : axis == 1 && dims[1] == step->sequence;
-        int64_t dim = tokens ? batch->sequence : dims[axis];
-        saved->shape.dims[axis] = axis == 0 ? batch->batch : dim;
-        if (axis > 0)
-            saved->slice *= (uint64_t)dim;
+    for (int axis = 1; axis < value->rank; axis++) {
+        saved->shape.dims[axis] = value_dim(value, axis, 1, batch->sequence);
+        saved->slice *= (uint64_t)saved->shape.dims[axis];
     }
+    return value->dim0 == 0
+        || error_set(error, ERROR_ENVIRONMENT, "internal error: %s is not of "
+                     "a sequence", saved->name);
 }
 
 static bool no_match(const Forward *forward, Error *error)
@@ -88,7 +83,8 @@ static bool select_values(Forward *forward, Error *error)
                 continue;
             saved->value = value;
             saved->at = value->offset + copy * value->stride;
-            set_shape(saved, step, &forward->batch);
+            if (!set_shape(saved, &forward->batch, error))
+                return false;
             saved->scratch = scratch;
             scratch += saved->slice * (uint64_t)forward->batch.batch;
             forward->count++;
@@ -97,7 +93,7 @@ static bool select_values(Forward *forward, Error *error)
     return forward->count > 0 || no_match(forward, error);
 }
 
-/* ---- running -------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------ */
 
 /* A file beside the output that is gone when it is closed. */
 static bool open_scratch(Forward *forward, Error *error)
@@ -118,7 +114,8 @@ static bool open_scratch(Forward *forward, Error *error)
 static bool write_slice(const Forward *forward, const Saved *saved, int64_t b,
                         Error *error)
 {
-    const char *bytes = (const char *)(forward->rank.control.values + saved->at);
+    const float *values = forward->rank.control.values + saved->at;
+    const char *bytes = (const char *)values;
     uint64_t at = saved->scratch + (uint64_t)b * saved->slice;
     for (uint64_t done = 0; done < saved->slice;) {
         ssize_t n = pwrite(forward->scratch, bytes + done, saved->slice - done,
@@ -149,7 +146,7 @@ static bool run_sequence(Forward *forward, int64_t b, Error *error)
     return true;
 }
 
-/* ---- writing -------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------ */
 
 static bool copy_tensor(const Forward *forward, TensorWriter *writer,
                         const Saved *saved, Error *error)

@@ -1,7 +1,8 @@
-/* generate.c: `generate`: continues a prompt. The prompt goes through the step in
- * chunks, then each drawn token by itself; keys and values stay in the step's own
- * cache, so every sample begins again right after the prompt. A token is a byte,
- * unless the prompt was given as ids: then ids are printed.
+/* generate.c: `generate`: continues a prompt. The prompt goes through the
+ * step in chunks, then each drawn token by itself; keys and values stay in
+ * the step's own cache, so every sample begins again right after the prompt.
+ * A token is a byte, unless the prompt was given as ids: then ids are
+ * printed.
  * SPDX-License-Identifier: 0BSD */
 #include "commands.h"
 #include "draw.h"
@@ -21,12 +22,12 @@ typedef struct Generation {
     Sampler sampler;
     int32_t *prompt;
     int64_t prompt_tokens;
-    float *prompt_logits;       /* [vocab], after the prompt: samples begin here */
-    char *text;                 /* of the sample so far, the prompt not counted */
+    float *prompt_logits;       /* [vocab], after the prompt: a sample begins */
+    char *text;                 /* of the sample so far, without the prompt */
     size_t length, shown;
 } Generation;
 
-/* ---- the prompt ------------------------------------------------------------------ */
+/* ---- the prompt --------------------------------------------------------- */
 
 static bool prompt_from_bytes(Generation *g, const char *bytes, size_t length,
                               Error *error)
@@ -102,7 +103,7 @@ static bool check_prompt(const Generation *g, Error *error)
     return true;
 }
 
-/* ---- the model -------------------------------------------------------------------- */
+/* ---- the model ---------------------------------------------------------- */
 
 /* Runs `count` tokens that stand at `position`; the logits after the last. */
 static const float *run_tokens(Generation *g, const int32_t *tokens,
@@ -125,7 +126,7 @@ static const float *run_tokens(Generation *g, const int32_t *tokens,
     return rank_floats(&g->rank, g->step->logits_at);
 }
 
-/* ---- the output ------------------------------------------------------------------- */
+/* ---- the output --------------------------------------------------------- */
 
 /* How many of the text's last bytes might begin the stop text. */
 static size_t held_back(const Generation *g)
@@ -145,8 +146,8 @@ static void show(Generation *g, size_t until)
     g->shown = until;
 }
 
-/* Adds a token to the text and prints what cannot be part of the stop text; true
- * where that text is complete, and cut off. */
+/* Adds a token to the text and prints what cannot be part of the stop text;
+ * true where that text is complete, and cut off. */
 static bool put_token(Generation *g, int32_t token)
 {
     char word[16];
@@ -178,7 +179,7 @@ static void put_prompt(const Generation *g)
     fflush(stdout);
 }
 
-/* ---- a sample ----------------------------------------------------------------------- */
+/* ---- a sample ----------------------------------------------------------- */
 
 static bool draw_sample(Generation *g, int64_t sample, Error *error)
 {

@@ -1,5 +1,5 @@
-/* log.c: see log.h. The file is cut with a buffer of one line; lines are written
- * with one call each.
+/* log.c: see log.h. The file is cut with a buffer of one line; lines are
+ * written with one call each.
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "log.h"
@@ -13,7 +13,7 @@
 
 enum { LINE = 4096 };
 
-/* ---- cutting ------------------------------------------------------------------- */
+/* ---- cutting ------------------------------------------------------------ */
 
 /* The step that a line of the log is of; -1 where it is no such line. */
 static int64_t line_step(const char *line, size_t length, bool *evaluation)
@@ -29,7 +29,8 @@ static int64_t line_step(const char *line, size_t length, bool *evaluation)
     return step;
 }
 
-/* Where the lines up to `step` end; -1 with an error for a file of other lines. */
+/* Where the lines up to `step` end; -1 with an error for a file of other
+ * lines. */
 static off_t kept_length(FILE *file, Log *log, int64_t step, Error *error)
 {
     char line[LINE];
@@ -84,7 +85,7 @@ bool log_open(Log *log, const char *path, int64_t step, Error *error)
         || error_system(error, errno, "cannot write %s", path);
 }
 
-/* ---- writing -------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------ */
 
 /* Writes text whole; what a full disk took of it is cut off again. */
 static bool write_line(Log *log, const char *text, size_t length, Error *error)

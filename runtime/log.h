@@ -21,9 +21,9 @@ typedef struct Log {
     int64_t evaluated;          /* step of the last evaluation that was kept */
 } Log;
 
-/* Opens the log for the steps after `step`: lines of later ones, and a last line
- * that was never finished, are cut off; step 0 empties it. A file of other lines
- * is an error, and stays. path NULL: no log. */
+/* Opens the log for the steps after `step`: lines of later ones, and a last
+ * line that was never finished, are cut off; step 0 empties it. A file of
+ * other lines is an error, and stays. path NULL: no log. */
 bool log_open(Log *log, const char *path, int64_t step, Error *error);
 
 /* Writes a line, whole or not at all: a full disk is status 3. */

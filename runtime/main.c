@@ -23,7 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- what commands share ------------------------------------------------------ */
+/* ---- what commands share ------------------------------------------------ */
 
 int threads_of(const Options *options)
 {
@@ -54,7 +54,7 @@ bool open_with_weights(Rank *rank, const Program *program, const Step *step,
     return good;
 }
 
-/* ---- main ------------------------------------------------------------------------- */
+/* ---- main --------------------------------------------------------------- */
 
 static int not_built(const Program *program, const Options *options,
                      Error *error)
@@ -118,7 +118,8 @@ int trainwright_main(const Program *program, int argc, char **argv)
     Options options;
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : program->name;
-    signal(SIGXFSZ, SIG_IGN);       /* a limit on file sizes is an error, EFBIG */
+    /* A limit on file sizes is to arrive as an error of write. */
+    signal(SIGXFSZ, SIG_IGN);
     int status = options_read(&options, argc, argv, &error)
         ? start(program, name, &options, &error) : error.status;
     if (fflush(stdout) != 0 && status == 0) {

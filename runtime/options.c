@@ -25,7 +25,8 @@ typedef struct OptionRow {
 static const OptionRow option_rows[] = {
 #define COMMAND(name, line, text)
 #define OPTION(kind, field, flag, value, on, initial, least, most, help) \
-    { kind, offsetof(Options, field), flag, value, on, initial, least, most, help },
+    { kind, offsetof(Options, field), flag, value, on, initial, least, most, \
+      help },
 #include "options.def"
 #undef COMMAND
 #undef OPTION
@@ -47,7 +48,7 @@ const char *command_name(CommandId command)
     return command_rows[command].name;
 }
 
-/* ---- words and numbers ---------------------------------------------------- */
+/* ---- words and numbers -------------------------------------------------- */
 
 /* Levenshtein's distance of two short words. */
 static int edit_distance(const char *a, const char *b)
@@ -105,7 +106,7 @@ bool parse_number(const char *text, double *value)
     return *end == 0 && isfinite(*value);
 }
 
-/* ---- reading -------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
 static bool unknown_command(const char *word, Error *error)
 {
@@ -173,7 +174,8 @@ static bool set_value(const OptionRow *row, void *field, const char *value,
     return true;
 }
 
-/* The row whose flag `word` is, up to its `=`; NULL where the command has none. */
+/* The row whose flag `word` is, up to its `=`; NULL where the command has
+ * none. */
 static const OptionRow *find_option(CommandId command, const char *word)
 {
     size_t length = strcspn(word, "=");
@@ -270,7 +272,7 @@ void options_free(Options *options)
             free(((TextList *)((char *)options + option_rows[i].offset))->at);
 }
 
-/* ---- help ----------------------------------------------------------------- */
+/* ---- help --------------------------------------------------------------- */
 
 void print_usage(const char *program)
 {

@@ -56,7 +56,7 @@ void print_command_help(const char *program, CommandId command);
 bool parse_integer(const char *text, int64_t *value);
 bool parse_number(const char *text, double *value);
 
-/* The candidate nearest to `word`, at an edit distance of at most a third of its
- * length, rounded up; NULL where none is near. For "did you mean". */
+/* The candidate nearest to `word`, at an edit distance of at most a third of
+ * its length, rounded up; NULL where none is near. For "did you mean". */
 const char *nearest(const char *word, const char *const *candidates, int count);
 #endif

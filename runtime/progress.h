@@ -1,5 +1,5 @@
-/* progress.h: what `train` shows: on a terminal one line that is written over, a
- * line now and then elsewhere.
+/* progress.h: what `train` shows: on a terminal one line that is written
+ * over, a line now and then elsewhere.
  * SPDX-License-Identifier: 0BSD */
 #ifndef PROGRESS_H
 #define PROGRESS_H

@@ -52,9 +52,10 @@ Plan rank_plan(const Program *program, const Step *first, const Step *second,
     return plan;
 }
 
-/* ---- how much memory there is -------------------------------------------- */
+/* ---- how much memory there is ------------------------------------------- */
 
-/* A number in a small file of the kernel, after `label`; -1 where there is none. */
+/* A number in a small file of the kernel, after `label`; -1 where there is
+ * none. */
 static int64_t kernel_number(const char *path, const char *label)
 {
     FILE *file = fopen(path, "r");
@@ -91,7 +92,7 @@ int64_t peak_memory(void)
     return (int64_t)usage.ru_maxrss * 1024;
 }
 
-/* ---- the mapping ---------------------------------------------------------- */
+/* ---- the mapping -------------------------------------------------------- */
 
 static void touch(const Thread *me, void *context)
 {
@@ -133,22 +134,20 @@ static bool map_memory(Rank *rank, Error *error)
     return true;
 }
 
-/* ---- what the compiler promised ------------------------------------------ */
+/* ---- what the compiler promised ----------------------------------------- */
 
 static bool inside(int64_t at, int64_t bytes, int64_t room)
 {
     return at >= 0 && bytes >= 0 && at <= room && bytes <= room - at;
 }
 
-static bool value_fits(const Value *value, int64_t room)
+static bool value_fits(const Value *value, const Step *step)
 {
-    const int64_t dims[4] = { value->dim0, value->dim1, value->dim2,
-                              value->dim3 };
     int64_t bytes = 4;
     for (int axis = 0; axis < value->rank && axis < 4; axis++)
-        bytes *= dims[axis];
+        bytes *= value_dim(value, axis, step->batch, step->sequence);
     int64_t last = value->offset + (value->repeat - 1) * value->stride;
-    return value->rank <= 4 && inside(last * 4, bytes, room);
+    return value->rank <= 4 && inside(last * 4, bytes, step->value_bytes);
 }
 
 /* Whether the step's places lie in the memory that it says it has. */
@@ -158,7 +157,7 @@ static bool step_fits(const Program *program, const Step *step)
     int64_t gradients = program->gradient_floats * 4;
     int64_t room = step->value_bytes;
     for (int i = 0; i < step->value_count; i++)
-        if (!value_fits(&step->values[i], room))
+        if (!value_fits(&step->values[i], step))
             return false;
     return inside(step->tokens_at, ids, room)
         && (step->targets_at < 0 || inside(step->targets_at, ids, room))
@@ -189,7 +188,7 @@ static bool tensors_fit(const Program *program)
     return true;
 }
 
-/* ---- open, run, close ----------------------------------------------------- */
+/* ---- open, run, close --------------------------------------------------- */
 
 bool rank_open(Rank *rank, const Program *program, const Step *first,
                const Step *second, int threads, Error *error)
@@ -237,6 +236,14 @@ float *rank_floats(const Rank *rank, int64_t at)
 int32_t *rank_ints(const Rank *rank, int64_t at)
 {
     return (int32_t *)(void *)rank_floats(rank, at);
+}
+
+int64_t value_dim(const Value *value, int axis, int64_t batch,
+                  int64_t sequence)
+{
+    const int64_t dims[4] = { value->dim0, value->dim1, value->dim2,
+                              value->dim3 };
+    return dims[axis] == 0 ? batch : dims[axis] == -1 ? sequence : dims[axis];
 }
 
 void rank_select(Rank *rank, const Step *step)

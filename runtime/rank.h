@@ -1,5 +1,6 @@
-/* rank.h: one rank of a run: its memory, its threads and the control block that
- * the program's steps read. All memory that grows with the model is one mapping:
+/* rank.h: one rank of a run: its memory, its threads and the control block
+ * that the program's steps read. All memory that grows with the model is one
+ * mapping:
  *
  *     [weights][state: moments][values][workspace of thread 0][of thread 1] …
  *
@@ -34,7 +35,7 @@ typedef struct Rank {
 /* The program's step of that name, or NULL. */
 const Step *program_step(const Program *program, const char *name);
 
-/* Memory for `first` and, where it is not NULL, `second`, on so many threads. */
+/* Memory for `first` and, unless it is NULL, `second`, on so many threads. */
 Plan rank_plan(const Program *program, const Step *first, const Step *second,
                int threads);
 
@@ -55,6 +56,10 @@ void rank_run(Rank *rank, const Step *step);
 /* Floats, or integers, of the step's values at an offset in bytes. */
 float *rank_floats(const Rank *rank, int64_t at);
 int32_t *rank_ints(const Rank *rank, int64_t at);
+
+/* A dim of a value, axis 0 to 3, for a call of so many sequences and tokens. */
+int64_t value_dim(const Value *value, int axis, int64_t batch,
+                  int64_t sequence);
 
 /* The largest resident set that the process has had, in bytes. */
 int64_t peak_memory(void);

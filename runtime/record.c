@@ -12,18 +12,26 @@ static bool out_of_memory(Error *error)
     return error_set(error, ERROR_ENVIRONMENT, "out of memory");
 }
 
-/* ---- what an earlier start of the run wrote ------------------------------- */
+/* ---- what an earlier start of the run wrote ----------------------------- */
+
+bool record_reserve(Record *record, int64_t count, Error *error)
+{
+    enum { MOST = 1 << 20 };
+    size_t room = (size_t)record->mark_count
+                  + (size_t)(count < MOST ? count : MOST);
+    Mark *wider = realloc(record->marks, room * sizeof *wider);
+    if (!wider)
+        return out_of_memory(error);
+    record->marks = wider;
+    record->mark_room = (int)room;
+    return true;
+}
 
 bool record_mark(Record *record, int64_t step, const char *hash, Error *error)
 {
-    if (record->mark_count == record->mark_room) {
-        int room = 2 * record->mark_room + 64;
-        Mark *wider = realloc(record->marks, (size_t)room * sizeof *wider);
-        if (!wider)
-            return out_of_memory(error);
-        record->marks = wider;
-        record->mark_room = room;
-    }
+    if (record->mark_count == record->mark_room
+        && !record_reserve(record, record->mark_count + 64, error))
+        return false;
     Mark *mark = &record->marks[record->mark_count++];
     mark->step = step;
     snprintf(mark->hash, sizeof mark->hash, "%s", hash);
@@ -99,7 +107,7 @@ static bool read_earlier(Record *record, const Checkpoint *from, Error *error)
     return record_mark(record, from->state.step, from->hash, error);
 }
 
-/* ---- opening ---------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------ */
 
 static bool hash_data(const Data *data, char (*digests)[SHA256_TEXT],
                       Error *error)
@@ -138,7 +146,7 @@ void record_close(Record *record)
     free(record->resumed);
 }
 
-/* ---- writing ------------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------ */
 
 static void put_text(JsonWriter *json, const char *key, const char *text)
 {
@@ -195,8 +203,9 @@ static void put_command(JsonWriter *json, const Record *record)
     json_key(json, "settings");
     json_open(json, '{');
     for (int i = 0; i < program->key_count; i++)
-        put_text(json, program->keys[i].path,
-                 record->store->settings->texts[i]);
+        if (strcmp(program->keys[i].type, "fixed") != 0)
+            put_text(json, program->keys[i].path,
+                     record->store->settings->texts[i]);
     json_close(json, '}');
     put_count(json, "seed", record->store->settings->seed);
     put_count(json, "ranks", 1);

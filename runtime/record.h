@@ -32,6 +32,9 @@ bool record_open(Record *record, const Store *store, const Options *options,
                  Error *error);
 void record_close(Record *record);
 
+/* Makes room for so many checkpoints more, a million at most at once. */
+bool record_reserve(Record *record, int64_t count, Error *error);
+
 /* Notes a checkpoint; record_write then says so. */
 bool record_mark(Record *record, int64_t step, const char *hash, Error *error);
 

@@ -12,7 +12,7 @@
 
 enum { MOST_STATE = 16 << 20 };     /* bytes of a state.json */
 
-/* ---- state.json --------------------------------------------------------------- */
+/* ---- state.json --------------------------------------------------------- */
 
 static bool state_file(Json *json, const char *directory, Error *error)
 {
@@ -99,7 +99,7 @@ static bool checkpoint_check(Checkpoint *checkpoint, Error *error)
     return good;
 }
 
-/* ---- the newest ----------------------------------------------------------------- */
+/* ---- the newest --------------------------------------------------------- */
 
 static bool check_step(const char *directory, int64_t step, Checkpoint *found,
                        Error *error)
@@ -115,26 +115,20 @@ static bool check_step(const char *directory, int64_t step, Checkpoint *found,
 
 Found checkpoint_newest(const char *directory, Checkpoint *found, Error *error)
 {
-    int64_t *steps;
-    int count = store_steps(directory, &steps, error);
-    if (count < 0)
+    StepList steps;
+    if (!store_steps(directory, &steps, error))
         return FOUND_ERROR;
-    Found result = FOUND_NONE;
-    for (int i = 0; i < count && result == FOUND_NONE; i++) {
+    for (int i = 0; i < steps.count; i++) {
         Error damage = {0};
-        if (check_step(directory, steps[i], found, &damage))
-            result = FOUND_ONE;
-        else
-            fprintf(stderr, "%s/step-%lld is damaged: %s\n", directory,
-                    (long long)steps[i], damage.text);
+        if (check_step(directory, steps.at[i], found, &damage))
+            return FOUND_ONE;
+        fprintf(stderr, "%s/step-%lld is damaged: %s\n", directory,
+                (long long)steps.at[i], damage.text);
     }
-    free(steps);
-    if (result == FOUND_NONE && count > 0) {
-        error_set(error, ERROR_INPUT, "no checkpoint in %s is whole",
-                  directory);
-        return FOUND_ERROR;
-    }
-    return result;
+    if (steps.count == 0)
+        return FOUND_NONE;
+    error_set(error, ERROR_INPUT, "no checkpoint in %s is whole", directory);
+    return FOUND_ERROR;
 }
 
 bool weights_path(const char *given, char path[FILES_PATH], Error *error)
@@ -159,82 +153,10 @@ bool weights_path(const char *given, char path[FILES_PATH], Error *error)
     return false;
 }
 
-/* ---- differences ------------------------------------------------------------------ */
+/* ---- differences -------------------------------------------------------- */
 
-/* A resolved spec read line by line: `value` is what stands at `path`. */
-typedef struct SpecReader {
-    const char *at;
-    int depth;
-    int indents[16], lengths[16];   /* of the maps that are open */
-    char path[256], value[256];
-} SpecReader;
-
-static bool spec_next(SpecReader *reader)
-{
-    while (*reader->at) {
-        const char *line = reader->at;
-        int length = (int)strcspn(line, "\n");
-        reader->at += length + (line[length] == '\n');
-        int indent = (int)strspn(line, " ");
-        int colon = (int)strcspn(line, ":\n");
-        if (colon >= length || line[indent] == '#' || line[indent] == '-')
-            continue;
-        while (reader->depth > 0
-               && reader->indents[reader->depth - 1] >= indent)
-            reader->depth--;
-        int start = reader->depth ? reader->lengths[reader->depth - 1] : 0;
-        int end = start + snprintf(reader->path + start,
-                                   sizeof reader->path - (size_t)start,
-                                   "%s%.*s", start ? "." : "", colon - indent,
-                                   line + indent);
-        if (end >= (int)sizeof reader->path || reader->depth == 16)
-            return false;
-        const char *value = line + colon + 1;
-        int blanks = (int)strspn(value, " ");
-        int room = length - colon - 1 - blanks;
-        snprintf(reader->value, sizeof reader->value, "%.*s", room,
-                 value + blanks);
-        if (room > 0)
-            return true;
-        reader->indents[reader->depth] = indent;
-        reader->lengths[reader->depth++] = end;
-    }
-    return false;
-}
-
-static bool spec_find(const char *spec, const char *path, SpecReader *found)
-{
-    *found = (SpecReader){ .at = spec };
-    while (spec_next(found))
-        if (strcmp(found->path, path) == 0)
-            return true;
-    return false;
-}
-
-/* Whether the key may be set at run time: its text is then in state.json. */
-static bool is_run_key(const Program *program, const char *path)
-{
-    for (int i = 0; i < program->key_count; i++)
-        if (strcmp(program->keys[i].path, path) == 0)
-            return true;
-    return false;
-}
-
-static void print_spec_differences(const Program *program, const char *before)
-{
-    SpecReader now = { .at = program->spec }, then;
-    while (spec_next(&now)) {
-        if (is_run_key(program, now.path))
-            continue;
-        if (!spec_find(before, now.path, &then))
-            fprintf(stderr, "differs: %s is %s\n", now.path, now.value);
-        else if (strcmp(then.value, now.value) != 0)
-            fprintf(stderr, "differs: %s was %s, is %s\n", now.path,
-                    then.value, now.value);
-    }
-}
-
-static void print_setting_differences(const Store *store, const Json *json)
+/* Says which keys of the spec have another value than the checkpoint's run. */
+static void print_differences(const Store *store, const Json *json)
 {
     int settings = json_member(json, 0, "settings");
     for (int i = 0; i < store->program->key_count; i++) {
@@ -246,7 +168,7 @@ static void print_setting_differences(const Store *store, const Json *json)
     }
 }
 
-/* ---- reading ------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------ */
 
 static bool read_bundle(const Bundle *bundle, const char *directory,
                         Error *error)
@@ -280,19 +202,7 @@ static bool check_model(const Store *store, const Json *json,
                          "is %.12s…, this program's %.12s…; --init takes "
                          "weights alone", directory, model ? model : "absent",
                          program->model_hash);
-    const char *spec = json_text(json, json_member(json, 0, "spec_hash"));
-    print_setting_differences(store, json);
-    if (spec && strcmp(spec, program->spec_hash) == 0)
-        return true;
-    char path[FILES_PATH];
-    Tensors file;
-    if (!join_path(path, directory, store->model.file, error)
-        || !tensors_open(&file, path, error))
-        return false;
-    const char *text = tensors_metadata(&file, "spec");
-    if (text)
-        print_spec_differences(program, text);
-    tensors_close(&file);
+    print_differences(store, json);
     return true;
 }
 

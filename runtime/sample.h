@@ -23,9 +23,9 @@ bool sampler_open(Sampler *sampler, int64_t vocab, Error *error);
 void sampler_close(Sampler *sampler);
 
 /* Draws a token by `uniform` in [0, 1): logits / temperature, then the top_k
- * likeliest, then of them the fewest with mass >= top_p, then the inverse of the
- * cumulative sum in the order of ids. -1 with an error where a logit is NaN or
- * none is finite. */
+ * likeliest, then of them the fewest with mass >= top_p, then the inverse of
+ * the cumulative sum in the order of ids. -1 with an error where a logit is
+ * NaN or none is finite. */
 int32_t sampler_draw(Sampler *sampler, const float *logits, double uniform,
                      Error *error);
 #endif

@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- memory ------------------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 typedef struct SettingBlock {
     struct SettingBlock *next;
@@ -37,7 +37,7 @@ void settings_free(Settings *settings)
     }
 }
 
-/* ---- flow values ---------------------------------------------------------- */
+/* ---- flow values -------------------------------------------------------- */
 
 enum { MOST_ITEMS = 256 };
 
@@ -171,7 +171,7 @@ static bool read_flow(const char *text, Flow *flow, Complaint *complaint)
                                 "nothing after the value", at);
 }
 
-/* ---- checking by the key's row -------------------------------------------- */
+/* ---- checking by the key's row ------------------------------------------ */
 
 /* Whether `word` is one of `a|b|c`. */
 static bool is_choice(const char *choices, const char *word)
@@ -247,6 +247,9 @@ static bool check_scalar(const RunKey *key, const Scalar *scalar,
 static bool check_flow(const RunKey *key, const Flow *flow,
                        Complaint *complaint)
 {
+    if (strcmp(key->type, "fixed") == 0)
+        return complain(complaint, 1, "this key shapes the program: set it in "
+                        "the spec and rebuild", NULL);
     bool either = strcmp(key->type, "path") == 0;
     bool list = is_choice("list|pair|texts|counts", key->type);
     if (flow->list && !list && !either)
@@ -260,7 +263,7 @@ static bool check_flow(const RunKey *key, const Flow *flow,
     return true;
 }
 
-/* ---- into the struct ------------------------------------------------------ */
+/* ---- into the struct ---------------------------------------------------- */
 
 typedef enum SettingKind { INTEGER, NUMBER, PAIR, WORD, WORDS } SettingKind;
 
@@ -328,7 +331,7 @@ static bool store(const struct SettingRow *row, void *field, const RunKey *key,
     return true;
 }
 
-/* ---- --set ---------------------------------------------------------------- */
+/* ---- --set -------------------------------------------------------------- */
 
 static const RunKey *find_key(const Program *program, const char *path)
 {
@@ -349,10 +352,8 @@ static void print_complaint(const char *path, const char *value,
 static void print_unknown_key(const Program *program, const char *path,
                               const char *value)
 {
-    Complaint complaint = { .column = 1 };
-    snprintf(complaint.text, sizeof complaint.text,
-             "%.100s cannot be set when the program runs; set it in the spec "
-             "and rebuild", path);
+    Complaint complaint;
+    complain(&complaint, 1, "there is no such key", NULL);
     print_complaint(path, value, &complaint);
     const char **paths = calloc((size_t)program->key_count + 1, sizeof *paths);
     if (!paths)

@@ -30,8 +30,8 @@ bool settings_read(Settings *settings, const Program *program,
                    const TextList *sets, Error *error);
 void settings_free(Settings *settings);
 
-/* Says that a key's value in effect is `text`, which must live on: for flags that
- * stand for a key (--seed, --data). Only what is recorded changes. */
+/* Says that a key's value in effect is `text`, which must live on: for flags
+ * that stand for a key (--seed, --data). Only what is recorded changes. */
 void settings_note(Settings *settings, const Program *program, const char *path,
                    const char *text);
 #endif

@@ -44,7 +44,7 @@ void remove_directory(const char *path)
     rmdir(path);
 }
 
-/* ---- locking --------------------------------------------------------------- */
+/* ---- locking ------------------------------------------------------------ */
 
 /* Removes step-N.tmp-PID, step-N.old-PID and run.json.tmp-PID of dead runs. */
 static void remove_leftovers(const char *path)
@@ -66,12 +66,30 @@ static void remove_leftovers(const char *path)
     closedir(directory);
 }
 
+/* Makes the directory and those above it, where they are not there. */
+static bool make_directories(Store *store, Error *error)
+{
+    char path[FILES_PATH];
+    int length = snprintf(path, sizeof path, "%s", store->directory);
+    if (length <= 0 || length >= FILES_PATH)
+        return error_set(error, ERROR_INPUT, "--out: '%.80s' is no name for a "
+                         "directory", store->directory);
+    for (char *slash = strchr(path + 1, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        mkdir(path, 0777);      /* the last one says what is wrong */
+        *slash = '/';
+    }
+    store->made = mkdir(path, 0777) == 0;
+    return store->made || errno == EEXIST
+        || error_system(error, errno, "cannot make the directory %s", path);
+}
+
 bool store_lock(Store *store, Error *error)
 {
     store->lock = -1;
-    if (mkdir(store->directory, 0777) != 0 && errno != EEXIST)
-        return error_system(error, errno, "cannot make the directory %s",
-                            store->directory);
+    if (!make_directories(store, error))
+        return false;
     store->lock = open(store->directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (store->lock < 0)
         return error_system(error, errno, "cannot use the directory %s",
@@ -95,6 +113,8 @@ void store_close(Store *store)
 {
     if (store->lock >= 0)
         close(store->lock);
+    if (store->made)
+        rmdir(store->directory);
     bundle_free(&store->model);
     bundle_free(&store->optimizer);
 }
@@ -106,43 +126,34 @@ bool store_holds_run(const Store *store)
     if (!join_path(path, store->directory, "run.json", NULL)
         || stat(path, &status) == 0)
         return true;
-    int64_t *steps;
-    int count = store_steps(store->directory, &steps, NULL);
-    if (count >= 0)
-        free(steps);
-    return count > 0;
+    StepList steps;
+    return store_steps(store->directory, &steps, NULL) && steps.count > 0;
 }
 
-/* ---- checkpoints ------------------------------------------------------------ */
+/* ---- checkpoints -------------------------------------------------------- */
 
-int store_steps(const char *path, int64_t **steps, Error *error)
+bool store_steps(const char *path, StepList *steps, Error *error)
 {
     DIR *directory = opendir(path);
-    if (!directory) {
-        error_system(error, errno, "cannot read the directory %s", path);
-        return -1;
-    }
-    int count = 0, room = 0;
-    *steps = NULL;
+    steps->count = 0;
+    if (!directory)
+        return error_system(error, errno, "cannot read the directory %s", path);
     for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
         int64_t step = step_of_name(entry->d_name);
-        if (step < 0)
+        /* Insertion, newest first: there are a handful of them. */
+        int at = steps->count;
+        while (at > 0 && steps->at[at - 1] < step)
+            at--;
+        if (step < 0 || at == STORE_STEPS)
             continue;
-        if (count == room) {
-            room = 2 * room + 16;
-            int64_t *wider = realloc(*steps, (size_t)room * sizeof **steps);
-            if (!wider)
-                break;
-            *steps = wider;
-        }
-        /* Insertion: newest first, a handful of them. */
-        int at = count++;
-        for (; at > 0 && (*steps)[at - 1] < step; at--)
-            (*steps)[at] = (*steps)[at - 1];
-        (*steps)[at] = step;
+        int last = steps->count < STORE_STEPS ? steps->count++
+                                              : STORE_STEPS - 1;
+        for (int i = last; i > at; i--)
+            steps->at[i] = steps->at[i - 1];
+        steps->at[at] = step;
     }
     closedir(directory);
-    return count;
+    return true;
 }
 
 bool store_set_aside(const Store *store, int64_t step, const char *suffix,
@@ -167,20 +178,18 @@ bool store_set_aside(const Store *store, int64_t step, const char *suffix,
 
 bool store_prune(const Store *store, int64_t keep, Error *error)
 {
-    int64_t *steps;
-    int count = store_steps(store->directory, &steps, error);
-    bool good = count >= 0;
-    for (int i = (int)keep; good && i < count; i++) {
+    StepList steps;
+    if (!store_steps(store->directory, &steps, error))
+        return false;
+    for (int64_t i = keep; i < steps.count; i++) {
         char suffix[32], name[96], path[FILES_PATH];
         snprintf(suffix, sizeof suffix, "old-%d", (int)getpid());
-        snprintf(name, sizeof name, "step-%lld.%s", (long long)steps[i],
+        snprintf(name, sizeof name, "step-%lld.%s", (long long)steps.at[i],
                  suffix);
-        good = store_set_aside(store, steps[i], suffix, error)
-            && join_path(path, store->directory, name, error);
-        if (good)
-            remove_directory(path);
+        if (!store_set_aside(store, steps.at[i], suffix, error)
+            || !join_path(path, store->directory, name, error))
+            return false;
+        remove_directory(path);
     }
-    if (count >= 0)
-        free(steps);
-    return good;
+    return true;
 }

@@ -1,8 +1,8 @@
-/* team.c: SPMD threads (see team.h). Two things are waited for, each a counter
- * that only grows: `phase`, the barriers passed, and `runs`, the work begun. Who
- * waits spins for a while, for barriers are microseconds apart, then sleeps on
- * the counter as a futex. Where there are more threads than cores nobody spins:
- * the thread waited for may need the very core.
+/* team.c: SPMD threads (see team.h). Two things are waited for, each a
+ * counter that only grows: `phase`, the barriers passed, and `runs`, the work
+ * begun. Who waits spins for a while, for barriers are microseconds apart,
+ * then sleeps on the counter as a futex. Where there are more threads than
+ * cores nobody spins: the thread waited for may need the very core.
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "team.h"

@@ -1,8 +1,9 @@
-/* train.c: `train` (docs/contract.md, sections 1, 4 and 6). Read from the bottom:
- * command_train opens what a run needs, each thing checked before the next, and
- * `run` is the loop: a step, its line, an evaluation, a checkpoint. Whatever the
- * run depends on is in Training.state, the settings and the data, so that a run
- * that is killed and resumed does exactly what it would have done.
+/* train.c: `train` (docs/contract.md, sections 1, 4 and 6). Read from the
+ * bottom: command_train opens what a run needs, each thing checked before the
+ * next, and `run` is the loop: a step, its line, an evaluation, a checkpoint.
+ * Whatever the run depends on is in Training.state, the settings and the
+ * data, so that a run that is killed and resumed does exactly what it would
+ * have done.
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "commands.h"
@@ -41,7 +42,7 @@ typedef struct Training {
     char seed_text[32];         /* of --seed */
 } Training;
 
-/* ---- a step -------------------------------------------------------------------- */
+/* ---- a step ------------------------------------------------------------- */
 
 /* The next step's tokens and targets, all of its sequences. */
 static bool fill_batch(Training *t, Error *error)
@@ -131,7 +132,7 @@ static bool has_diverged(Training *t, Error *error)
     return true;
 }
 
-/* ---- between steps --------------------------------------------------------------- */
+/* ---- between steps ------------------------------------------------------ */
 
 /* Evaluates after the present step; a signal leaves the evaluation due. */
 static bool run_evaluation(Training *t, Error *error)
@@ -211,7 +212,7 @@ static int run(Training *t, Error *error)
     return 0;
 }
 
-/* ---- beginning ---------------------------------------------------------------------- */
+/* ---- beginning ---------------------------------------------------------- */
 
 /* --seed and --data stand for keys of the spec. */
 static void read_shorthands(Training *t)
@@ -268,13 +269,11 @@ static bool open_data(Training *t, Error *error)
  * needed again. */
 static bool set_aside_damaged(Training *t, Error *error)
 {
-    int64_t *steps;
-    int count = store_steps(t->store.directory, &steps, error);
-    bool good = count >= 0;
-    for (int i = 0; good && i < count && steps[i] > t->from.state.step; i++)
-        good = store_set_aside(&t->store, steps[i], "damaged", error);
-    if (count >= 0)
-        free(steps);
+    StepList steps;
+    bool good = store_steps(t->store.directory, &steps, error);
+    for (int i = 0; good && i < steps.count
+                    && steps.at[i] > t->from.state.step; i++)
+        good = store_set_aside(&t->store, steps.at[i], "damaged", error);
     return good;
 }
 
@@ -325,6 +324,9 @@ static bool open_all(Training *t, Error *error)
         || !load_weights(t, error)
         || !record_open(&t->record, &t->store, t->options, &t->corpus, threads,
                         from, error)
+        || !record_reserve(&t->record, (t->last - t->state.step)
+                                       / t->settings.checkpoint_every + 2,
+                           error)
         || !log_open(&t->log, t->options->log, t->state.step, error)
         || !record_write(&t->record, &t->state, error))
         return false;

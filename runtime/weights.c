@@ -1,6 +1,6 @@
-/* weights.c: parameters and tables by name (see weights.h). Everything that is
- * drawn or computed here is a function of the seed, the name and the element, so
- * threads may share the work as they like.
+/* weights.c: parameters and tables by name (see weights.h). Everything that
+ * is drawn or computed here is a function of the seed, the name and the
+ * element, so threads may share the work as they like.
  * SPDX-License-Identifier: 0BSD */
 #include "weights.h"
 #include "draw.h"
@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- names ---------------------------------------------------------------- */
+/* ---- names -------------------------------------------------------------- */
 
 bool expand_name(char out[WEIGHT_NAME], const char *name, int copy)
 {
@@ -62,7 +62,7 @@ bool weights_list(const Program *program, WeightList *list, Error *error)
     return true;
 }
 
-/* ---- tables --------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------- */
 
 /* The frequency of a rotary pair, base^(-2j/head_dim); with llama3 scaling long
  * waves are slowed by `factor`, short ones kept, and those between them blended
@@ -155,7 +155,7 @@ void tables_compute(Rank *rank)
     team_run(rank->team, compute_tables, rank);
 }
 
-/* ---- drawing -------------------------------------------------------------- */
+/* ---- drawing ------------------------------------------------------------ */
 
 typedef struct Drawing {
     const Rank *rank;
@@ -186,9 +186,10 @@ void weights_draw(Rank *rank, const WeightList *list, uint64_t seed)
     team_run(rank->team, draw_weights, &drawing);
 }
 
-/* ---- reading -------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------ */
 
-/* The names that a file lacks, that it has in another shape, that nobody wants. */
+/* The names that a file lacks, that it has in another shape, that nobody
+ * wants. */
 static bool refuse_incomplete(const char *path, NameList *missing,
                               NameList *unwanted, const Error *shape,
                               Error *error)

@@ -232,6 +232,7 @@ static void call_generated(Calls *c, int kernel)
         switch (code.args.at[i].kind) {
         case ARG_THREAD: e = px_var(c->p, c->me); break;
         case ARG_CALL: e = px_var(c->p, c->at); break;
+        case ARG_CONTROL: e = at_field(c, "control"); break;
         case ARG_VALUE: e = pointer_to(c, code.args.at[i].value); break;
         case ARG_SCALAR: e = scalar_of(c, code.args.at[i].value); break;
         case ARG_ROWS: e = at_field(c, "rows"); break;

@@ -145,7 +145,11 @@ static ProgData *describe_memory(Lower *l, const StepMap *map)
 }
 
 /* A value of the forward program, by the name that `--save` knows it by. */
-typedef struct Saved { const char *name; int64_t repeat, offset, stride; const Type *type; } Saved;
+typedef struct Saved {
+    const char *name;
+    int64_t repeat, offset, stride;
+    const Type *type;
+} Saved;
 
 static void describe_value(Lower *l, ProgData *data, const Saved *v)
 {
@@ -156,7 +160,7 @@ static void describe_value(Lower *l, ProgData *data, const Saved *v)
     put_int(&row, "rank", v->type->rank);
     for (int i = 0; i < 4; i++) {
         const Dim *dim = i < v->type->rank ? &l->m->dims.at[v->type->dims[i]] : NULL;
-        /* what a step sets: 0 the batch, -1 the tokens of a sequence */
+        /* what a call sets: 0 its sequences, -1 the tokens of each */
         int64_t size = !dim ? 1 : dim->kind == DIM_BATCH ? 0 : dim->kind == DIM_SEQUENCE ? -1
                      : dim->size;
         put_int(&row, fields[i], size);
@@ -180,16 +184,18 @@ static ProgData *describe_values(Lower *l, const StepMap *map)
         Value *v = block->saved.at[i];
         const char *name = arena_printf(l->arena, "blocks.{i}.%s", v->name);
         int64_t offset = region_at(map, "records") + value_root(v)->offset * map->stride;
-        describe_value(l, data, &(Saved){ name, blocks, offset, block->record_floats * map->stride,
-                                          &v->type });
+        describe_value(l, data, &(Saved){ name, blocks, offset,
+                                          block->record_floats * map->stride, &v->type });
     }
-    describe_value(l, data, &(Saved){ "blocks.{i}.out", blocks, at + stream, stream, x });
+    describe_value(l, data, &(Saved){ "blocks.{i}.out", blocks, at + stream,
+                                      stream, x });
     const Region *norm = find_region(map, "norm");
     if (norm)
         describe_value(l, data, &(Saved){ "norm", 1, norm->offset, 0, x });
     int vocab = module_find_dim(l->m, "V");
     Type logits = type_of(DT_F32, 3, (int[]){ x->dims[0], x->dims[1], vocab });
-    describe_value(l, data, &(Saved){ "logits", 1, region_at(map, "logits"), 0, &logits });
+    describe_value(l, data, &(Saved){ "logits", 1, region_at(map, "logits"), 0,
+                                      &logits });
     return data;
 }
 

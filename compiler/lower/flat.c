@@ -47,6 +47,13 @@ void generate_flat(Generate *g)
     Prog *p = g->p;
     ProgBlock *b = &g->func->body;
     ProgExpr *me = px_var(p, g->me), *n = px_var(p, g->rows);
+    for (int i = 0; i < g->f->values.count; i++) {
+        Value *v = g->f->values.at[i];
+        if (v->kind != VALUE_SCALAR || g->pointers[i])
+            continue;
+        g->pointers[i] = prog_local(p, g->func, v->name, prog_f32());
+        ps_let(p, b, g->pointers[i], px_field(p, px_var(p, g->control), v->name));
+    }
     ProgExpr *blocks = px_div(p, px_add(p, n, px_int(p, 15)), px_int(p, 16));
     g->column = prog_local(p, g->func, "i", prog_i64());
     b = ps_for(p, b, g->column, px_mul(p, px_int(p, 16), call2(g, "share_start", me, blocks)),

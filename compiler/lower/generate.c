@@ -38,6 +38,8 @@ static void find_space(Generate *g)
 static const char *kernel_name(const Lower *l, const Func *f, const Kernel *k)
 {
     const char *rest = f->name + strlen(f->root);
+    if (f->kernels.count == 1 && !*rest)        /* the update is its kernel */
+        return f->name;
     return c_name(l, arena_printf(l->arena, "%s.%s%s", f->root, k->name, rest));
 }
 
@@ -90,16 +92,26 @@ static bool wants_call(const Generate *g)
     return false;
 }
 
+static bool is_flat(const Generate *g)
+{
+    return g->width && g->l->m->dims.at[g->width].kind != DIM_MODEL;
+}
+
 /* A flat kernel's results go where its parameters p, first, second lie. */
 static Value *flat_target(const Generate *g, const Value *v)
 {
     static const char *const names[] = { "p", "first", "second" };
-    bool flat = g->width && g->l->m->dims.at[g->width].kind != DIM_MODEL;
-    for (int i = 0; flat && i < g->f->results.count; i++)
+    for (int i = 0; is_flat(g) && i < g->f->results.count; i++)
         for (int j = 0; g->f->results.at[i] == v && j < g->f->params.count; j++)
             if (!strcmp(g->f->params.at[j]->name, names[i]))
                 return g->f->params.at[j];
     return NULL;
+}
+
+/* The update reads its scalars itself, but for what differs by tensor and step. */
+static bool reads_control(const Generate *g, const Value *v)
+{
+    return is_flat(g) && strcmp(v->name, "decay") != 0 && strcmp(v->name, "clip_scale") != 0;
 }
 
 static void add_value(Generate *g, Value *v, bool output)
@@ -120,6 +132,8 @@ static void add_value(Generate *g, Value *v, bool output)
         g->pointers[v->number] = g->pointers[root->number];
         return;
     }
+    if (v->kind == VALUE_SCALAR && reads_control(g, v))
+        return;
     if (v->kind == VALUE_SCALAR)
         g->pointers[v->number] = add_arg(g, ARG_SCALAR, v, v->name, prog_f32());
     else
@@ -132,6 +146,12 @@ void generate_params(Generate *g)
                     prog_pointer_to(prog_runtime_record(g->p, "Thread"), true));
     if (wants_call(g))
         g->at = add_arg(g, ARG_CALL, NULL, "at", prog_pointer_to(g->l->call, true));
+    if (is_flat(g)) {
+        g->control = add_arg(g, ARG_CONTROL, NULL, "control",
+                             prog_pointer_to(prog_runtime_record(g->p, "Control"), true));
+        for (int i = 0; i < g->f->params.count; i++)
+            add_value(g, g->f->params.at[i], strcmp(g->f->params.at[i]->name, "g") != 0);
+    }
     for (int i = 0; i < g->k->nodes.count; i++)
         for (int j = 0; j < g->k->nodes.at[i]->results; j++)
             if (g->k->nodes.at[i]->out[j]->in_memory)
@@ -142,7 +162,7 @@ void generate_params(Generate *g)
             if (!inside(g, n->in[j]) && !(n->op == OP_colsum && j == 1))
                 add_value(g, n->in[j], false);
     }
-    g->rows = add_arg(g, ARG_ROWS, NULL, "rows", prog_i64());
+    g->rows = add_arg(g, ARG_ROWS, NULL, is_flat(g) ? "n" : "rows", prog_i64());
     if (g->k->kind == KERNEL_COLUMN)
         g->accumulate = add_arg(g, ARG_BEGIN, NULL, "accumulate", prog_i32());
 }
@@ -412,10 +432,9 @@ KernelCode lower_kernel(Lower *l, const Func *f, int kernel)
     KernelCode code = {0};
     Generate g = generate_begin(l, f, kernel, &code);
     generate_params(&g);
-    bool flat = g.width && l->m->dims.at[g.width].kind != DIM_MODEL;
     if (g.k->kind == KERNEL_COLUMN)
         generate_columns(&g);
-    else if (flat)
+    else if (is_flat(&g))
         generate_flat(&g);
     else
         generate_rows(&g);

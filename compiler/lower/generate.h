@@ -13,7 +13,7 @@ typedef struct Generate {
     int kernel;
     KernelCode *code;
     ProgFunc *func;
-    ProgVar *me, *at, *rows, *accumulate;
+    ProgVar *me, *at, *control, *rows, *accumulate;
     ProgVar **pointers;         /* by value: the parameter, or the step scalar itself */
     ProgVar **row_pointers;     /* by value: where this row begins */
     ProgVar **locals;           /* by value: a row value, or 16 lanes in this pass */

@@ -139,6 +139,20 @@ static void call_record(Lower *l)
     prog_field(p, l->call, "inv_count", prog_f32(), "1 / scored positions of the batch");
 }
 
+/* Where blocks lie among the parameters, and among the gradients. */
+static void name_layout(Lower *l)
+{
+    Prog *p = l->p;
+    int group = prog_add_const_group(p, "Where blocks lie, in floats.");
+    l->blocks_const = prog_const(p, group, "BLOCKS", l->block_at, "the first, among the parameters");
+    l->block_const = prog_const(p, group, "BLOCK", l->block_floats, "one");
+    l->gradient_blocks_const = prog_const(p, group, "GRADIENT_BLOCKS", l->block_gradient_at,
+                                          "the first, among the gradients or moments");
+    l->gradient_block_const = prog_const(p, group, "GRADIENT_BLOCK", l->block_gradient_floats, "one");
+    l->gradients_const = prog_const(p, group, "GRADIENTS", l->gradient_floats,
+                                    "all gradients, or one moment of each parameter");
+}
+
 void lower_records(Lower *l)
 {
     size_t count = (size_t)l->m->weights.count;
@@ -146,6 +160,7 @@ void lower_records(Lower *l)
     l->gradient_at = arena_alloc(l->arena, count * sizeof *l->gradient_at);
     l->second_at = arena_alloc(l->arena, count * sizeof *l->second_at);
     place_weights(l);
+    name_layout(l);
     l->shared = record_of(l, "Shared", false,
         "Parameters and tables outside the blocks; the same fields serve their gradients.");
     l->block = record_of(l, "Block", true,

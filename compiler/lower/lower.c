@@ -63,6 +63,7 @@ Prog *lower_module(const Module *m, const LowerInfo *info, Arena *arena)
     ProgFunc *entries[MOST_STEPS];
     for (int i = 0; i < m->steps.count; i++) {
         maps[i] = map_step(&l, m->steps.at[i]);
+        name_regions(&l, &maps[i]);
         entries[i] = lower_step(&l, &maps[i]);
     }
     describe_program(&l, maps, entries, m->steps.count);

@@ -13,6 +13,7 @@
 typedef enum ArgKind {
     ARG_THREAD,         /* const Thread *me */
     ARG_CALL,           /* const Call *at */
+    ARG_CONTROL,        /* const Control *control: the update's */
     ARG_VALUE,          /* where a value lies */
     ARG_SCALAR,         /* a step scalar */
     ARG_ROWS,           /* long rows */
@@ -47,6 +48,8 @@ typedef struct Lower {
     int64_t block_at, block_floats; /* weights of block 0; of one block */
     int64_t block_gradient_at, block_gradient_floats;
     int64_t weight_floats, gradient_floats;         /* of all parameters and tables; of one copy */
+    const ProgConst *blocks_const, *block_const, *gradient_blocks_const, *gradient_block_const;
+    const ProgConst *gradients_const;
     ProgFunc *shared_weights, *block_weights, *shared_sums, *block_sums, *shared_second;
 } Lower;
 
@@ -68,7 +71,11 @@ void lower_records(Lower *l);
 void lower_func(Lower *l, const Func *f);
 FuncCode *find_code(Lower *l, const Func *f);
 /* steps.c, map.c, describe.c */
-typedef struct Region { const char *name, *class; int64_t offset, floats; } Region;
+typedef struct Region {
+    const char *name, *class;
+    int64_t offset, floats;
+    const ProgConst *constant;      /* TRAIN_STREAM = offset */
+} Region;
 typedef struct StepMap {
     const Step *step;
     int64_t rows, stride;           /* of a micro-batch; rounded up to 16 */
@@ -77,11 +84,13 @@ typedef struct StepMap {
     bool keeps_stream;              /* all L + 1 inputs of blocks, else two */
     List(Region) regions;
     int64_t floats, workspace_floats;
+    int constants;                  /* the group of its regions' names */
     double flops;
 } StepMap;
 StepMap map_step(Lower *l, const Step *step);
 const Region *find_region(const StepMap *map, const char *name);
 int64_t region_at(const StepMap *map, const char *name);    /* ice when there is none */
+void name_regions(Lower *l, StepMap *map);
 ProgFunc *lower_step(Lower *l, const StepMap *map);
 void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries, int count);
 #endif

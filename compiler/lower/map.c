@@ -190,6 +190,31 @@ StepMap map_step(Lower *l, const Step *step)
     add(l, &map, "cache", "cache", blocks * s.cache);
     if (grad || forward || generate)
         add(l, &map, "logits", "logits", (generate ? 1 : ids) * vocab);
+    if (forward && module_find_func(l->m, "head.inspect")->results.count == 2)
+        add(l, &map, "norm", "logits", ids * width);
     map.workspace_floats = round_up(map.workspace_floats, 1024);
     return map;
+}
+
+static const char *upper(Arena *arena, const char *step, const char *region)
+{
+    char *name = arena_printf(arena, "%s_%s", step, region);
+    for (char *c = name; *c; c++)
+        if (*c >= 'a' && *c <= 'z')
+            *c = (char)(*c - 'a' + 'A');
+    return name;
+}
+
+/* The memory map in the source: an offset in floats a region, then the total. */
+void name_regions(Lower *l, StepMap *map)
+{
+    const char *step = map->step->name;
+    int group = prog_add_const_group(l->p, arena_printf(l->arena,
+        "Where the values of %s lie, in floats from Control.values.", step));
+    for (int i = 0; i < map->regions.count; i++) {
+        Region *r = &map->regions.at[i];
+        const char *comment = arena_printf(l->arena, "%lld floats, %s", (long long)r->floats, r->class);
+        r->constant = prog_const(l->p, group, upper(l->arena, step, r->name), r->offset, comment);
+    }
+    prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats, "in all");
 }

@@ -12,6 +12,7 @@ typedef struct Steps {
     ProgVar *me, *control, *shared, *w, *dshared, *dsecond, *dw, *at, *head;
     ProgVar *values, *gradients, *loss, *count, *micro, *group, *block, *chunk, *first;
     ProgVar *norm, *applied, *clip_scale, *loss_value;
+    ProgVar *moments[2], *block_moments[2];     /* in the update */
     bool down;                      /* in the loop over blocks, from the last */
 } Steps;
 
@@ -26,7 +27,8 @@ static ProgExpr *control_field(Steps *s, const char *name)
 /* values + region */
 static ProgExpr *region(Steps *s, const char *name)
 {
-    return px_offset(s->p, var(s, s->values), num(s, region_at(s->map, name)));
+    region_at(s->map, name);        /* which there must be */
+    return px_offset(s->p, var(s, s->values), px_const(s->p, find_region(s->map, name)->constant));
 }
 
 static ProgVar *let(Steps *s, ProgBlock *b, const char *name, ProgExpr *value)
@@ -145,15 +147,21 @@ static ProgExpr *nth(Steps *s, int64_t at, const ProgVar *index, int64_t each)
     return px_add(s->p, num(s, at), px_mul(s->p, var(s, index), num(s, each)));
 }
 
+/* From the start of gradients or a moment to this block's. */
+static ProgExpr *gradient_block(Steps *s)
+{
+    ProgExpr *own = px_mul(s->p, var(s, s->block), px_const(s->p, s->l->gradient_block_const));
+    return px_add(s->p, px_const(s->p, s->l->gradient_blocks_const), own);
+}
+
 static void point_at_block(Steps *s, ProgBlock *b)
 {
     Lower *l = s->l;
-    point(s, b, l->block_weights, s->w,
-          px_offset(s->p, control_field(s, "weights"), nth(s, l->block_at, s->block, l->block_floats)));
+    ProgExpr *own = px_mul(s->p, var(s, s->block), px_const(s->p, l->block_const));
+    ProgExpr *at = px_add(s->p, px_const(s->p, l->blocks_const), own);
+    point(s, b, l->block_weights, s->w, px_offset(s->p, control_field(s, "weights"), at));
     if (s->dw)
-        point(s, b, l->block_sums, s->dw,
-              px_offset(s->p, var(s, s->gradients),
-                        nth(s, l->block_gradient_at, s->block, l->block_gradient_floats)));
+        point(s, b, l->block_sums, s->dw, px_offset(s->p, var(s, s->gradients), gradient_block(s)));
 }
 
 static bool has_gradients(const Steps *s)
@@ -308,6 +316,8 @@ static ProgExpr *result(Steps *s, const Func *f, const char *name)
     if (!strcmp(name, "dx"))
         return f->per_block ? dx(s, px_add(s->p, done_blocks(s), num(s, 1)))
                             : rows_on(s, dx(s, num(s, 0)), "C");
+    if (!strcmp(name, "norm"))
+        return rows_on(s, region(s, "norm"), "C");
     ProgExpr *logits = region(s, "logits");
     if (s->first)
         logits = px_offset(s->p, logits, px_mul(s->p, var(s, s->first),
@@ -464,7 +474,7 @@ static void merge_groups(Steps *s, ProgBlock *b)
     ProgExpr *own = px_sub(p, px_callv(p, ones(s->l), group, px_i32(p, 0), NULL), var(s, pair));
     ProgVar *level = let(s, body, "level", own);
     ProgExpr *elder = px_sub(p, var(s, level), num(s, 1));
-    ProgExpr *all = region(s, "gradients"), *each = num(s, s->l->gradient_floats);
+    ProgExpr *all = region(s, "gradients"), *each = px_const(p, s->l->gradients_const);
     ProgExpr *args[] = {
         var(s, s->me), px_offset(p, all, px_mul(p, elder, each)),
         px_offset(p, all, px_mul(p, var(s, level), each)), each,
@@ -553,6 +563,13 @@ static ProgExpr *trains(Steps *s, const Weight *w)
     return any;
 }
 
+/* Moments lie as the gradients do: the first of all parameters, then the second. */
+static ProgExpr *moment_start(Steps *s, int which)
+{
+    ProgExpr *state = control_field(s, "state");
+    return which ? px_offset(s->p, state, px_const(s->p, s->l->gradients_const)) : state;
+}
+
 typedef void TensorRule(Steps *s, ProgBlock *b, int weight, int64_t norm_at, int64_t norm_each);
 
 static int64_t blocks_of(const Steps *s, const Weight *w)
@@ -586,6 +603,10 @@ static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
         s->block = prog_local(s->p, s->func, "l", prog_i64());
         ProgBlock *body = ps_for(s->p, b, s->block, num(s, 0), blocks(s), num(s, 1));
         point_at_block(s, body);
+        for (int j = 0; j < 2; j++)
+            if (s->block_moments[j])
+                point(s, body, s->l->block_sums, s->block_moments[j],
+                      px_offset(s->p, moment_start(s, j), gradient_block(s)));
         int64_t within = at;
         for (int j = i; j < m->weights.count; j++) {
             const Weight *x = &m->weights.at[j];
@@ -646,23 +667,14 @@ static void norm(Steps *s, ProgBlock *b)
     s->norm = norm;
 }
 
-/* A moment of a tensor: the gradients' layout, after the state's start. */
-static ProgExpr *moment(Steps *s, int weight, int which)
-{
-    const Weight *w = &s->l->m->weights.at[weight];
-    int64_t skip = which * s->l->gradient_floats + s->l->gradient_at[weight];
-    ProgExpr *at = w->per_block
-        ? nth(s, skip + s->l->block_gradient_at, s->block, s->l->block_gradient_floats)
-        : num(s, skip);
-    return px_offset(s->p, control_field(s, "state"), at);
-}
-
 static ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
 {
     const Weight *w = &s->l->m->weights.at[weight];
     const char *name = arg->value ? arg->value->name : "";
     if (arg->kind == ARG_THREAD)
         return var(s, s->me);
+    if (arg->kind == ARG_CONTROL)
+        return var(s, s->control);
     if (arg->kind == ARG_ROWS)
         return num(s, type_elements(s->l->m, &w->type));
     if (arg->kind == ARG_SCALAR && !strcmp(name, "clip_scale"))
@@ -671,11 +683,12 @@ static ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
         return px_f32(s->p, 0);
     if (arg->kind == ARG_SCALAR)
         return control_field(s, name);
+    int which = !strcmp(name, "second");
     if (!strcmp(name, "p"))
         return tensor(s, w, s->shared, s->w);
     if (!strcmp(name, "g"))
         return tensor(s, w, s->dshared, s->dw);
-    return moment(s, weight, !strcmp(name, "second"));
+    return tensor(s, w, s->moments[which], s->block_moments[which]);
 }
 
 static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at, int64_t each)
@@ -694,7 +707,15 @@ static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at, int64_t 
 
 static void update(Steps *s, ProgBlock *b)
 {
-    each_tensor(s, ps_if(s->p, b, var(s, s->applied), NULL), update_rule);
+    static const char *const names[] = { "first", "second" };
+    static const char *const block_names[] = { "block_first", "block_second" };
+    b = ps_if(s->p, b, var(s, s->applied), NULL);
+    for (int i = 0; i < s->l->info->moments; i++) {
+        s->moments[i] = record_local(s, b, names[i], s->l->shared);
+        point(s, b, s->l->shared_sums, s->moments[i], moment_start(s, i));
+        s->block_moments[i] = record_local(s, b, block_names[i], s->l->block);
+    }
+    each_tensor(s, b, update_rule);
 }
 
 static void lower_stmt(Steps *s, ProgBlock *b, const Stmt *stmt)

@@ -112,12 +112,16 @@ static bool apply_set(Loader *loader, Diag *diag, const char *set)
     const char *equals = strchr(set, '=');
     size_t length = equals ? (size_t)(equals - set) : strlen(set);
     char *key = arena_strndup(loader->arena, set, length);
+    for (char *c = key; *c; c++)    /* it is printed; no key has such a byte */
+        if (*c < ' ' || *c > '~')
+            *c = '?';
     const char *text = equals ? equals + 1 : "";
     int source = diag_source(diag, arena_printf(loader->arena, "--set %s", key),
                              text, strlen(text));
     Loc start = { source, 1, 1, 0 };
     if (!equals || length == 0) {
-        problem(&loader->problems, start, "wanted KEY=VALUE, got `%s`", set);
+        problem(&loader->problems, start, "wanted KEY=VALUE, got `%s%s`", key,
+                equals ? "=" : "");
         return false;
     }
     if (count_words(key) > YAML_MOST_DEPTH) {

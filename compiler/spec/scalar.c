@@ -109,7 +109,8 @@ const char *shown_text(Arena *arena, const char *text)
     enum { SHOWN = 40 };
     size_t length = strnlen(text, SHOWN + 1);
     bool cut = length > SHOWN;
-    for (length = cut ? SHOWN : length; cut && (text[length] & 0xc0) == 0x80;)
+    length = cut ? SHOWN : length;
+    while (cut && length > 0 && (text[length] & 0xc0) == 0x80)
         length--;
     char *shown =
         arena_printf(arena, "%.*s%s", (int)length, text, cut ? "…" : "");

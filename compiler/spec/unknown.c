@@ -2,108 +2,142 @@
  * tool's name for ours, the right word at the wrong level, or a misspelling. */
 #include "loader.h"
 
-typedef struct Foreign { const char *name, *ours; } Foreign;
+typedef struct ForeignKey { const char *name; KeyId ours; } ForeignKey;
+typedef struct ForeignChoice { const char *name, *ours; } ForeignChoice;
 
 /* Names of other tools (Hugging Face configs, nanoGPT, Megatron, DeepSpeed,
  * PyTorch, lecture notes) and where their meaning is here. */
-static const Foreign foreign_keys[] = {
-    { "n_layers", "model.blocks" }, { "n_layer", "model.blocks" },
-    { "num_layers", "model.blocks" }, { "num_hidden_layers", "model.blocks" },
-    { "layers", "model.blocks" }, { "depth", "model.blocks" },
-    { "num_blocks", "model.blocks" }, { "n_blocks", "model.blocks" },
-    { "hidden_size", "model.dim" }, { "n_embd", "model.dim" },
-    { "d_model", "model.dim" }, { "embed_dim", "model.dim" },
-    { "hidden_dim", "model.dim" }, { "embedding_dim", "model.dim" },
-    { "n_head", "model.heads" }, { "n_heads", "model.heads" },
-    { "num_heads", "model.heads" }, { "nhead", "model.heads" },
-    { "num_attention_heads", "model.heads" },
-    { "num_key_value_heads", "model.kv_heads" }, { "n_kv_heads", "model.kv_heads" },
-    { "n_kv_head", "model.kv_heads" }, { "num_query_groups", "model.kv_heads" },
-    { "d_head", "model.head_dim" }, { "kv_channels", "model.head_dim" },
-    { "intermediate_size", "model.ff.dim" }, { "d_ff", "model.ff.dim" },
-    { "ffn_dim", "model.ff.dim" }, { "n_inner", "model.ff.dim" },
-    { "ffn_hidden_size", "model.ff.dim" }, { "dim_feedforward", "model.ff.dim" },
-    { "mlp", "model.ff" }, { "ffn", "model.ff" }, { "feed_forward", "model.ff" },
-    { "hidden_act", "model.ff.activation" }, { "act", "model.ff.activation" },
-    { "activation_function", "model.ff.activation" },
-    { "max_position_embeddings", "model.context" }, { "block_size", "model.context" },
-    { "n_positions", "model.context" }, { "n_ctx", "model.context" },
-    { "context_length", "model.context" }, { "max_seq_len", "model.context" },
-    { "seq_length", "train.sequence" }, { "seq_len", "train.sequence" },
-    { "sequence_length", "train.sequence" },
-    { "vocab_size", "model.vocab" }, { "n_vocab", "model.vocab" },
-    { "rope_theta", "model.position.rotary.base" },
-    { "theta", "model.position.rotary.base" },
-    { "rope_scaling", "model.position.rotary.scaling" },
-    { "position_embedding_type", "model.position" }, { "positions", "model.position" },
-    { "pos_emb", "model.position" },
-    { "low_freq_factor", "model.position.rotary.scaling.llama3.low" },
-    { "high_freq_factor", "model.position.rotary.scaling.llama3.high" },
-    { "original_max_position_embeddings", "model.position.rotary.scaling.llama3.original" },
-    { "causal", "model.attention.mask" }, { "sliding_window", "model.attention.window" },
-    { "window_size", "model.attention.window" }, { "attn", "model.attention" },
-    { "attention_bias", "model.attention.bias" }, { "qkv_bias", "model.attention.bias" },
-    { "attention_dropout", "model.attention.dropout" },
-    { "attn_pdrop", "model.attention.dropout" },
-    { "hidden_dropout_prob", "model.dropout" }, { "resid_pdrop", "model.dropout" },
-    { "embd_pdrop", "model.dropout" }, { "p_dropout", "model.dropout" },
-    { "layer_norm_eps", "model.norm.eps" }, { "rms_norm_eps", "model.norm.eps" },
-    { "layer_norm_epsilon", "model.norm.eps" }, { "norm_eps", "model.norm.eps" },
-    { "layernorm", "model.norm" }, { "rmsnorm", "model.norm" },
-    { "normalization", "model.norm.type" },
-    { "type_vocab_size", "model.token_types" }, { "tie_word_embeddings", "model.tie_embeddings" },
-    { "weight_tying", "model.tie_embeddings" }, { "num_experts", "model.experts.count" },
-    { "num_local_experts", "model.experts.count" }, { "moe", "model.experts" },
-    { "num_experts_per_tok", "model.experts.top_k" }, { "topk", "model.experts.top_k" },
-    { "capacity_factor", "model.experts.capacity" },
-    { "router_aux_loss_coef", "model.experts.aux_loss" },
-    { "num_classes", "model.head.classify.classes" },
-    { "num_labels", "model.head.classify.classes" },
-    { "architecture", "model.kind" }, { "model_type", "model.kind" },
-    { "batch_size", "train.batch" }, { "global_batch_size", "train.batch" },
-    { "micro_batch_size", "train.micro_batch" },
-    { "per_device_train_batch_size", "train.micro_batch" },
-    { "gradient_accumulation_steps", "train.micro_batch" },
-    { "grad_accum", "train.micro_batch" }, { "accumulate", "train.micro_batch" },
-    { "max_steps", "train.steps" }, { "max_iters", "train.steps" },
-    { "iterations", "train.steps" }, { "num_steps", "train.steps" },
-    { "random_seed", "train.seed" }, { "dataset", "train.data" },
-    { "data_path", "train.data.path" }, { "train_data", "train.data.path" },
-    { "val_data", "train.data.eval" }, { "validation", "train.data.eval" },
-    { "val_split", "train.data.split" }, { "shuffle", "train.data.order" },
-    { "mlm_probability", "train.masking.rate" }, { "mask_rate", "train.masking.rate" },
-    { "learning_rate", "train.optimizer.lr" }, { "max_lr", "train.optimizer.lr" },
-    { "optim", "train.optimizer" }, { "adam_epsilon", "train.optimizer.eps" },
-    { "beta1", "train.optimizer.betas" }, { "beta2", "train.optimizer.betas" },
-    { "adam_beta1", "train.optimizer.betas" }, { "adam_beta2", "train.optimizer.betas" },
-    { "grad_clip", "train.optimizer.clip" }, { "max_grad_norm", "train.optimizer.clip" },
-    { "clip_grad", "train.optimizer.clip" }, { "gradient_clip", "train.optimizer.clip" },
-    { "wd", "train.optimizer.weight_decay" }, { "lr_scheduler_type", "train.schedule.type" },
-    { "lr_scheduler", "train.schedule" }, { "scheduler", "train.schedule" },
-    { "warmup_steps", "train.schedule.warmup" }, { "warmup_iters", "train.schedule.warmup" },
-    { "lr_decay_iters", "train.steps" }, { "decay_steps", "train.schedule.decay" },
-    { "initializer_range", "train.init.std" }, { "init_std", "train.init.std" },
-    { "dtype", "train.precision.compute" }, { "torch_dtype", "train.precision.compute" },
-    { "fp16", "train.precision.compute" }, { "bf16", "train.precision.compute" },
-    { "save_steps", "train.checkpoint.every" }, { "save_total_limit", "train.checkpoint.keep" },
-    { "eval_steps", "train.eval.every" }, { "eval_interval", "train.eval.every" },
-    { "eval_iters", "train.eval.steps" }, { "frozen", "train.freeze" },
-    { "gradient_checkpointing", "memory.recompute" }, { "remat", "memory.recompute" },
-    { "activation_checkpointing", "memory.recompute" },
-    { "offload_optimizer", "memory.offload" }, { "cpu_offload", "memory.offload" },
-    { "dp", "parallel.data" }, { "data_parallel", "parallel.data" },
-    { "tp", "parallel.tensor" }, { "tensor_parallel", "parallel.tensor" },
-    { "tensor_model_parallel_size", "parallel.tensor" },
-    { "pp", "parallel.pipeline.stages" }, { "pipeline_parallel", "parallel.pipeline.stages" },
-    { "pipeline_model_parallel_size", "parallel.pipeline.stages" },
-    { "cp", "parallel.context" }, { "context_parallel", "parallel.context" },
-    { "sp", "parallel.sequence_parallel" }, { "ep", "parallel.experts" },
-    { "expert_parallel", "parallel.experts" }, { "zero", "parallel.shard" },
-    { "zero_stage", "parallel.shard" }, { "fsdp", "parallel.shard" },
-    { "bucket_size", "parallel.bucket" }, { "deterministic", "reproducible.order" },
+static const ForeignKey foreign_keys[] = {
+    { "n_layers", KEY_model_blocks }, { "n_layer", KEY_model_blocks },
+    { "num_layers", KEY_model_blocks },
+    { "num_hidden_layers", KEY_model_blocks }, { "layers", KEY_model_blocks },
+    { "depth", KEY_model_blocks }, { "num_blocks", KEY_model_blocks },
+    { "n_blocks", KEY_model_blocks }, { "hidden_size", KEY_model_dim },
+    { "n_embd", KEY_model_dim }, { "d_model", KEY_model_dim },
+    { "embed_dim", KEY_model_dim }, { "hidden_dim", KEY_model_dim },
+    { "embedding_dim", KEY_model_dim }, { "n_head", KEY_model_heads },
+    { "n_heads", KEY_model_heads }, { "num_heads", KEY_model_heads },
+    { "nhead", KEY_model_heads }, { "num_attention_heads", KEY_model_heads },
+    { "num_key_value_heads", KEY_model_kv_heads },
+    { "n_kv_heads", KEY_model_kv_heads }, { "n_kv_head", KEY_model_kv_heads },
+    { "num_query_groups", KEY_model_kv_heads },
+    { "d_head", KEY_model_head_dim }, { "kv_channels", KEY_model_head_dim },
+    { "intermediate_size", KEY_model_ff_dim }, { "d_ff", KEY_model_ff_dim },
+    { "ffn_dim", KEY_model_ff_dim }, { "n_inner", KEY_model_ff_dim },
+    { "ffn_hidden_size", KEY_model_ff_dim },
+    { "dim_feedforward", KEY_model_ff_dim }, { "mlp", KEY_model_ff },
+    { "ffn", KEY_model_ff }, { "feed_forward", KEY_model_ff },
+    { "hidden_act", KEY_model_ff_activation },
+    { "act", KEY_model_ff_activation },
+    { "activation_function", KEY_model_ff_activation },
+    { "max_position_embeddings", KEY_model_context },
+    { "block_size", KEY_model_context }, { "n_positions", KEY_model_context },
+    { "n_ctx", KEY_model_context }, { "context_length", KEY_model_context },
+    { "max_seq_len", KEY_model_context }, { "seq_length", KEY_train_sequence },
+    { "seq_len", KEY_train_sequence },
+    { "sequence_length", KEY_train_sequence },
+    { "vocab_size", KEY_model_vocab }, { "n_vocab", KEY_model_vocab },
+    { "rope_theta", KEY_model_position_rotary_base },
+    { "theta", KEY_model_position_rotary_base },
+    { "rope_scaling", KEY_model_position_rotary_scaling },
+    { "position_embedding_type", KEY_model_position },
+    { "positions", KEY_model_position }, { "pos_emb", KEY_model_position },
+    { "low_freq_factor", KEY_model_position_rotary_scaling_llama3_low },
+    { "high_freq_factor", KEY_model_position_rotary_scaling_llama3_high },
+    { "original_max_position_embeddings", KEY_model_position_rotary_scaling_llama3_original },
+    { "causal", KEY_model_attention_mask },
+    { "sliding_window", KEY_model_attention_window },
+    { "window_size", KEY_model_attention_window },
+    { "attn", KEY_model_attention },
+    { "attention_bias", KEY_model_attention_bias },
+    { "qkv_bias", KEY_model_attention_bias },
+    { "attention_dropout", KEY_model_attention_dropout },
+    { "attn_pdrop", KEY_model_attention_dropout },
+    { "hidden_dropout_prob", KEY_model_dropout },
+    { "resid_pdrop", KEY_model_dropout }, { "embd_pdrop", KEY_model_dropout },
+    { "p_dropout", KEY_model_dropout },
+    { "layer_norm_eps", KEY_model_norm_eps },
+    { "rms_norm_eps", KEY_model_norm_eps },
+    { "layer_norm_epsilon", KEY_model_norm_eps },
+    { "norm_eps", KEY_model_norm_eps }, { "layernorm", KEY_model_norm },
+    { "rmsnorm", KEY_model_norm }, { "normalization", KEY_model_norm_type },
+    { "type_vocab_size", KEY_model_token_types },
+    { "tie_word_embeddings", KEY_model_tie_embeddings },
+    { "weight_tying", KEY_model_tie_embeddings },
+    { "num_experts", KEY_model_experts_count },
+    { "num_local_experts", KEY_model_experts_count },
+    { "moe", KEY_model_experts },
+    { "num_experts_per_tok", KEY_model_experts_top_k },
+    { "topk", KEY_model_experts_top_k },
+    { "capacity_factor", KEY_model_experts_capacity },
+    { "router_aux_loss_coef", KEY_model_experts_aux_loss },
+    { "num_classes", KEY_model_head_classify_classes },
+    { "num_labels", KEY_model_head_classify_classes },
+    { "architecture", KEY_model_kind }, { "model_type", KEY_model_kind },
+    { "batch_size", KEY_train_batch }, { "global_batch_size", KEY_train_batch },
+    { "micro_batch_size", KEY_train_micro_batch },
+    { "per_device_train_batch_size", KEY_train_micro_batch },
+    { "gradient_accumulation_steps", KEY_train_micro_batch },
+    { "grad_accum", KEY_train_micro_batch },
+    { "accumulate", KEY_train_micro_batch }, { "max_steps", KEY_train_steps },
+    { "max_iters", KEY_train_steps }, { "iterations", KEY_train_steps },
+    { "num_steps", KEY_train_steps }, { "random_seed", KEY_train_seed },
+    { "dataset", KEY_train_data }, { "data_path", KEY_train_data_path },
+    { "train_data", KEY_train_data_path }, { "val_data", KEY_train_data_eval },
+    { "validation", KEY_train_data_eval },
+    { "val_split", KEY_train_data_split }, { "shuffle", KEY_train_data_order },
+    { "mlm_probability", KEY_train_masking_rate },
+    { "mask_rate", KEY_train_masking_rate },
+    { "learning_rate", KEY_train_optimizer_lr },
+    { "max_lr", KEY_train_optimizer_lr }, { "optim", KEY_train_optimizer },
+    { "adam_epsilon", KEY_train_optimizer_eps },
+    { "beta1", KEY_train_optimizer_betas },
+    { "beta2", KEY_train_optimizer_betas },
+    { "adam_beta1", KEY_train_optimizer_betas },
+    { "adam_beta2", KEY_train_optimizer_betas },
+    { "grad_clip", KEY_train_optimizer_clip },
+    { "max_grad_norm", KEY_train_optimizer_clip },
+    { "clip_grad", KEY_train_optimizer_clip },
+    { "gradient_clip", KEY_train_optimizer_clip },
+    { "wd", KEY_train_optimizer_weight_decay },
+    { "lr_scheduler_type", KEY_train_schedule_type },
+    { "lr_scheduler", KEY_train_schedule }, { "scheduler", KEY_train_schedule },
+    { "warmup_steps", KEY_train_schedule_warmup },
+    { "warmup_iters", KEY_train_schedule_warmup },
+    { "lr_decay_iters", KEY_train_steps },
+    { "decay_steps", KEY_train_schedule_decay },
+    { "initializer_range", KEY_train_init_std },
+    { "init_std", KEY_train_init_std },
+    { "dtype", KEY_train_precision_compute },
+    { "torch_dtype", KEY_train_precision_compute },
+    { "fp16", KEY_train_precision_compute },
+    { "bf16", KEY_train_precision_compute },
+    { "save_steps", KEY_train_checkpoint_every },
+    { "save_total_limit", KEY_train_checkpoint_keep },
+    { "eval_steps", KEY_train_eval_every },
+    { "eval_interval", KEY_train_eval_every },
+    { "eval_iters", KEY_train_eval_steps }, { "frozen", KEY_train_freeze },
+    { "gradient_checkpointing", KEY_memory_recompute },
+    { "remat", KEY_memory_recompute },
+    { "activation_checkpointing", KEY_memory_recompute },
+    { "offload_optimizer", KEY_memory_offload },
+    { "cpu_offload", KEY_memory_offload }, { "dp", KEY_parallel_data },
+    { "data_parallel", KEY_parallel_data }, { "tp", KEY_parallel_tensor },
+    { "tensor_parallel", KEY_parallel_tensor },
+    { "tensor_model_parallel_size", KEY_parallel_tensor },
+    { "pp", KEY_parallel_pipeline_stages },
+    { "pipeline_parallel", KEY_parallel_pipeline_stages },
+    { "pipeline_model_parallel_size", KEY_parallel_pipeline_stages },
+    { "cp", KEY_parallel_context },
+    { "context_parallel", KEY_parallel_context },
+    { "sp", KEY_parallel_sequence_parallel }, { "ep", KEY_parallel_experts },
+    { "expert_parallel", KEY_parallel_experts }, { "zero", KEY_parallel_shard },
+    { "zero_stage", KEY_parallel_shard }, { "fsdp", KEY_parallel_shard },
+    { "bucket_size", KEY_parallel_bucket },
+    { "deterministic", KEY_reproducible_order },
 };
 
-static const Foreign foreign_choices[] = {
+static const ForeignChoice foreign_choices[] = {
     { "rope", "rotary" }, { "absolute", "learned" }, { "sinusoid", "sinusoidal" },
     { "sin", "sinusoidal" }, { "gelu_new", "gelu-tanh" }, { "gelu_tanh", "gelu-tanh" },
     { "gelu_pytorch_tanh", "gelu-tanh" }, { "swish", "silu" }, { "swiglu", "silu" },
@@ -120,12 +154,23 @@ static const Foreign foreign_choices[] = {
     { "deterministic", "fixed" }, { "bin", "nanogpt" }, { "llm.c", "llmc" },
 };
 
-static const char *find_foreign(const Foreign *at, size_t count,
-                                const char *name)
+/* What another tool's key is here; KEY_COUNT where nothing is known of it. */
+static KeyId find_foreign_key(const char *name)
 {
-    for (size_t i = 0; i < count; i++)
-        if (!strcmp(at[i].name, name))
-            return at[i].ours;
+    enum { COUNT = sizeof foreign_keys / sizeof *foreign_keys };
+    for (int i = 0; i < COUNT; i++)
+        if (!strcmp(foreign_keys[i].name, name))
+            return foreign_keys[i].ours;
+    return KEY_COUNT;
+}
+
+/* The same of a choice; it need not be one of the key's. */
+static const char *find_foreign_choice(const char *name)
+{
+    enum { COUNT = sizeof foreign_choices / sizeof *foreign_choices };
+    for (int i = 0; i < COUNT; i++)
+        if (!strcmp(foreign_choices[i].name, name))
+            return foreign_choices[i].ours;
     return NULL;
 }
 
@@ -151,7 +196,7 @@ static int names_below(KeyId parent, const char *at[KEY_COUNT])
     return count;
 }
 
-/* "` belongs under `train.optimizer`" for a word that is right elsewhere. */
+/* A hint for a word that is right elsewhere. */
 static bool hint_elsewhere(const char *name, Problem *about)
 {
     Buf places = {0};
@@ -187,7 +232,7 @@ static const char *nearest_anywhere(const char *name)
 /* A problem is reported about what was meant: it is not missing as well. */
 static void meant(Loader *loader, KeyId key)
 {
-    if (key != KEY_COUNT && loader->spec && !loader->spec->given[key])
+    if (loader->spec && !loader->spec->given[key])
         loader->bad[key] = true;
 }
 
@@ -199,15 +244,14 @@ void unknown_key(Loader *loader, KeyId parent, const char *name, Loc loc)
                              shown_text(loader->arena, name), level);
     const char *names[KEY_COUNT];
     int count = names_below(parent, names);
-    const char *ours = find_foreign(
-        foreign_keys, sizeof foreign_keys / sizeof *foreign_keys, name);
+    KeyId ours = find_foreign_key(name), dotted = key_find(name);
     const char *near = nearest_word(name, names, count);
-    if (ours) {
-        problem_hint(about, "here that is `%s`", ours);
-        meant(loader, key_find(ours));
-    } else if (strchr(name, '.') && key_find(name) != KEY_COUNT) {
+    if (ours != KEY_COUNT) {
+        problem_hint(about, "here that is `%s`", key_info(ours)->path);
+        meant(loader, ours);
+    } else if (strchr(name, '.') && dotted != KEY_COUNT) {
         problem_hint(about, "write `%s` as maps in maps", name);
-        meant(loader, key_find(name));
+        meant(loader, dotted);
     } else if (hint_elsewhere(name, about)) {
         return;
     } else if (near) {
@@ -227,9 +271,7 @@ void unknown_choice(KeyId key, const char *text, Problem *about)
     int count = 0, sayable = info->choice_count - (info->type == SPEC_form);
     for (; count < sayable && count < 32; count++)
         names[count] = info->choices[count].text;
-    const char *ours =
-        find_foreign(foreign_choices,
-                     sizeof foreign_choices / sizeof *foreign_choices, text);
+    const char *ours = find_foreign_choice(text);
     for (int i = 0; ours && i < count; i++)
         if (!strcmp(names[i], ours)) {
             problem_hint(about, "here that is `%s`", ours);

@@ -1,16 +1,17 @@
-/* fake_program.c: a Program written by hand, so that the runtime can be tested
- * without the compiler. The model is small and wrong for language but has all
- * that the runtime deals with: a repeated tensor of which one copy is frozen,
- * tables, two moments, clipping, skipping, a cache of sorts.
+/* fake_program.c: a Program written by hand, so that the runtime can be
+ * tested without the compiler. The model is small and wrong for language but
+ * has all that the runtime deals with: a repeated tensor of which one copy is
+ * frozen, tables, two moments, clipping, skipping, a cache of sorts.
  *
  *     x[t]   = embed[token[t]] + positions[t]
  *     x[t]  += W_i x[t] + b_i          for block i = 0, 1
  *     logits = head x[t]
  *
- * Thread 0 computes; the others meet it at barriers and share the update. Three
- * environment variables make trouble on purpose: FAKE_SLEEP (milliseconds a
- * step), FAKE_NAN ("A-B": steps whose loss is not a number) and FAKE_EVAL_SLEEP.
- */
+ * Thread 0 computes; the others meet it at barriers and share the update.
+ * Three environment variables make trouble on purpose: FAKE_SLEEP
+ * (milliseconds a step), FAKE_NAN ("A-B": steps whose loss is not a number)
+ * and FAKE_EVAL_SLEEP.
+ * */
 #define _GNU_SOURCE
 #include "program.h"
 #include <math.h>
@@ -65,7 +66,7 @@ static int is_poisoned(const Control *c)
         && c->step <= to;
 }
 
-/* ---- forward and backward of one token ------------------------------------ */
+/* ---- forward and backward of one token ---------------------------------- */
 
 static void token_forward(const Control *c, long row, long position)
 {
@@ -139,7 +140,7 @@ static void token_backward(const Control *c, long row, float scale)
         g[EMBED + c->tokens[row] * C + j] += dx[j];
 }
 
-/* ---- steps ------------------------------------------------------------------- */
+/* ---- steps -------------------------------------------------------------- */
 
 /* Forward and loss of all rows, and backward too where `backward`. */
 static void whole_batch(Control *c, int backward)
@@ -251,7 +252,7 @@ static void forward_entry(const Thread *me, Control *c)
     barrier(me);
 }
 
-/* ---- the description ---------------------------------------------------------- */
+/* ---- the description ---------------------------------------------------- */
 
 static const Tensor tensors[] = {
     { .name = "embed.token.weight", .repeat = 1, .rank = 2, .dim0 = V,
@@ -285,13 +286,13 @@ static const Memory train_memory[] = {
 };
 
 static const Value values[] = {
-    { .name = "embed", .repeat = 1, .rank = 3, .dim0 = 1, .dim1 = CONTEXT,
+    { .name = "embed", .repeat = 1, .rank = 3, .dim0 = 0, .dim1 = -1,
       .dim2 = C, .offset = X },
-    { .name = "blocks.{i}.out", .repeat = L, .rank = 3, .dim0 = 1,
-      .dim1 = CONTEXT, .dim2 = C, .offset = X + X_SIZE, .stride = X_SIZE },
-    { .name = "blocks.{i}.attn.weights", .repeat = 1, .rank = 4, .dim0 = 1,
-      .dim1 = 2, .dim2 = CONTEXT, .dim3 = CONTEXT, .offset = PAIRS },
-    { .name = "logits", .repeat = 1, .rank = 3, .dim0 = 1, .dim1 = CONTEXT,
+    { .name = "blocks.{i}.out", .repeat = L, .rank = 3, .dim0 = 0,
+      .dim1 = -1, .dim2 = C, .offset = X + X_SIZE, .stride = X_SIZE },
+    { .name = "blocks.{i}.attn.weights", .repeat = 1, .rank = 4, .dim0 = 0,
+      .dim1 = 2, .dim2 = -1, .dim3 = -1, .offset = PAIRS },
+    { .name = "logits", .repeat = 1, .rank = 3, .dim0 = 0, .dim1 = -1,
       .dim2 = V, .offset = LOGITS },
 };
 
@@ -299,7 +300,8 @@ static const Value values[] = {
 #define FAKE_THREAD_BYTES 64
 #endif
 
-#define PLACES .value_bytes = 4 * VALUES, .thread_bytes = FAKE_THREAD_BYTES,           \
+#define PLACES .value_bytes = 4 * VALUES,                               \
+    .thread_bytes = FAKE_THREAD_BYTES,                                  \
     .flops = 3.0 * B * T * 2 * (L * C * C + V * C),                     \
     .tokens_at = TOKENS_AT, .targets_at = TARGETS_AT,                   \
     .lengths_at = LENGTHS_AT
@@ -324,6 +326,8 @@ static const Step steps[] = {
     { path, type, least, most, choices, value, "" }
 
 static const RunKey keys[] = {
+    KEY("model.dim", "fixed", 1, 2147483647, "", "16"),
+    KEY("train.optimizer.momentum", "fixed", 0, 1, "", "0"),
     KEY("train.steps", "int", 1, 2147483647, "", "40"),
     KEY("train.seed", "int", 0, 9007199254740992, "", "1337"),
     KEY("train.data.path", "path", 0, 0, "", ""),

@@ -19,7 +19,7 @@ static int fail(const Error *error)
     return 1;
 }
 
-/* ---- writing ----------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------ */
 
 static int write_tensors(const char *path, const TensorShape *shapes,
                          const void *const *data, int count)
@@ -70,7 +70,13 @@ static int make_batch(int argc, char **argv)
     };
     const void *const data[] = { ids(tokens, n, type), ids(targets, n, type),
                                  ids(lengths, B, type) };
-    return write_tensors(argv[2], shapes, data, argc > 7 ? 3 : 2);
+    int status = write_tensors(argv[2], shapes, data, argc > 7 ? 3 : 2);
+    for (int i = 0; i < 3; i++)
+        free((void *)data[i]);
+    free(tokens);
+    free(targets);
+    free(lengths);
+    return status;
 }
 
 static int make_tensor(int argc, char **argv)
@@ -82,15 +88,19 @@ static int make_tensor(int argc, char **argv)
         values[i] = (float)atof(argv[5 + i]);
         whole[i] = atol(argv[5 + i]);
     }
+    void *wanted = ids(whole, count, TENSOR_I32);
     bool is_float = strcmp(argv[4], "f32") == 0;
     TensorShape shape = { argv[3], is_float ? TENSOR_F32 : TENSOR_I32, 1,
                           { count } };
-    const void *data = is_float ? (void *)values
-        : ids(whole, count, TENSOR_I32);
-    return write_tensors(argv[2], &shape, &data, 1);
+    const void *data = is_float ? (void *)values : wanted;
+    int status = write_tensors(argv[2], &shape, &data, 1);
+    free(values);
+    free(whole);
+    free(wanted);
+    return status;
 }
 
-/* ---- reading ------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------ */
 
 static int list(const char *path)
 {

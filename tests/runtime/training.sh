@@ -17,6 +17,7 @@ for threads in 1 3 7; do
         --threads $threads
     same_run "threads $threads" t$threads t.jsonl
 done
+check "directories above" $train --out deep/er/run --steps 1
 check "seed" $train --out seed --seed 7 --steps 2
 if cmp -s seed/step-2/model.safetensors straight/step-40/model.safetensors
 then fail "a seed changes nothing"; else pass; fi

@@ -19,7 +19,7 @@ static void check(bool good, const char *what)
         printf("FAIL: %s\n", what);
 }
 
-/* ---- teams -------------------------------------------------------------------- */
+/* ---- teams -------------------------------------------------------------- */
 
 typedef struct Rounds {
     int slots[TEAM_MOST_THREADS];
@@ -56,7 +56,7 @@ static void test_teams(void)
     }
 }
 
-/* ---- tables --------------------------------------------------------------------- */
+/* ---- tables ------------------------------------------------------------- */
 
 static bool near(float got, double wanted)
 {
@@ -122,7 +122,7 @@ static void test_tables(void)
     check(slopes, "alibi slopes");
 }
 
-/* ---- sampling ---------------------------------------------------------------------- */
+/* ---- sampling ----------------------------------------------------------- */
 
 static int32_t draw(int64_t k, double p, double temperature, double uniform,
                     const float *logits)

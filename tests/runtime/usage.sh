@@ -55,7 +55,7 @@ case $CFLAGS in
     says "thread limit" "cannot start thread"
     ;;
 esac
-rm -rf none
+equal "nothing is made" "$(ls -d none 2> /dev/null)" ""
 
 # Every wrong --set: value, position, words of the message.
 set_error() {
@@ -81,7 +81,7 @@ set_error train.schedule.type=cosin 1 "one of constant|linear"
 set_error "train.data.path='x" 1 "a quote is not closed"
 set_error "train.data.path={a: b}" 1 "a value"
 set_error model.dim=3 1 "rebuild"
-set_error train.optimizer.lrr=3 1 "rebuild"
+set_error train.optimizer.lrr=3 1 "no such key"
 says "hint" "did you mean train.optimizer.lr?"
 status "--set without =" 2 $train --set train.steps
 status "wsd without decay" 1 $train --out none --set train.schedule.type=wsd

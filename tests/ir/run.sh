@@ -1,0 +1,97 @@
+#!/bin/sh
+# Tests of the IR: text form, verifier, interpreter.
+#
+#     tests/ir/run.sh           compare
+#     tests/ir/run.sh bless     rewrite the goldens that differ and show the difference
+#
+# text/NAME.ir is printed as it is read, or as NAME.want; wrong/NAME.ir is refused
+# with NAME.err. The drivers are compiled here, with $CC; what needs the compiler
+# takes ./trainwright or $TRAINWRIGHT.
+set -u
+cd "$(dirname "$0")" || exit 1
+bless=${1:-}
+root=$(realpath ../..)
+trainwright=${TRAINWRIGHT:-$root/trainwright}
+temporary=$(mktemp -d) || exit 1
+trap 'rm -rf "$temporary"' EXIT
+passed=0 failed=0
+
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); echo "FAILED $1"; }
+
+# Compares a file with its golden, or blesses it.
+compare() { # NAME GOLDEN ACTUAL
+    if [ "$bless" = bless ] && ! cmp -s "$2" "$3"; then
+        echo "--- $1"
+        diff "$2" "$3" 2>/dev/null || true
+        cp "$3" "$2"
+    fi
+    if diff -u "$2" "$3" >"$temporary/diff" 2>&1; then
+        pass
+    else
+        fail "$1"
+        cat "$temporary/diff"
+    fi
+}
+
+# ---- drivers
+flags="-std=gnu11 -Wall -Wextra -Wpedantic -Werror -Wmissing-prototypes -ffp-contract=off"
+ir=$(ls $root/ir/*.c | grep -v '/prog')
+library="$root/runtime/tables.c $root/runtime/elementary.c"
+${CC:-cc} $flags -O1 -g ${CHECK_FLAGS:-} -o "$temporary/ir_check" ir_check.c $ir $library -lm || exit 1
+${CC:-cc} $flags -O1 -g ${CHECK_FLAGS:-} -o "$temporary/interpret" interpret_test.c $ir $library -lm \
+    || exit 1
+
+# ---- text
+for file in text/*.ir; do
+    name=${file%.ir} want=$file
+    [ -e "$name.want" ] && want=$name.want
+    "$temporary/ir_check" "$file" "${file##*/}" >"$temporary/out" 2>&1
+    compare "$name" "$want" "$temporary/out"
+    "$temporary/ir_check" "$temporary/out" >"$temporary/again" 2>&1
+    compare "$name, again" "$temporary/out" "$temporary/again"
+done
+for file in wrong/*.ir; do
+    name=${file%.ir}
+    "$temporary/ir_check" "$file" "${file##*/}" >"$temporary/out" 2>"$temporary/err"
+    status=$?
+    if [ $status -ne 1 ] || [ -s "$temporary/out" ]; then
+        fail "$name: exit status $status"
+    fi
+    compare "$name" "$name.err" "$temporary/err"
+done
+
+# ---- the table of operations in the documentation
+awk -f ops_table.awk $root/ir/ops.def >"$temporary/table"
+sed -n '/^| op /,/^$/p' $root/docs/ir.md | sed '/^$/d' >"$temporary/documented"
+compare "docs/ir.md: ops" "$temporary/documented" "$temporary/table"
+
+# ---- the interpreter
+"$temporary/interpret" >"$temporary/out"
+status=$?
+sed '$d' "$temporary/out"
+set -- $(tail -n 1 "$temporary/out")
+passed=$((passed + ${1:-0})) failed=$((failed + ${3:-1}))
+[ $status -eq 0 ] || [ "${3:-1}" -ne 0 ] || fail "interpret: exit status $status"
+
+# ---- every stage of every shipped model
+if [ -x "$trainwright" ]; then
+    for spec in $root/models/*.yaml; do
+        name=$(basename "$spec" .yaml)
+        for stage in build autodiff simplify recompute schedule fuse place; do
+            "$trainwright" ir "$spec" --after $stage >"$temporary/stage" 2>"$temporary/err"
+            if [ $? -ne 0 ]; then
+                fail "$name after $stage"
+                cat "$temporary/err"
+                continue
+            fi
+            "$temporary/ir_check" "$temporary/stage" >"$temporary/again" 2>&1
+            compare "$name after $stage" "$temporary/stage" "$temporary/again"
+        done
+    done
+else
+    echo "skipped: stages of the models ($trainwright is not built)"
+fi
+
+echo "$passed passed, $failed failed"
+[ $failed -eq 0 ]
