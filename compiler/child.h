@@ -12,8 +12,8 @@ typedef struct Child {
 /* Starts argv[0] (looked up in PATH) in `directory` (NULL: here), with nothing
  * on its stdin. False where it cannot be started, errno saying why. */
 bool child_start(Child *child, const char *const *argv, const char *directory);
-/* Waits for it and appends what it printed; its exit status, or 128 + signal.
- */
+/* Waits for it and appends what it printed; its exit status, or 128 +
+ * signal. */
 int child_wait(Child *child, Buf *output);
 /* Both; -1 where it cannot be started. */
 int child_run(const char *const *argv, const char *directory, Buf *output);

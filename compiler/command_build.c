@@ -1,7 +1,7 @@
 /* command_build.c: `build` and `emit`: a spec becomes a program, or the source
  * of one. Both compile it to the same Prog and stamp it with the hash of its
- * source, so that a program says which source it is, whichever way it was made.
- */
+ * source, so that a program says which source it is, whichever way it was
+ * made. */
 #define _GNU_SOURCE
 #include "commands.h"
 #include "compile.h"
@@ -81,12 +81,12 @@ static int compile(Job *job)
     if (!compile_spec(job->diag, job->arena, &options, &job->compiled))
         return WRONG_INPUT;
     Prog *prog = job->compiled.prog;
+    prog_prune(prog);
     prog_verify(prog);
     if (!package_is_name(prog->name)) {
         diag_error(job->diag, job->compiled.spec->loc[KEY_name],
-                   "`%s` names the program's "
-                   "files: letters, digits, `.`, `_` and `-`",
-                   prog->name);
+                   "`%s` cannot name files: wanted letters, digits, `.`, `_`, "
+                   "`-`", prog->name);
         return WRONG_INPUT;
     }
     package_stamp(prog, "target", "", "PROGRAM_TARGET");
@@ -110,13 +110,14 @@ static Package *make_package(const Job *job)
 
 /* ---- build --------------------------------------------------------------- */
 static const char build_usage[] =
-    "usage: trainwright build SPEC.yaml [-o BIN] [--via llvm|cc] [--cpu "
-    "LEVEL]\n"
-    "                         [-f OVERLAY.yaml]… [--set KEY=VALUE]… [-v]\n"
+    "usage: trainwright build SPEC.yaml [-o BIN] [--via llvm|cc]\n"
+    "           [--cpu native|x86-64-v3|x86-64-v4] [-f OVERLAY.yaml]…\n"
+    "           [--set KEY=VALUE]… [-v]\n"
     "Makes the program that trains the model, by default ./NAME.\n"
-    "  --via   LLVM (the default), or the emitted C and $CC (or cc)\n"
-    "  --cpu   native (the default: this machine's level), x86-64-v3, "
-    "x86-64-v4\n"
+    "  --via   through LLVM (the default), or by $CC (or cc) from the C\n"
+    "          that `emit` writes\n"
+    "  --cpu   what it runs on; native (the default) is the highest level\n"
+    "          that this machine has\n"
     "  -v      says what each pass did\n";
 
 /* The Prog through LLVM into an anonymous file, which lld reads. */
@@ -180,11 +181,11 @@ int command_build(int argc, char **argv, const Place *place)
 }
 
 /* ---- emit ---------------------------------------------------------------- */
-static const char emit_usage[] = "usage: trainwright emit SPEC.yaml [-o DIR] "
-                                 "[-f OVERLAY.yaml]… [--set KEY=VALUE]… [-v]\n"
-                                 "Writes the program's source, with all that "
-                                 "it needs, to a directory, by default\n"
-                                 "./NAME-source; `make` there compiles it.\n";
+static const char emit_usage[] =
+    "usage: trainwright emit SPEC.yaml [-o DIR] [-f OVERLAY.yaml]…\n"
+    "           [--set KEY=VALUE]… [-v]\n"
+    "Writes the program's source, with all that it needs, to a directory, by\n"
+    "default ./NAME-source; `make` there compiles it.\n";
 
 static int emit(Job *job)
 {

@@ -6,9 +6,9 @@
 #include "target.h"
 #include "version.h"
 
-static const char usage[] = "usage: trainwright env\n"
-                            "Says what was found on this machine: LLVM, lld, a "
-                            "C compiler, CPU levels.\n";
+static const char usage[] =
+    "usage: trainwright env\n"
+    "Says what was found on this machine: LLVM, lld, a C compiler, CPU levels.\n";
 
 /* The first line that $CC (or cc) says of itself. */
 static void print_cc(void)

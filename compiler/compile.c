@@ -140,7 +140,9 @@ static const char *type_name(SpecType type)
     case SPEC_bytes: return "bytes";
     case SPEC_choice: case SPEC_form: return "choice";
     case SPEC_pair: return "pair";
-    case SPEC_texts: case SPEC_path: case SPEC_counts: return "list";
+    case SPEC_texts: return "texts";
+    case SPEC_path: return "path";
+    case SPEC_counts: return "counts";
     case SPEC_id: return "id";
     case SPEC_map: case SPEC_text: return "text";
     }
@@ -187,6 +189,43 @@ static int moment_count(const Spec *spec)
     return spec->train_optimizer_momentum != 0;
 }
 
+/* ---- recompute: auto ---- */
+static const RecomputeKind cheapest_first[] = {
+    RECOMPUTE_NONE, RECOMPUTE_ATTENTION, RECOMPUTE_BLOCK,
+};
+
+/* Bytes of train under a plan, found by placing it. */
+static int64_t bytes_under(const Spec *spec, const Plan *plan, Diag *diag, const LowerInfo *info)
+{
+    CompileOptions quiet = {0};
+    Arena *scratch = arena_new();
+    Module *m = build_module(spec, diag, scratch);
+    run_passes(m, plan, diag, &quiet);
+    int64_t bytes = lower_train_bytes(m, info, scratch);
+    arena_free(scratch);
+    return bytes;
+}
+
+/* The cheapest recomputation under which train fits the budget; an error when none
+ * does. A budget of 0 is no limit. */
+static bool choose_recompute(const Spec *spec, Diag *diag, const LowerInfo *info, Plan *plan)
+{
+    if (spec->memory_recompute != MEMORY_RECOMPUTE_AUTO || !spec->memory_budget)
+        return true;
+    int64_t least = 0;
+    for (size_t i = 0; i < sizeof cheapest_first / sizeof *cheapest_first; i++) {
+        plan->recompute = cheapest_first[i];
+        least = bytes_under(spec, plan, diag, info);
+        if (least <= spec->memory_budget)
+            return true;
+    }
+    diag_error(diag, spec->loc[KEY_memory_budget],
+               "train needs %lld bytes with every block recomputed, more than the budget of %lld",
+               (long long)least, (long long)spec->memory_budget);
+    diag_hint(diag, "a smaller train.micro_batch or train.sequence needs less");
+    return false;
+}
+
 bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options, Compiled *out)
 {
     Spec *spec = spec_load(diag, arena, &options->from);
@@ -196,15 +235,6 @@ bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options, Compi
     spec_print(spec, &out->spec_text);
     out->spec_hash = hash_of(arena, &out->spec_text);
     Plan plan = plan_of(spec);
-    out->module = build_module(spec, diag, arena);
-    verify(out->module, "build");
-    if (options->after)
-        options->after(out->module, "build", options->context);
-    if (options->stop_after && !strcmp(options->stop_after, "build"))
-        return true;
-    bool all = run_passes(out->module, &plan, diag, options);
-    if (!all)
-        return diag->errors == 0;
     const char *slash = strrchr(options->from.path, '/');
     LowerInfo info = {
         .version = TRAINWRIGHT_VERSION, .spec_name = slash ? slash + 1 : options->from.path,
@@ -214,6 +244,17 @@ bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options, Compi
         .batch = plan.batch, .sequence = plan.sequence, .groups = plan.groups,
         .moments = moment_count(spec),
     };
+    if (!choose_recompute(spec, diag, &info, &plan))
+        return false;
+    out->module = build_module(spec, diag, arena);
+    verify(out->module, "build");
+    if (options->after)
+        options->after(out->module, "build", options->context);
+    if (options->stop_after && !strcmp(options->stop_after, "build"))
+        return true;
+    bool all = run_passes(out->module, &plan, diag, options);
+    if (!all)
+        return diag->errors == 0;
     add_run_keys(arena, spec, &info);
     out->prog = lower_module(out->module, &info, arena);
     out->train_bytes = lower_train_bytes(out->module, &info, arena);

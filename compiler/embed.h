@@ -1,6 +1,6 @@
-/* embed.h: files that the Makefile puts into the compiler itself (embed.sh): the
- * objects that a program is linked from and the sources that emit writes; in the
- * LLVM module, the bitcode of the lanes. */
+/* embed.h: files that the Makefile puts into the compiler itself (embed.sh):
+ * the objects that a program is linked from and the sources that emit writes;
+ * in the LLVM module, the bitcode of the lanes. */
 #ifndef EMBED_H
 #define EMBED_H
 #include <stddef.h>

@@ -9,10 +9,10 @@
 #include "emit_c.h"
 #include "../ir/prog_make.h"
 
-/* ---- expressions ------------------------------------------------------------ */
+/* ---- expressions --------------------------------------------------------- */
 enum {
-    SELECT = 3, OR = 4, AND = 5, EQUAL = 9, LESS = 10, ADD = 12, MUL = 13, UNARY = 14,
-    POSTFIX = 15, PRIMARY = 16,
+    SELECT = 3, OR = 4, AND = 5, EQUAL = 9, LESS = 10, ADD = 12, MUL = 13,
+    UNARY = 14, POSTFIX = 15, PRIMARY = 16,
 };
 
 static int precedence(const ProgExpr *e)
@@ -48,8 +48,9 @@ static const char *sign(ProgExprKind kind)
     case PE_NE: return "!=";
     case PE_AND: return "&&";
     case PE_OR: return "||";
-    case PE_INT: case PE_CONST: case PE_F32: case PE_F64: case PE_NULL: case PE_VAR:
-    case PE_NEG: case PE_SELECT: case PE_LOAD: case PE_FIELD: case PE_ADDRESS: case PE_CAST: case PE_CALL: break;
+    case PE_INT: case PE_CONST: case PE_F32: case PE_F64: case PE_NULL:
+    case PE_VAR: case PE_NEG: case PE_SELECT: case PE_LOAD: case PE_FIELD:
+    case PE_ADDRESS: case PE_CAST: case PE_CALL: break;
     }
     ice("no operator %d", (int)kind);
 }
@@ -97,8 +98,8 @@ static bool is_c_int(const ProgExpr *e)
     case PE_SELECT:
         return is_c_int(e->b) && is_c_int(e->c);
     case PE_F32: case PE_F64: case PE_NULL: case PE_VAR: case PE_LT: case PE_LE:
-    case PE_EQ: case PE_NE: case PE_AND: case PE_OR: case PE_LOAD: case PE_OFFSET:
-    case PE_FIELD: case PE_ADDRESS: case PE_CAST: case PE_CALL:
+    case PE_EQ: case PE_NE: case PE_AND: case PE_OR: case PE_LOAD:
+    case PE_OFFSET: case PE_FIELD: case PE_ADDRESS: case PE_CAST: case PE_CALL:
         return false;
     }
     return false;
@@ -113,7 +114,8 @@ static bool needs_long(const ProgExpr *e)
     return !c_known_int(e, &value);
 }
 
-/* Text that is being put together, and what the function's variables are called. */
+/* Text that is being put together, and what the function's variables are
+ * called. */
 typedef struct Line {
     Buf text;
     const char **names;         /* by variable number */
@@ -124,7 +126,8 @@ static void expr(Line *to, const ProgExpr *e, int least);
 /* a op b, the left operand bracketed below `left`, the right below `right`. */
 static void two(Line *to, const ProgExpr *e, int left, int right)
 {
-    bool arithmetic = e->kind == PE_ADD || e->kind == PE_SUB || e->kind == PE_MUL;
+    bool arithmetic = e->kind == PE_ADD || e->kind == PE_SUB
+                      || e->kind == PE_MUL;
     if (arithmetic && needs_long(e)) {
         buf_printf(&to->text, "(long)");
         left = UNARY;
@@ -165,7 +168,8 @@ static void field(Line *to, const ProgExpr *record, const char *name)
         return;
     }
     expr(to, record, POSTFIX);
-    buf_printf(&to->text, "%s%s", record->type.kind == PK_POINTER ? "->" : ".", name);
+    buf_printf(&to->text, "%s%s", record->type.kind == PK_POINTER ? "->" : ".",
+               name);
 }
 
 static void integer(Line *to, const ProgExpr *e)
@@ -176,7 +180,9 @@ static void integer(Line *to, const ProgExpr *e)
         buf_printf(&to->text, "%lluul", (unsigned long long)e->integer);
     else
         buf_printf(&to->text, "%lld%s", (long long)e->integer,
-                   fits_int(e->integer) ? "" : e->type.kind == PK_U32 ? "u" : "L");
+                   fits_int(e->integer)     ? ""
+                   : e->type.kind == PK_U32 ? "u"
+                                            : "L");
 }
 
 static void call(Line *to, const ProgExpr *e)
@@ -222,12 +228,16 @@ static void bare(Line *to, const ProgExpr *e)
     case PE_F32: text_f32(&to->text, (float)e->number); return;
     case PE_F64: text_f64(&to->text, e->number); return;
     case PE_NULL: buf_printf(&to->text, "NULL"); return;
-    case PE_VAR: buf_printf(&to->text, "%s", to->names[e->variable->number]); return;
+    case PE_VAR:
+        buf_printf(&to->text, "%s", to->names[e->variable->number]);
+        return;
     case PE_NEG: negation(to, e); return;
     case PE_ADD: case PE_SUB: two(to, e, ADD, ADD + 1); return;
     case PE_OFFSET: two(to, e, ADD, ADD); return;
     case PE_MUL: case PE_DIV: case PE_REM: two(to, e, MUL, MUL + 1); return;
-    case PE_LT: case PE_LE: case PE_EQ: case PE_NE: two(to, e, ADD, ADD); return;
+    case PE_LT: case PE_LE: case PE_EQ: case PE_NE:
+        two(to, e, ADD, ADD);
+        return;
     case PE_AND:
         two(to, e, AND, AND + 1);
         return;
@@ -260,8 +270,9 @@ static bool same(const ProgExpr *a, const ProgExpr *b)
 {
     if (!a || !b)
         return a == b;
-    return a->kind == b->kind && a->kind != PE_CALL && a->type.kind == b->type.kind
-           && a->integer == b->integer && !memcmp(&a->number, &b->number, sizeof a->number)
+    return a->kind == b->kind && a->kind != PE_CALL
+           && a->type.kind == b->type.kind && a->integer == b->integer
+           && !memcmp(&a->number, &b->number, sizeof a->number)
            && a->constant == b->constant && a->variable == b->variable
            && a->field == b->field && same(a->a, b->a) && same(a->b, b->b)
            && same(a->c, b->c);
@@ -278,7 +289,7 @@ static bool mentions(const ProgExpr *e, const ProgVar *variable)
            || mentions(e->b, variable) || mentions(e->c, variable);
 }
 
-/* ---- statements ---------------------------------------------------------------- */
+/* ---- statements ---------------------------------------------------------- */
 typedef struct Writer {
     Buf *out;
     const Prog *prog;
@@ -302,15 +313,16 @@ static int last_column(const Buf *out, size_t start)
     return (int)(out->length - from);
 }
 
-/* A line of code with a remark at its end: in a column where there is room, else
- * after the code, which is broken if need be. */
+/* A line of code with a remark at its end: in a column where there is room,
+ * else after the code, which is broken if need be. */
 static void with_remark(Writer *w, const char *code, const char *where)
 {
     enum { COLUMN = 78 };
     int remark = (int)strlen(where) + 8, room = EMIT_WIDTH - remark;
     int length = w->indent + (int)strlen(code);
     size_t start = w->out->length;
-    text_wrapped(w->out, w->indent, code, length <= room || room < 40 ? EMIT_WIDTH : room);
+    text_wrapped(w->out, w->indent, code,
+                 length <= room || room < 40 ? EMIT_WIDTH : room);
     length = last_column(w->out, start);
     int column = room + 2 < COLUMN ? room + 2 : COLUMN;
     buf_printf(w->out, "%*s/* ", length + 2 < column ? column - length : 2, "");
@@ -354,8 +366,8 @@ static int initialisers(const ProgBlock *b, int at)
     int count = 0;
     for (int i = at + 1; i < b->statements.count; i++, count++) {
         const ProgStmt *s = b->statements.at[i];
-        if (s->kind != PS_FIELD_SET || s->a->kind != PE_VAR || s->a->variable != variable
-            || mentions(s->b, variable))
+        if (s->kind != PS_FIELD_SET || s->a->kind != PE_VAR
+            || s->a->variable != variable || mentions(s->b, variable))
             break;
         for (int j = at + 1; j < i; j++)
             if (!strcmp(b->statements.at[j]->field, s->field))
@@ -393,10 +405,12 @@ static int let(Writer *w, const ProgBlock *b, int at)
 {
     const ProgStmt *s = b->statements.at[at];
     bool record = s->variable->type.kind == PK_RECORD;
-    bool fixed = is_scalar(s->variable->type.kind) && !w->changes[s->variable->number];
+    bool fixed = is_scalar(s->variable->type.kind)
+                 && !w->changes[s->variable->number];
     Line line = {.names = w->names};
     buf_printf(&line.text, fixed ? "const " : "");
-    c_declare(&line.text, w->arena, s->variable->type, open_name(w, s->variable));
+    c_declare(&line.text, w->arena, s->variable->type,
+              open_name(w, s->variable));
     buf_printf(&line.text, " = ");
     if (!record) {
         expr(&line, s->a, 0);
@@ -426,7 +440,8 @@ static void assign(Writer *w, Line *place, bool compound, const ProgExpr *value)
         const char *twice = value->kind == PE_ADD ? "++" : "--";
         buf_printf(&line.text, "%s%s;", place->text.text, twice);
     } else {
-        buf_printf(&line.text, "%s %s= ", place->text.text, compound ? sign(value->kind) : "");
+        buf_printf(&line.text, "%s %s= ", place->text.text,
+                   compound ? sign(value->kind) : "");
         expr(&line, right, 0);
         buf_printf(&line.text, ";");
     }
@@ -436,7 +451,8 @@ static void assign(Writer *w, Line *place, bool compound, const ProgExpr *value)
 
 static bool is_compound(const ProgExpr *value)
 {
-    return value->kind == PE_ADD || value->kind == PE_SUB || value->kind == PE_MUL;
+    return value->kind == PE_ADD || value->kind == PE_SUB
+           || value->kind == PE_MUL;
 }
 
 static void set(Writer *w, const ProgStmt *s)
@@ -498,7 +514,8 @@ static void head_line(Writer *w, const char *head, bool braces)
 /* to - 1, as a person would write it: `C - 31`, `n` for n + 1. */
 static void last(Line *line, const ProgExpr *to)
 {
-    ProgExpr one = {.kind = PE_INT, .type = prog_i64(), .integer = 1}, folded = *to;
+    ProgExpr one = {.kind = PE_INT, .type = prog_i64(), .integer = 1},
+             folded = *to;
     bool literal = to->b && to->b->kind == PE_INT;
     if (to->kind == PE_INT) {
         folded.integer--;
@@ -510,8 +527,12 @@ static void last(Line *line, const ProgExpr *to)
         folded.b = &one;
         expr(line, &folded, ADD);
     } else {
-        expr(line, &(ProgExpr){.kind = PE_SUB, .type = prog_i64(), .a = (ProgExpr *)to,
-                               .b = &one}, ADD);
+        expr(line,
+             &(ProgExpr){.kind = PE_SUB,
+                         .type = prog_i64(),
+                         .a = (ProgExpr *)to,
+                         .b = &one},
+             ADD);
     }
 }
 
@@ -594,7 +615,8 @@ static void give(Writer *w, const ProgStmt *s)
     put(w, &line, nowhere);
 }
 
-/* The spec's line stands beside what does a piece of work, not beside its parts. */
+/* The spec's line stands beside what does a piece of work, not beside its
+ * parts. */
 static void act(Writer *w, const ProgStmt *s)
 {
     Line line = {.names = w->names};
@@ -636,7 +658,7 @@ static void block(Writer *w, const ProgBlock *b)
             close_name(w, b->statements.at[i]->variable);
 }
 
-/* ---- functions -------------------------------------------------------------------- */
+/* ---- functions ----------------------------------------------------------- */
 static void note_expr(Writer *w, const ProgExpr *e)
 {
     if (!e)
@@ -669,14 +691,19 @@ static void unused_parameters(Writer *w)
 {
     for (int i = 0; i < w->func->params.count; i++)
         if (!w->used[w->func->params.at[i]->number])
-            buf_printf(w->out, "    (void)%s;\n", w->names[w->func->params.at[i]->number]);
+            buf_printf(w->out, "    (void)%s;\n",
+                       w->names[w->func->params.at[i]->number]);
 }
 
 void c_function(Buf *out, const Prog *p, const ProgFunc *func)
 {
     Arena *arena = arena_new();
     size_t variables = (size_t)func->variables + 1;
-    Writer w = {.out = out, .prog = p, .arena = arena, .func = func, .indent = 4,
+    Writer w = {.out = out,
+                .prog = p,
+                .arena = arena,
+                .func = func,
+                .indent = 4,
                 .line = func->origin.line};
     w.names = arena_alloc(arena, variables * sizeof *w.names);
     w.changes = arena_alloc(arena, variables);

@@ -3,7 +3,7 @@
 #include "emit_c.h"
 #include <math.h>
 
-/* ---- constants ----------------------------------------------------------------- */
+/* ---- constants ----------------------------------------------------------- */
 static bool fits_int(int64_t value)
 {
     return value >= INT32_MIN && value <= INT32_MAX;
@@ -25,7 +25,8 @@ static void short_enum(Buf *out, const ProgItem *item)
     Buf line = {0};
     buf_printf(&line, "enum { ");
     for (int i = 0; i < item->consts.count; i++)
-        buf_printf(&line, "%s%s = %lld", i ? ", " : "", item->consts.at[i]->name,
+        buf_printf(&line, "%s%s = %lld", i ? ", " : "",
+                   item->consts.at[i]->name,
                    (long long)item->consts.at[i]->value);
     buf_printf(&line, " };");
     text_wrapped(out, 0, line.text, EMIT_WIDTH);
@@ -39,7 +40,8 @@ static void constant_lines(Buf *out, const ProgItem *item, bool defines)
 {
     int name_width = widest_name(item), value_width = 0;
     for (int i = 0; i < item->consts.count; i++) {
-        int length = snprintf(NULL, 0, "%lld", (long long)item->consts.at[i]->value);
+        int length = snprintf(NULL, 0, "%lld",
+                              (long long)item->consts.at[i]->value);
         value_width = length > value_width ? length : value_width;
     }
     if (!defines)
@@ -51,8 +53,8 @@ static void constant_lines(Buf *out, const ProgItem *item, bool defines)
             buf_printf(out, "#define %-*s %*lldL", name_width, constant->name,
                        value_width, value);
         else
-            buf_printf(out, "    %-*s = %*lld,", name_width, constant->name, value_width,
-                       value);
+            buf_printf(out, "    %-*s = %*lld,", name_width, constant->name,
+                       value_width, value);
         if (constant->comment) {
             buf_printf(out, "    /* ");
             text_remark(out, constant->comment);
@@ -80,7 +82,7 @@ static void constants(Buf *out, const ProgItem *item)
         short_enum(out, item);
 }
 
-/* ---- records ----------------------------------------------------------------------- */
+/* ---- records ------------------------------------------------------------- */
 static void record_lines(Buf *out, const ProgRecord *record)
 {
     enum { WIDEST = 44 };
@@ -94,7 +96,8 @@ static void record_lines(Buf *out, const ProgRecord *record)
             c_declare(&line, arena, field->type, field->name);
             buf_printf(&line, ";");
             int length = (int)line.length;
-            if (pass == 0 && field->comment && length <= WIDEST && length > widest)
+            if (pass == 0 && field->comment && length <= WIDEST
+                && length > widest)
                 widest = length;
             if (pass == 1 && field->comment) {
                 buf_printf(out, "%-*s    /* ", widest, line.text);
@@ -114,10 +117,12 @@ static void record(Buf *out, const ProgRecord *r)
         text_comment(out, 0, r->comment);
     buf_printf(out, "typedef struct {\n");
     record_lines(out, r);
+    if (!r->fields.count)
+        buf_printf(out, "    char nothing;    /* C wants a member */\n");
     buf_printf(out, "} %s;\n", r->name);
 }
 
-/* ---- data --------------------------------------------------------------------------- */
+/* ---- data ---------------------------------------------------------------- */
 static bool is_zero(const ProgDatum *value)
 {
     switch (value->kind) {
@@ -129,7 +134,8 @@ static bool is_zero(const ProgDatum *value)
     return false;
 }
 
-static void datum(Buf *out, int indent, const ProgField *field, const ProgDatum *value)
+static void datum(Buf *out, int indent, const ProgField *field,
+                  const ProgDatum *value)
 {
     switch (value->kind) {
     case PD_INT:
@@ -148,7 +154,8 @@ static void datum(Buf *out, int indent, const ProgField *field, const ProgDatum 
             text_string(out, indent, value->text);
         return;
     case PD_DATA:
-        buf_printf(out, "%s%s", value->data->array ? "" : "&", value->data->name);
+        buf_printf(out, "%s%s", value->data->array ? "" : "&",
+                   value->data->name);
         return;
     case PD_FUNC: buf_printf(out, "%s", value->func->name); return;
     case PD_NULL: buf_printf(out, "NULL"); return;
@@ -163,7 +170,8 @@ static void table_row(Buf *out, const ProgRecord *r, const ProgDatum *values)
     for (int i = 0; i < r->fields.count; i++) {
         if (is_zero(&values[i]))
             continue;
-        buf_printf(&line, "%s.%s = ", line.length > 1 ? ", " : "", r->fields.at[i].name);
+        buf_printf(&line, "%s.%s = ", line.length > 1 ? ", " : "",
+                   r->fields.at[i].name);
         datum(&line, -1, &r->fields.at[i], &values[i]);
     }
     buf_printf(&line, line.length > 1 ? "}," : "0},");
@@ -175,8 +183,8 @@ static void table_row(Buf *out, const ProgRecord *r, const ProgDatum *values)
 static void data(Buf *out, const ProgData *d)
 {
     const ProgRecord *r = d->record;
-    buf_printf(out, "%sconst %s %s%s = {\n", d->exported ? "" : "static ", r->name, d->name,
-               d->array ? "[]" : "");
+    buf_printf(out, "%sconst %s %s%s = {\n", d->exported ? "" : "static ",
+               r->name, d->name, d->array ? "[]" : "");
     for (int row = 0; d->array && row < d->rows; row++)
         table_row(out, r, d->values.at + row * r->fields.count);
     for (int i = 0; !d->array && i < r->fields.count; i++) {
@@ -187,7 +195,7 @@ static void data(Buf *out, const ProgData *d)
     buf_printf(out, "};\n");
 }
 
-/* ---- the file -------------------------------------------------------------------------- */
+/* ---- the file ------------------------------------------------------------ */
 static void item(Buf *out, const Prog *p, const ProgItem *i)
 {
     switch (i->kind) {
@@ -232,10 +240,12 @@ void emit_c(const Prog *p, Buf *out)
         item(&body, p, &p->items.at[i]);
     }
     if (program_data(p))
-        buf_printf(&body, "\nint main(int argc, char **argv)\n{\n"
-                          "    return trainwright_main(&program, argc, argv);\n}\n");
+        buf_printf(&body,
+                   "\nint main(int argc, char **argv)\n{\n"
+                   "    return trainwright_main(&program, argc, argv);\n}\n");
     Buf head = {0};
-    buf_printf(&head, "%s\nSPDX-License-Identifier: 0BSD", p->head ? p->head : p->name);
+    buf_printf(&head, "%s\nSPDX-License-Identifier: 0BSD",
+               p->head ? p->head : p->name);
     text_comment(out, 0, head.text);
     buf_free(&head);
     includes(out, p, &body);

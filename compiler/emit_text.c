@@ -5,13 +5,13 @@
 #include <math.h>
 #include <stdlib.h>
 
-/* ---- breaking lines ------------------------------------------------------------ */
+/* ---- breaking lines ------------------------------------------------------ */
 enum { DEEPEST = 64 };
 
 /* Where a line may break: before at[cut], a blank that is dropped. */
 typedef struct Break {
     size_t cut;
-    int rank;               /* lower is better: depth, commas before operators */
+    int rank; /* lower is better: depth, commas before operators */
     int column;             /* where the next line begins */
 } Break;
 
@@ -24,8 +24,8 @@ typedef struct Brackets {
 static bool is_operator(const char *at)
 {
     static const char *const operators[] = {
-        "+ ", "- ", "* ", "/ ", "% ", "? ", ": ", "&& ", "|| ", "== ", "!= ", "< ",
-        "<= ",
+        "+ ",  "- ",  "* ",  "/ ",  "% ", "? ",  ": ",
+        "&& ", "|| ", "== ", "!= ", "< ", "<= ",
     };
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
         if (!strncmp(at, operators[i], strlen(operators[i])))
@@ -120,7 +120,8 @@ void text_wrapped(Buf *out, int indent, const char *text, int width)
         }
         follow(&open, line, at.cut, column);
         buf_add(out, line, at.cut);
-        column = at.column < 0 || at.column > width / 2 ? indent + 4 : at.column;
+        column = at.column < 0 || at.column > width / 2 ? indent + 4
+                                                        : at.column;
         if (open.depth)
             open.column[open.depth - 1] = column;
         buf_printf(out, "\n%*s", column, "");
@@ -130,7 +131,7 @@ void text_wrapped(Buf *out, int indent, const char *text, int width)
     free(copy);
 }
 
-/* ---- comments -------------------------------------------------------------------- */
+/* ---- comments ------------------------------------------------------------ */
 /* UTF-8 marks that turn the direction of text could hide code: shown as '?'. */
 static bool turns_text(const char *at)
 {
@@ -149,7 +150,8 @@ static void remark(Buf *out, const char *text, size_t length)
             buf_printf(out, "?");
             i += 2;
         } else {
-            buf_printf(out, "%c%s", c < 32 || c == 127 ? ' ' : c, ends ? " " : "");
+            buf_printf(out, "%c%s", c < 32 || c == 127 ? ' ' : c,
+                       ends ? " " : "");
         }
     }
 }
@@ -159,7 +161,8 @@ void text_remark(Buf *out, const char *text)
     remark(out, text, strlen(text));
 }
 
-/* Length of the next line of a comment: up to a newline, or the words that fit. */
+/* Length of the next line of a comment: up to a newline, or the words that
+ * fit. */
 static size_t comment_line(const char *text, size_t room)
 {
     size_t length = strcspn(text, "\n");
@@ -189,7 +192,7 @@ void text_comment(Buf *out, int indent, const char *text)
     buf_printf(out, " */\n");
 }
 
-/* ---- numbers ---------------------------------------------------------------------- */
+/* ---- numbers ------------------------------------------------------------- */
 /* "1e-05" as "1e-5", "768" as "768.0". */
 static void tidy(Buf *out, const char *digits)
 {
@@ -211,40 +214,33 @@ static bool not_finite(Buf *out, double value)
     return !isfinite(value);
 }
 
-/* Not the shortest yet: 50 is "50", not "5e+01". */
-static bool needs_digits(const char *digits, double value)
+/* Is `digits` the value, and not "5e+01" for what is better written as 50? */
+static bool is_exact(const char *digits, double value, bool single)
 {
-    return strchr(digits, 'e') && fabs(value) >= 1 && fabs(value) < 1e7;
+    bool same = single ? strtof(digits, NULL) == (float)value
+                       : strtod(digits, NULL) == value;
+    bool short_power = strchr(digits, 'e') && fabs(value) >= 1
+                       && fabs(value) < 1e7;
+    return same && !short_power;
 }
 
-void text_f32(Buf *out, float value)
+static void shortest(Buf *out, double value, bool single)
 {
     char digits[40];
-    int precision = 1;
-    if (not_finite(out, (double)value))
-        return;
-    do
-        snprintf(digits, sizeof digits, "%.*g", precision, (double)value);
-    while ((strtof(digits, NULL) != value || needs_digits(digits, (double)value))
-           && ++precision < 10);
-    tidy(out, digits);
-    buf_printf(out, "f");
-}
-
-void text_f64(Buf *out, double value)
-{
-    char digits[40];
-    int precision = 1;
+    int most = single ? 9 : 17, precision = 0;
     if (not_finite(out, value))
         return;
     do
-        snprintf(digits, sizeof digits, "%.*g", precision, value);
-    while ((strtod(digits, NULL) != value || needs_digits(digits, value))
-           && ++precision < 18);
+        snprintf(digits, sizeof digits, "%.*g", ++precision, value);
+    while (precision < most && !is_exact(digits, value, single));
     tidy(out, digits);
+    buf_printf(out, single ? "f" : "");
 }
 
-/* ---- strings ------------------------------------------------------------------------ */
+void text_f32(Buf *out, float value) { shortest(out, (double)value, true); }
+void text_f64(Buf *out, double value) { shortest(out, value, false); }
+
+/* ---- strings ------------------------------------------------------------- */
 /* Escapes all that is not printable ASCII, and the second '?' of a trigraph. */
 static void escaped(Buf *out, unsigned char c, unsigned char before)
 {

@@ -358,8 +358,9 @@ int command_opt(int argc, char **argv)
 static const char run_usage[] =
     "usage: trainwright run FILE.ir|- --in FILE.safetensors… --out FILE.safetensors\n"
     "         [--step NAME] [--f32] [--seed N] [--step-number N] [--position N] [--ranks 1]\n"
+    "         [--scalar NAME=VALUE]…\n"
     "Interprets a step of the IR, in float64 or (--f32) in the program's f32, bit for bit.\n"
-    "--in may come again. A spec's model: trainwright ir SPEC.yaml | trainwright run - …\n";
+    "--scalar NAME=VALUE (smoothing=0.1, clip=1 …) and --in may come again. A spec's model: trainwright ir SPEC.yaml | trainwright run - …\n";
 
 static bool read_inputs(const Flag *in, Arena *arena, Tensors *to, Diag *diag)
 {
@@ -376,6 +377,25 @@ static bool read_inputs(const Flag *in, Arena *arena, Tensors *to, Diag *diag)
         Tensor tensor = { .name = f->name, .rank = f->rank, .values = f->values };
         for (int d = 0; d < f->rank && d < MAX_RANK; d++)
             tensor.dims[d] = f->dims[d];
+        list_push(arena, &to->list, tensor);
+    }
+    return true;
+}
+
+/* NAME=VALUE, a tensor of one element. */
+static bool read_scalars(const Line *line, Arena *arena, Tensors *to)
+{
+    const Flag *scalars = find_flag(line, "--scalar");
+    for (int i = 0; i < scalars->all.count; i++) {
+        const char *text = scalars->all.at[i], *equals = strchr(text, '=');
+        char *end = NULL;
+        double *value = arena_alloc(arena, sizeof *value);
+        if (equals)
+            *value = strtod(equals + 1, &end);
+        if (!equals || equals == text || end == equals + 1 || *end)
+            return bad_usage(line, "--scalar wants NAME=VALUE, got", text);
+        Tensor tensor = { .name = arena_strndup(arena, text, (size_t)(equals - text)), .rank = 1,
+                          .dims = { 1 }, .values = value };
         list_push(arena, &to->list, tensor);
     }
     return true;
@@ -406,6 +426,8 @@ static int interpret(const Line *line, Arena *arena, Diag *diag, Interpretation 
 {
     Tensors in = {0};
     Buf why = {0};
+    if (!read_scalars(line, arena, &in))
+        return WRONG_USAGE;
     Module *m = read_module(diag, arena, line->file);
     if (!m || !read_inputs(find_flag(line, "--in"), arena, &in, diag))
         return WRONG_INPUT;
@@ -452,6 +474,7 @@ int command_run(int argc, char **argv)
         { .name = "--step", .takes_value = true }, { .name = "--f32" },
         { .name = "--seed", .takes_value = true }, { .name = "--step-number", .takes_value = true },
         { .name = "--position", .takes_value = true }, { .name = "--ranks", .takes_value = true },
+        { .name = "--scalar", .takes_value = true },
     };
     Line line = { .arena = arena, .command = "run", .usage = run_usage, .flags = flags,
                   .flag_count = sizeof flags / sizeof *flags };

@@ -16,8 +16,9 @@
 #define LOADER "/lib64/ld-linux-x86-64.so.2"
 enum { OLDEST_LLD = 19 };
 
-/* ---- lld -------------------------------------------------------------------- */
-/* The version in "LLD 19.1.7 (compatible with GNU linkers)"; 0 if it is none. */
+/* ---- lld ----------------------------------------------------------------- */
+/* The version in "LLD 19.1.7 (compatible with GNU linkers)"; 0 if it is
+ * none. */
 static int lld_version(const char *name, Buf *says)
 {
     const char *const argv[] = {name, "--version", NULL};
@@ -36,7 +37,8 @@ const char *link_find_lld(Arena *arena, const char **version)
             continue;
         bool good = lld_version(names[i], &says) >= OLDEST_LLD;
         if (good && version)
-            *version = arena_strndup(arena, says.text, strcspn(says.text, "\n"));
+            *version = arena_strndup(arena, says.text,
+                                     strcspn(says.text, "\n"));
         buf_free(&says);
         if (good)
             return names[i];
@@ -44,7 +46,7 @@ const char *link_find_lld(Arena *arena, const char **version)
     return NULL;
 }
 
-/* ---- inputs ------------------------------------------------------------------- */
+/* ---- inputs -------------------------------------------------------------- */
 /* An embedded file as an anonymous file: its descriptor, or -1. */
 static int open_embedded(const char *name)
 {
@@ -53,7 +55,8 @@ static int open_embedded(const char *name)
         ice("%s is not embedded", name);
     int descriptor = memfd_create(name, 0);
     for (size_t done = 0; descriptor >= 0 && done < file->length;) {
-        ssize_t wrote = write(descriptor, file->bytes + done, file->length - done);
+        ssize_t wrote = write(descriptor, file->bytes + done,
+                              file->length - done);
         if (wrote > 0) {
             done += (size_t)wrote;
         } else if (wrote == 0 || errno != EINTR) {
@@ -72,17 +75,21 @@ static const char *library(Arena *arena, const char *name)
     if (!symbol || !dladdr(symbol, &info) || !info.dli_fname)
         return NULL;
     const char *slash = strrchr(info.dli_fname, '/');
-    const char *path = slash ? arena_printf(arena, "%.*s/%s", (int)(slash - info.dli_fname),
-                                            info.dli_fname, name) : NULL;
+    const char *path = slash ? arena_printf(arena, "%.*s/%s",
+                                            (int)(slash - info.dli_fname),
+                                            info.dli_fname, name)
+                             : NULL;
     return path && access(path, R_OK) == 0 ? path : NULL;
 }
 
-/* ---- linking --------------------------------------------------------------------- */
+/* ---- linking ------------------------------------------------------------- */
 int link_deliver(Diag *diag, const char *aside, const char *output)
 {
     if (rename(aside, output) == 0)
         return DONE;
-    int status = errno == ENOSPC || errno == EDQUOT || errno == EIO ? LACKING : WRONG_INPUT;
+    int status = errno == ENOSPC || errno == EDQUOT || errno == EIO
+                     ? LACKING
+                     : WRONG_INPUT;
     diag_error_at(diag, output, "cannot be written: %s", strerror(errno));
     unlink(aside);
     return status;
@@ -101,13 +108,14 @@ static int run_lld(Diag *diag, const char *const *argv, const char *aside)
     return status ? LACKING : DONE;
 }
 
-/* Can a file be made where the program is to be? Better said before the linking,
- * in the user's words. */
+/* Can a file be made where the program is to be? Better said before the
+ * linking, in the user's words. */
 static int check_output(Diag *diag, const char *aside, const char *output)
 {
     struct stat about;
     if (stat(output, &about) == 0 && S_ISDIR(about.st_mode)) {
-        diag_error_at(diag, output, "is a directory; -o names the program's file");
+        diag_error_at(diag, output,
+                      "is a directory; -o names the program's file");
         return WRONG_INPUT;
     }
     FILE *file = fopen(aside, "we");
@@ -120,12 +128,15 @@ static int check_output(Diag *diag, const char *aside, const char *output)
     return DONE;
 }
 
-int link_program(Diag *diag, const char *object, const char *level, const char *output)
+int link_program(Diag *diag, const char *object, const char *level,
+                 const char *output)
 {
     Arena *arena = diag->arena;
-    const char *aside = arena_printf(arena, "%s.tmp-%ld", output, (long)getpid());
+    const char *aside = arena_printf(arena, "%s.tmp-%ld", output,
+                                     (long)getpid());
     const char *lld = link_find_lld(arena, NULL);
-    const char *libc = library(arena, "libc.so.6"), *libm = library(arena, "libm.so.6");
+    const char *libc = library(arena, "libc.so.6"),
+               *libm = library(arena, "libm.so.6");
     int status = check_output(diag, aside, output);
     if (status != DONE)
         return status;
@@ -144,9 +155,10 @@ int link_program(Diag *diag, const char *object, const char *level, const char *
         paths[i] = arena_printf(arena, "/proc/self/fd/%d", open[i]);
     }
     const char *const argv[] = {
-        lld, "-pie", "--eh-frame-hdr", "--gc-sections", "-z", "relro", "-z", "now",
-        "--build-id=none", "--hash-style=gnu", "-dynamic-linker", LOADER, "-o", aside, paths[0],
-        object, paths[1], paths[2], libc, libm, LOADER, NULL,
+        lld, "-pie", "--eh-frame-hdr", "--gc-sections", "-z", "relro", "-z",
+        "now", "--build-id=none", "--hash-style=gnu", "-dynamic-linker", LOADER,
+        "-o", aside, paths[0], object, paths[1], paths[2], libc, libm, LOADER,
+        NULL,
     };
     status = run_lld(diag, argv, aside);
     for (int i = 0; i < 3; i++)

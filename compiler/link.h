@@ -3,17 +3,19 @@
 #define LINK_H
 #include "../ir/base.h"
 
-/* Links the object with the runtime's and the level's kernels, which the compiler
- * carries, against this machine's libc and libm, by lld. `object` is a path (of
- * an anonymous file, /proc/self/fd/N, too). The program is written aside and
- * renamed to `output`. Gives the exit status; diagnostics say what is lacking. */
-int link_program(Diag *diag, const char *object, const char *level, const char *output);
+/* Links the object with the runtime's and the level's kernels, which the
+ * compiler carries, against this machine's libc and libm, by lld. `object` is a
+ * path (of an anonymous file, /proc/self/fd/N, too). The program is written
+ * aside and renamed to `output`. Gives the exit status; diagnostics say what is
+ * lacking. */
+int link_program(Diag *diag, const char *object, const char *level,
+                 const char *output);
 
-/* The lld that is used, and its version as it prints it; NULL where there is none
- * of version 19 or later. */
+/* The lld that is used, and its version as it prints it; NULL where there is
+ * none of version 19 or later. */
 const char *link_find_lld(Arena *arena, const char **version);
 
-/* Renames what was written at `aside` to `output`, which must not be a directory;
- * removes it where that fails. Gives the exit status. */
+/* Renames what was written at `aside` to `output`, which must not be a
+ * directory; removes it where that fails. Gives the exit status. */
 int link_deliver(Diag *diag, const char *aside, const char *output);
 #endif

@@ -1,5 +1,6 @@
 /* main.c: the command line. A command is a row of the table; those without a
- * function are part of the contract (contract.md, section 1) and not built yet. */
+ * function are part of the contract (contract.md, section 1) and not built
+ * yet. */
 #define _GNU_SOURCE
 #include "commands.h"
 #include "ir_commands.h"
@@ -54,26 +55,28 @@ static bool is_built(const Command *command)
 
 static void print_usage(FILE *out)
 {
-    fputs("usage: trainwright COMMAND … (trainwright COMMAND --help says more)\n", out);
+    fputs(
+        "usage: trainwright COMMAND … (trainwright COMMAND --help says more)\n",
+        out);
     for (int i = 0; i < COMMANDS; i++)
         fprintf(out, "  %-9s %s%s\n", commands[i].name, commands[i].summary,
                 is_built(&commands[i]) ? "" : " (not built yet)");
     fputs("  --version\n", out);
 }
 
-/* The directory that the executable is in, and the shipped models' beside it. */
+/* The directory that the executable is in, and the shipped models' beside
+ * it. */
 static Place find_place(Arena *arena)
 {
     enum { LONGEST = 4096 };
-    char *path = arena_alloc(arena, LONGEST);
-    ssize_t length = readlink("/proc/self/exe", path, LONGEST - 1);
-    char *slash = length > 0 ? strrchr(path, '/') : NULL;
+    char path[LONGEST];
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
+    char *slash = length > 0 ? memrchr(path, '/', (size_t)length) : NULL;
     Place place = {.directory = "."};
-    if (slash) {
-        *slash = 0;
-        place.directory = path;
-    }
-    place.models = arena_printf(arena, "%s/../share/trainwright/models", place.directory);
+    if (slash)
+        place.directory = arena_strndup(arena, path, (size_t)(slash - path));
+    place.models = arena_printf(arena, "%s/../share/trainwright/models",
+                                place.directory);
     if (access(place.models, R_OK) != 0)
         place.models = arena_printf(arena, "%s/models", place.directory);
     return place;
@@ -110,10 +113,10 @@ static int start(const Command *command, int argc, char **argv)
 /* What stdout could not take is an error too. */
 static int finish(int status)
 {
-    if (fflush(stdout) == 0 && !ferror(stdout))
+    if (status != DONE || (fflush(stdout) == 0 && !ferror(stdout)))
         return status;
     fputs("trainwright: error: stdout cannot be written\n", stderr);
-    return status == DONE ? LACKING : status;
+    return LACKING;
 }
 
 int main(int argc, char **argv)
@@ -123,7 +126,8 @@ int main(int argc, char **argv)
         puts("trainwright " TRAINWRIGHT_VERSION);
         return finish(DONE);
     }
-    if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "help")) {
+    if (!strcmp(word, "--help") || !strcmp(word, "-h")
+        || !strcmp(word, "help")) {
         print_usage(stdout);
         return finish(DONE);
     }

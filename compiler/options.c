@@ -5,11 +5,23 @@
 typedef struct OptionRow {
     const char *name;
     int group;                          /* of OPTION_…; 0: any command */
-    const char *value;                  /* what it is called in errors; NULL: none */
+    const char *value; /* what it is called in errors; NULL: none */
     const char *choices;                /* "cpu|cuda", or NULL */
 } OptionRow;
 
-enum { SET, OVERLAY, HELP, OUTPUT, TARGET, VIA, CPU, SM, SINGLE, VERBOSE, ROWS };
+enum {
+    SET,
+    OVERLAY,
+    HELP,
+    OUTPUT,
+    TARGET,
+    VIA,
+    CPU,
+    SM,
+    SINGLE,
+    VERBOSE,
+    ROWS
+};
 
 static const OptionRow rows[ROWS] = {
     [SET] = {"--set", 0, "KEY=VALUE", NULL},
@@ -29,7 +41,8 @@ static const OptionRow rows[ROWS] = {
 static bool wrong(const char *command, const char *usage, const char *what,
                   const char *argument)
 {
-    fprintf(stderr, "trainwright %s: %s `%s`\n%s", command, what, argument, usage);
+    fprintf(stderr, "trainwright %s: %s `%s`\n%s", command, what, argument,
+            usage);
     return false;
 }
 
@@ -86,8 +99,8 @@ static const char *nearest_option(const char *argument, int allowed)
     return nearest_word(argument, names, count);
 }
 
-static bool unknown(const char *command, const char *usage, const char *argument,
-                    int allowed)
+static bool unknown(const char *command, const char *usage,
+                    const char *argument, int allowed)
 {
     const char *near = nearest_option(argument, allowed);
     fprintf(stderr, "trainwright %s: unknown option `%s`", command, argument);
@@ -97,8 +110,8 @@ static bool unknown(const char *command, const char *usage, const char *argument
     return false;
 }
 
-bool options_read(Options *o, Arena *arena, int argc, char **argv, const char *usage,
-                  int allowed)
+bool options_read(Options *o, Arena *arena, int argc, char **argv,
+                  const char *usage, int allowed)
 {
     const char *command = argv[0];
     for (int i = 1; i < argc && !o->help; i++) {
@@ -127,7 +140,8 @@ bool options_read(Options *o, Arena *arena, int argc, char **argv, const char *u
         take(o, arena, row, value);
     }
     if (!o->spec && !o->help) {
-        fprintf(stderr, "trainwright %s: SPEC.yaml is missing\n%s", command, usage);
+        fprintf(stderr, "trainwright %s: SPEC.yaml is missing\n%s", command,
+                usage);
         return false;
     }
     return true;

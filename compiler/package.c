@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How a file is compiled: the runtime for any CPU, so that it can say what is
@@ -22,7 +23,7 @@
 #define FOR_CPU "-O3 -fno-math-errno -mprefer-vector-width=512"
 #define LIBRARIES "-lm -pthread"
 
-/* ---- the description of the program ------------------------------------------ */
+/* ---- the description of the program -------------------------------------- */
 static ProgDatum *description(const Prog *p, const char *field)
 {
     for (int i = 0; i < p->items.count; i++) {
@@ -36,7 +37,8 @@ static ProgDatum *description(const Prog *p, const char *field)
     return NULL;
 }
 
-void package_stamp(Prog *p, const char *field, const char *text, const char *macro)
+void package_stamp(Prog *p, const char *field, const char *text,
+                   const char *macro)
 {
     ProgDatum *value = description(p, field);
     if (!value || value->kind != PD_TEXT)
@@ -51,7 +53,8 @@ static bool is_source(const EmbedFile *file)
     return strncmp(file->name, "object/", 7) != 0;
 }
 
-static void hash_file(Sha256 *hash, const char *name, const void *bytes, size_t length)
+static void hash_file(Sha256 *hash, const char *name, const void *bytes,
+                      size_t length)
 {
     char head[400];
     int written = snprintf(head, sizeof head, "%s %zu\n", name, length);
@@ -77,22 +80,24 @@ const char *package_source_hash(const Prog *p)
 
 bool package_is_name(const char *name)
 {
-    static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                                  "0123456789._-";
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+        "0123456789._-";
     return *name && *name != '-' && *name != '.' && strlen(name) < 200
            && strspn(name, allowed) == strlen(name);
 }
 
-/* ---- files --------------------------------------------------------------------- */
-static void add(Arena *arena, Package *package, const char *path, const char *bytes,
-                size_t length)
+/* ---- files --------------------------------------------------------------- */
+static void add(Arena *arena, Package *package, const char *path,
+                const char *bytes, size_t length)
 {
     PackageFile file = {path, bytes, length};
     list_push(arena, &package->files, file);
 }
 
 /* Adds what was put together in `text`, which is freed. */
-static void add_text(Arena *arena, Package *package, const char *path, Buf *text)
+static void add_text(Arena *arena, Package *package, const char *path,
+                     Buf *text)
 {
     add(arena, package, path, arena_strndup(arena, text->text ? text->text : "",
                                             text->length), text->length);
@@ -101,9 +106,12 @@ static void add_text(Arena *arena, Package *package, const char *path, Buf *text
 
 static void makefile(Buf *out, const char *name)
 {
-    buf_printf(out,
-        "# make: the program. What may be set: CC, CPU (native, x86-64-v3, x86-64-v4),\n"
-        "# CFLAGS. Every compiler and CPU gives a program that computes the same bits;\n"
+    buf_printf(
+        out,
+        "# make: the program. What may be set: CC, CPU (native, x86-64-v3, "
+        "x86-64-v4),\n"
+        "# CFLAGS. Every compiler and CPU gives a program that computes the "
+        "same bits;\n"
         "# -ffp-contract=off is part of that.\n"
         "CC ?= cc\n"
         "CPU = native\n"
@@ -127,7 +135,8 @@ static void makefile(Buf *out, const char *name)
         "\n"
         "clean:\n"
         "\trm -f %s %s.o $(KERNELS) $(RUNTIME)\n"
-        ".PHONY: clean\n", name, name, name, name, name);
+        ".PHONY: clean\n",
+        name, name, name, name, name);
 }
 
 static long count_lines(const PackageFile *file)
@@ -144,7 +153,8 @@ static long count_lines(const PackageFile *file)
 static void manifest(Buf *out, const Package *package, const char *passes,
                      const char *command)
 {
-    buf_printf(out, MANIFEST_HEAD "compiler: trainwright " TRAINWRIGHT_VERSION "\n");
+    buf_printf(out,
+               MANIFEST_HEAD "compiler: trainwright " TRAINWRIGHT_VERSION "\n");
     buf_printf(out, "passes: %s\ncommand: ", passes);
     for (const char *c = command; *c; c++)
         buf_printf(out, "%c", (unsigned char)*c < 32 ? '?' : *c);
@@ -156,7 +166,8 @@ static void manifest(Buf *out, const Package *package, const char *passes,
         sha256_start(&hash);
         sha256_add(&hash, file->bytes, file->length);
         sha256_finish_text(&hash, digits);
-        buf_printf(out, "%s  %6ld  %s\n", digits, count_lines(file), file->path);
+        buf_printf(out, "%s  %6ld  %s\n", digits, count_lines(file),
+                   file->path);
     }
 }
 
@@ -170,7 +181,8 @@ Package *package_make(Arena *arena, const Prog *p, const char *spec_text,
     add_text(arena, package, arena_printf(arena, "%s.c", p->name), &text);
     for (const EmbedFile *file = embed_files; file->name; file++)
         if (is_source(file))
-            add(arena, package, file->name, (const char *)file->bytes, file->length);
+            add(arena, package, file->name, (const char *)file->bytes,
+                file->length);
     add(arena, package, "spec.yaml", spec_text, strlen(spec_text));
     makefile(&text, p->name);
     add_text(arena, package, "Makefile", &text);
@@ -179,20 +191,22 @@ Package *package_make(Arena *arena, const Prog *p, const char *spec_text,
     return package;
 }
 
-/* ---- writing ----------------------------------------------------------------------- */
-/* What an earlier emit left: the text of its MANIFEST, and the program's name. */
+/* ---- writing ------------------------------------------------------------- */
+/* What an earlier emit left: the text of its MANIFEST, and the program's
+ * name. */
 typedef struct Earlier { const char *manifest, *name; } Earlier;
 
-/* May emit replace the file? If its MANIFEST lists it or its `make` makes it. */
+/* May emit replace the file? If its MANIFEST lists it or its `make` makes
+ * it. */
 static bool is_ours(const char *path, const void *context)
 {
     const Earlier *earlier = context;
     Arena *scratch = arena_new();
     size_t length = strlen(path);
     bool object = length > 2 && !strcmp(path + length - 2, ".o");
-    const char *line = arena_printf(scratch, "  %s\n", object
-                                    ? arena_printf(scratch, "%.*sc", (int)length - 1, path)
-                                    : path);
+    const char *line = arena_printf(
+        scratch, "  %s\n",
+        object ? arena_printf(scratch, "%.*sc", (int)length - 1, path) : path);
     bool listed = strstr(earlier->manifest, line) != NULL;
     const char *code = arena_printf(scratch, "  %s.c\n", path);
     bool program = !strchr(path, '/') && strstr(earlier->manifest, code);
@@ -223,15 +237,23 @@ static bool nothing_known(const char *path, const void *context)
 /* May the directory be replaced? */
 static int check_directory(Diag *diag, const char *directory)
 {
-    if (access(directory, F_OK) != 0)
+    struct stat about;
+    if (lstat(directory, &about) != 0)
         return DONE;
+    if (!S_ISDIR(about.st_mode)) {
+        diag_error_at(diag, directory, "is not a directory");
+        return WRONG_INPUT;
+    }
     Earlier earlier = {.manifest = read_manifest(diag->arena, directory)};
     const char *stranger = tree_stranger(
-        diag->arena, directory, earlier.manifest ? is_ours : nothing_known, &earlier);
+        diag->arena, directory, earlier.manifest ? is_ours : nothing_known,
+        &earlier);
     if (!stranger)
         return DONE;
-    diag_error_at(diag, directory, "holds %s, which emit did not write", stranger);
-    diag_hint(diag, "-o names a directory that is new, empty, or an earlier emit's");
+    diag_error_at(diag, directory, "holds %s, which emit did not write",
+                  stranger);
+    diag_hint(diag,
+              "-o names a directory that is new, empty, or an earlier emit's");
     return WRONG_INPUT;
 }
 
@@ -240,7 +262,8 @@ static int replace(Diag *diag, const char *aside, const char *directory)
     if (access(directory, F_OK) != 0)
         return link_deliver(diag, aside, directory);
     if (renameat2(AT_FDCWD, aside, AT_FDCWD, directory, RENAME_EXCHANGE) != 0) {
-        diag_error_at(diag, directory, "cannot be replaced: %s", strerror(errno));
+        diag_error_at(diag, directory, "cannot be replaced: %s",
+                      strerror(errno));
         tree_remove(aside);
         return WRONG_INPUT;
     }
@@ -263,7 +286,8 @@ int package_write(Diag *diag, const Package *package, const char *directory)
     int status = check_directory(diag, directory);
     if (status != DONE)
         return status;
-    const char *aside = arena_printf(diag->arena, "%s.tmp-%ld", directory, (long)getpid());
+    const char *aside = arena_printf(diag->arena, "%s.tmp-%ld", directory,
+                                     (long)getpid());
     status = tree_write(diag, package, aside, directory);
     if (status != DONE) {
         tree_remove(aside);
@@ -272,15 +296,18 @@ int package_write(Diag *diag, const Package *package, const char *directory)
     return replace(diag, aside, directory);
 }
 
-/* ---- compiling --------------------------------------------------------------------------- */
+/* ---- compiling ----------------------------------------------------------- */
 /* `sh -c` so that $CC may be several words, as in make. */
 static const char *compile_line(Arena *arena, const char *path, const char *cpu)
 {
-    bool any_cpu = !strncmp(path, "runtime/", 8) && strncmp(path, "runtime/kernels/", 16) != 0;
+    bool any_cpu = !strncmp(path, "runtime/", 8)
+                   && strncmp(path, "runtime/kernels/", 16) != 0;
     int stem = (int)strlen(path) - 2;
     const char *flags = any_cpu ? COMMON
-                                : arena_printf(arena, COMMON " -march=%s " FOR_CPU, cpu);
-    return arena_printf(arena, "exec ${CC:-cc} %s -c -o %.*s.o %s", flags, stem, path, path);
+                                : arena_printf(
+                                      arena, COMMON " -march=%s " FOR_CPU, cpu);
+    return arena_printf(arena, "exec ${CC:-cc} %s -c -o %.*s.o %s", flags, stem,
+                        path, path);
 }
 
 /* Waits for one compilation and takes its complaint, if it is the first. */
@@ -328,8 +355,8 @@ static bool compile_all(Arena *arena, const Package *package, const char *cpu,
     return good;
 }
 
-static bool link_all(Arena *arena, const Package *package, const char *directory,
-                     const char *output, Buf *complaint)
+static bool link_all(Arena *arena, const Package *package,
+                     const char *directory, const char *output, Buf *complaint)
 {
     Buf line = {0};
     buf_printf(&line, "exec ${CC:-cc} -o \"$0\"");
@@ -339,7 +366,8 @@ static bool link_all(Arena *arena, const Package *package, const char *directory
             buf_printf(&line, " %.*s.o", (int)strlen(path) - 2, path);
     }
     buf_printf(&line, " " LIBRARIES);
-    const char *const argv[] = {"/bin/sh", "-c", arena_strdup(arena, line.text), output, NULL};
+    const char *const argv[] = {"/bin/sh", "-c", arena_strdup(arena, line.text),
+                                output, NULL};
     buf_free(&line);
     return child_run(argv, directory, complaint) == 0;
 }
@@ -358,8 +386,8 @@ static int compile_in(Diag *diag, const Package *package, const char *cpu,
 {
     Arena *arena = diag->arena;
     Buf complaint = {0};
-    const char *aside = arena_printf(arena, "%s.tmp-%ld", absolute(arena, output),
-                                     (long)getpid());
+    const char *aside = arena_printf(arena, "%s.tmp-%ld",
+                                     absolute(arena, output), (long)getpid());
     int status = tree_write(diag, package, directory, directory);
     if (status != DONE)
         return status;
@@ -368,7 +396,8 @@ static int compile_in(Diag *diag, const Package *package, const char *cpu,
         status = link_deliver(diag, aside, output);
     else {
         unlink(aside);
-        diag_error_at(diag, "trainwright", "the C compiler ($CC, or cc) failed:\n%s",
+        diag_error_at(diag, "trainwright",
+                      "the C compiler ($CC, or cc) failed:\n%s",
                       child_says(&complaint));
         diag_hint(diag, "apt-get install gcc, where there is none");
         status = LACKING;
@@ -385,14 +414,15 @@ int package_compile(Diag *diag, const Package *package, const char *cpu,
     sigemptyset(&held);
     sigaddset(&held, SIGINT);
     sigaddset(&held, SIGTERM);
-    sigprocmask(SIG_BLOCK, &held, &before);     /* until the directory is gone */
+    sigprocmask(SIG_BLOCK, &held, &before); /* until the directory is gone */
     int status = LACKING;
     if (mkdtemp(directory)) {
         const char *below = arena_printf(diag->arena, "%s/source", directory);
         status = compile_in(diag, package, cpu, below, output);
         tree_remove(directory);
     } else
-        diag_error_at(diag, "/tmp", "no directory can be made: %s", strerror(errno));
+        diag_error_at(diag, "/tmp", "no directory can be made: %s",
+                      strerror(errno));
     sigprocmask(SIG_SETMASK, &before, NULL);
     return status;
 }

@@ -9,10 +9,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* ---- writing ---------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------- */
 static int failed(Diag *diag, const char *path)
 {
-    int lacking = errno == ENOSPC || errno == EDQUOT || errno == EFBIG || errno == EIO;
+    int lacking = errno == ENOSPC || errno == EDQUOT || errno == EFBIG
+                  || errno == EIO;
     diag_error_at(diag, path, "cannot be written: %s", strerror(errno));
     return lacking ? LACKING : WRONG_INPUT;
 }
@@ -20,9 +21,10 @@ static int failed(Diag *diag, const char *path)
 /* Makes the directories on the way to `path`, below `directory`. */
 static bool make_parents(Arena *arena, const char *directory, const char *path)
 {
-    for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
-        const char *parent = arena_printf(arena, "%s/%.*s", directory, (int)(slash - path),
-                                          path);
+    for (const char *slash = strchr(path, '/'); slash;
+         slash = strchr(slash + 1, '/')) {
+        const char *parent = arena_printf(arena, "%s/%.*s", directory,
+                                          (int)(slash - path), path);
         if (mkdir(parent, 0777) != 0 && errno != EEXIST)
             return false;
     }
@@ -34,7 +36,8 @@ static bool write_file(const char *path, const PackageFile *content)
     FILE *file = fopen(path, "wxe");
     if (!file)
         return false;
-    bool good = fwrite(content->bytes, 1, content->length, file) == content->length;
+    bool good = fwrite(content->bytes, 1, content->length, file)
+                == content->length;
     int saved = errno;
     if (fclose(file) != 0)
         return false;
@@ -49,14 +52,16 @@ int tree_write(Diag *diag, const Package *package, const char *directory,
         return failed(diag, shown);
     for (int i = 0; i < package->files.count; i++) {
         const PackageFile *file = &package->files.at[i];
-        const char *path = arena_printf(diag->arena, "%s/%s", directory, file->path);
-        if (!make_parents(diag->arena, directory, file->path) || !write_file(path, file))
+        const char *path = arena_printf(diag->arena, "%s/%s", directory,
+                                        file->path);
+        if (!make_parents(diag->arena, directory, file->path)
+            || !write_file(path, file))
             return failed(diag, shown);
     }
     return DONE;
 }
 
-/* ---- removing ------------------------------------------------------------------------ */
+/* ---- removing ------------------------------------------------------------ */
 static int remove_one(const char *path, const struct stat *about, int kind,
                       struct FTW *where)
 {
@@ -70,23 +75,24 @@ void tree_remove(const char *directory)
     nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
 }
 
-/* ---- looking ------------------------------------------------------------------------- */
+/* ---- looking ------------------------------------------------------------- */
 typedef bool Known(const char *path, const void *context);
 
 /* Directories are looked into, everything else must be a known regular file. */
-static const char *look(Arena *arena, const char *directory, const char *below, int depth,
-                        Known *known, const void *context)
+static const char *look(Arena *arena, const char *directory, const char *below,
+                        int depth, Known *known, const void *context)
 {
     enum { DEEPEST = 8 };
     const char *found = NULL;
-    DIR *open = opendir(*below ? arena_printf(arena, "%s/%s", directory, below) : directory);
+    DIR *open = opendir(*below ? arena_printf(arena, "%s/%s", directory, below)
+                               : directory);
     if (!open)
         return *below ? below : "something";
     for (struct dirent *entry; !found && (entry = readdir(open));) {
         if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
             continue;
-        const char *path = arena_printf(arena, "%s%s%s", below, *below ? "/" : "",
-                                        entry->d_name);
+        const char *path = arena_printf(arena, "%s%s%s", below,
+                                        *below ? "/" : "", entry->d_name);
         struct stat about;
         if (lstat(arena_printf(arena, "%s/%s", directory, path), &about) != 0)
             continue;

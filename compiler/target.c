@@ -3,10 +3,15 @@
 #include "commands.h"
 #include "../runtime/cpu.h"
 
-#define V3 "sse3 ssse3 fma cx16 sse4.1 sse4.2 movbe popcnt avx f16c bmi1 avx2 bmi2 lzcnt"
+#define V3                                                                     \
+    "sse3 ssse3 fma cx16 sse4.1 sse4.2 movbe popcnt avx f16c bmi1 avx2 bmi2 "  \
+    "lzcnt"
 #define V4 V3 " avx512f avx512dq avx512cd avx512bw avx512vl"
 
-static const struct { const char *level, *text, *features; bool wide; } levels[] = {
+static const struct {
+    const char *level, *text, *features;
+    bool wide;
+} levels[] = {
     {"x86-64-v3", "cpu x86-64-v3", V3, false},
     {"x86-64-v4", "cpu x86-64-v4", V4, true},
 };
@@ -43,7 +48,8 @@ int target_choose(Diag *diag, const char *name, Target *target)
         if (!strcmp(levels[i].level, name))
             found = i;
     if (found < 0 && native) {
-        diag_error_at(diag, "trainwright", "this machine's CPU has not all of %s",
+        diag_error_at(diag, "trainwright",
+                      "this machine's CPU has not all of %s",
                       levels[0].features);
         diag_hint(diag, "--cpu %s builds a program for a machine that has",
                   levels[0].level);

@@ -1,6 +1,6 @@
 /* target.h: which CPUs a program is for. Kernels exist at two levels of
- * instruction sets; a program uses those of its level and no others, and refuses
- * to start on a CPU that lacks one. */
+ * instruction sets; a program uses those of its level and no others, and
+ * refuses to start on a CPU that lacks one. */
 #ifndef TARGET_H
 #define TARGET_H
 #include "emit.h"
@@ -12,8 +12,8 @@ typedef struct Target {
 } Target;
 
 /* The target of `--cpu NAME` (NULL: native); native is the highest level that
- * this machine has. Gives the exit status: LACKING, with a diagnostic, where this
- * machine has no level at all. */
+ * this machine has. Gives the exit status: LACKING, with a diagnostic, where
+ * this machine has no level at all. */
 int target_choose(Diag *diag, const char *name, Target *target);
 
 /* The levels, lowest first, and NULL; and whether this machine has one. */

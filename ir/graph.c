@@ -183,3 +183,39 @@ int node_uses(const Func *f, const Value *v)
         uses += f->gradients.at[i].end == v;
     return uses;
 }
+
+/* Whether v still belongs: made by a node that is listed, read from the record, or a
+ * weight or scalar that something reads. */
+static bool is_live(const Func *f, const Value *v)
+{
+    switch (v->kind) {
+    case VALUE_PARAM: case VALUE_GRADIENT:
+        return true;
+    case VALUE_WEIGHT: case VALUE_SCALAR:
+        return node_uses(f, v) > 0;
+    case VALUE_SAVED:
+        for (int i = 0; i < f->saved.count; i++)
+            if (f->saved.at[i] == v)
+                return true;
+        return false;
+    case VALUE_NODE:
+        for (int i = 0; i < f->nodes.count; i++)
+            if (f->nodes.at[i] == v->node)
+                return true;
+        return false;
+    }
+    return false;
+}
+
+void func_drop_values(Func *f)
+{
+    int kept = 0;
+    for (int i = 0; i < f->values.count; i++) {
+        Value *v = f->values.at[i];
+        if (!is_live(f, v))
+            continue;
+        v->number = kept;
+        f->values.at[kept++] = v;
+    }
+    f->values.count = kept;
+}

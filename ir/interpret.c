@@ -506,6 +506,6 @@ bool module_interpret(const Module *m, const char *step, Arena *arena, Interpret
     }
     if (run->position < 0 || run->position > (int64_t)1 << 40)
         return machine_fails(&all.machine, "position %lld", (long long)run->position);
-    run->out.list.count = 0;
+    run->out = (Tensors){0};
     return run_step(&all);
 }

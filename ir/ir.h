@@ -250,6 +250,8 @@ int64_t type_elements(const Module *m, const Type *type);
 int64_t type_row_elements(const Module *m, const Type *type);
 bool type_has_rows(const Module *m, const Type *type);      /* batch, sequence or rows among its dims */
 int node_uses(const Func *f, const Value *v);
+/* Removes values that no node makes and nothing reads; the others are renumbered. */
+void func_drop_values(Func *f);
 
 /* ---- kernels.c: what follows from the kernels of a fused function --------------- */
 /* Fills Node.phase and Value.in_memory. Deterministic; the text form leaves them out. */

@@ -149,7 +149,7 @@ void parse_recover(Parser *p, Loc start)
 bool parse_inside(Parser *p)
 {
     return !parse_is_sign(p, '}') && parse_token(p)->kind != TOKEN_END
-        && p->diag->errors < LIMIT_ERRORS;
+        && p->diag->errors < p->errors_before + LIMIT_ERRORS;
 }
 
 bool parse_end_of_line(Parser *p)
@@ -427,8 +427,7 @@ static bool module_head(Parser *p)
 
 Module *module_parse(Diag *diag, Arena *arena, int source)
 {
-    Parser p = { .diag = diag, .arena = arena };
-    int before = diag->errors;
+    Parser p = { .diag = diag, .arena = arena, .errors_before = diag->errors };
     if (diag->sources.at[source].length > (size_t)LIMIT_BYTES) {
         diag_error_at(diag, diag->sources.at[source].name, "more than %d bytes of IR",
                       LIMIT_BYTES);
@@ -437,10 +436,10 @@ Module *module_parse(Diag *diag, Arena *arena, int source)
     lexer_start(&p.lexer, diag, arena, source);
     if (!module_head(&p))
         return NULL;
-    while (parse_token(&p)->kind != TOKEN_END && diag->errors < before + LIMIT_ERRORS) {
+    while (parse_token(&p)->kind != TOKEN_END && diag->errors < p.errors_before + LIMIT_ERRORS) {
         Loc start = parse_token(&p)->loc;
         if (!item(&p))
             skip_to_item(&p, start);
     }
-    return diag->errors == before ? p.m : NULL;
+    return diag->errors == p.errors_before ? p.m : NULL;
 }

@@ -28,6 +28,7 @@ typedef struct Parser {
     Func *f;                        /* the function being read */
     List(Pending) pending;
     int statements;                 /* of the step being read */
+    int errors_before;              /* that the Diag held when the text was begun */
 } Parser;
 
 /* The current token. */

@@ -472,7 +472,7 @@ static bool resolve(Parser *p)
 /* With kernels, every node is in one; what else they say follows from them. */
 static bool all_in_kernels(Parser *p, Loc loc)
 {
-    if (!p->f->kernels.count)
+    if (!p->f->kernels.count || p->diag->errors > p->errors_before)
         return true;
     for (int i = 0; i < p->f->nodes.count; i++)
         if (p->f->nodes.at[i]->kernel < 0) {

@@ -161,8 +161,8 @@ ProgExpr *px_neg(Prog *p, ProgExpr *a)
     return e;
 }
 
-/* Two literals of one type: their value in *result, if it is one of the type.
- */
+/* Two literals of one type: their value in *result, if it is one of the
+ * type. */
 static bool fold(ProgExprKind kind, const ProgExpr *a, const ProgExpr *b,
                  int64_t *result)
 {
@@ -220,50 +220,17 @@ static ProgExpr *binary(Prog *p, ProgExprKind kind, ProgExpr *a, ProgExpr *b)
     return e;
 }
 
-ProgExpr *px_add(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_ADD, a, b);
-}
-ProgExpr *px_sub(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_SUB, a, b);
-}
-ProgExpr *px_mul(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_MUL, a, b);
-}
-ProgExpr *px_div(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_DIV, a, b);
-}
-ProgExpr *px_rem(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_REM, a, b);
-}
-ProgExpr *px_lt(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_LT, a, b);
-}
-ProgExpr *px_le(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_LE, a, b);
-}
-ProgExpr *px_eq(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_EQ, a, b);
-}
-ProgExpr *px_ne(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_NE, a, b);
-}
-ProgExpr *px_and(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_AND, a, b);
-}
-ProgExpr *px_or(Prog *p, ProgExpr *a, ProgExpr *b)
-{
-    return binary(p, PE_OR, a, b);
-}
+ProgExpr *px_add(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_ADD, a, b); }
+ProgExpr *px_sub(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_SUB, a, b); }
+ProgExpr *px_mul(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_MUL, a, b); }
+ProgExpr *px_div(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_DIV, a, b); }
+ProgExpr *px_rem(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_REM, a, b); }
+ProgExpr *px_lt(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_LT, a, b); }
+ProgExpr *px_le(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_LE, a, b); }
+ProgExpr *px_eq(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_EQ, a, b); }
+ProgExpr *px_ne(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_NE, a, b); }
+ProgExpr *px_and(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_AND, a, b); }
+ProgExpr *px_or(Prog *p, ProgExpr *a, ProgExpr *b) { return binary(p, PE_OR, a, b); }
 
 ProgExpr *px_select(Prog *p, ProgExpr *condition, ProgExpr *a, ProgExpr *b)
 {

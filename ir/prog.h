@@ -1,8 +1,8 @@
 /* prog.h: Prog, the program before it is printed. A Prog is a small imperative
  * program (records, constants, functions of statements, constant data) in which
- * every decision is taken: buffers have offsets, sums their order, threads
- * their barriers. The C emitter prints it and the LLVM emitter translates it,
- * node by node, so both say the same thing by construction.
+ * every decision is taken: buffers have offsets, sums their order, threads their
+ * barriers. The C emitter prints it and the LLVM emitter translates it, node by
+ * node, so both say the same thing by construction.
  *
  * Values are i32, i64, f32, f64, f32x16 (16 f32 lanes) and pointers. Arithmetic
  * is IEEE without contraction; between an f32x16 and an f32 the scalar is
@@ -12,23 +12,16 @@
 #include "base.h"
 
 typedef enum ProgKind {
-    PK_VOID,
-    PK_I32,
-    PK_I64,
-    PK_U32,
-    PK_U64,
-    PK_F32,
-    PK_F64,
-    PK_F32X16,
-    PK_POINTER, /* to `of`, perhaps const */
-    PK_RECORD,  /* a struct, only as a local variable or a pointer's target */
-    PK_TEXT,    /* const char *, only in data and records */
-    PK_ENTRY,   /* pointer to a step's function, only in data and records */
+    PK_VOID, PK_I32, PK_I64, PK_U32, PK_U64, PK_F32, PK_F64, PK_F32X16,
+    PK_POINTER,         /* to `of`, perhaps const */
+    PK_RECORD,          /* a struct, only as a local variable or a pointer's target */
+    PK_TEXT,            /* const char *, only in data and records */
+    PK_ENTRY,           /* pointer to a step's function, only in data and records */
 } ProgKind;
 
 typedef struct ProgType {
     ProgKind kind;
-    ProgKind of; /* PK_POINTER: what to (PK_RECORD: `record`) */
+    ProgKind of;                    /* PK_POINTER: what to (PK_RECORD: `record`) */
     const struct ProgRecord *record;
     bool is_const;                  /* PK_POINTER: to const */
     bool is_restrict;               /* PK_POINTER, parameters only: no alias */
@@ -56,38 +49,27 @@ typedef struct ProgConst {
 
 typedef struct ProgVar {
     const char *name;               /* unique in its function */
-    const char *base; /* the name asked for: C prints it where it can */
+    const char *base;               /* the name asked for: C prints it where it can */
     ProgType type;
     int number;                     /* unique in its function */
 } ProgVar;
 
 typedef enum ProgExprKind {
-    PE_INT,   /* integer: i64 unless type says i32/u32/u64 */
-    PE_CONST, /* constant->value, i64 */
-    PE_F32,
-    PE_F64,  /* number (an f32 is exactly representable) */
-    PE_NULL, /* null pointer of `type` */
-    PE_VAR,  /* variable */
-    PE_NEG,  /* -a */
-    PE_ADD,
-    PE_SUB,
-    PE_MUL,
-    PE_DIV,
-    PE_REM, /* a op b */
-    PE_LT,
-    PE_LE,
-    PE_EQ,
-    PE_NE,
-    PE_AND,
-    PE_OR,     /* scalars, gives i32 0 or 1 */
-    PE_SELECT, /* a ? b : c, scalars or pointers; only one is computed */
-    PE_LOAD,   /* a[b]: an element */
-    PE_OFFSET, /* a + b: a pointer b elements on */
-    PE_FIELD, /* a->field (a: pointer to record) or a.field (a: record variable)
-               */
-    PE_ADDRESS, /* &a: a record variable */
-    PE_CAST,    /* (type)a: between scalars; between pointers into the arena */
-    PE_CALL,    /* callee(args) */
+    PE_INT,             /* integer: i64 unless type says i32/u32/u64 */
+    PE_CONST,           /* constant->value, i64 */
+    PE_F32, PE_F64,     /* number (an f32 is exactly representable) */
+    PE_NULL,            /* null pointer of `type` */
+    PE_VAR,             /* variable */
+    PE_NEG,             /* -a */
+    PE_ADD, PE_SUB, PE_MUL, PE_DIV, PE_REM,         /* a op b */
+    PE_LT, PE_LE, PE_EQ, PE_NE, PE_AND, PE_OR,      /* scalars, gives i32 0 or 1 */
+    PE_SELECT,          /* a ? b : c, scalars or pointers; only one is computed */
+    PE_LOAD,            /* a[b]: an element */
+    PE_OFFSET,          /* a + b: a pointer b elements on */
+    PE_FIELD,           /* a->field (a: pointer to record) or a.field (a: record variable) */
+    PE_ADDRESS,         /* &a: a record variable */
+    PE_CAST,            /* (type)a: between scalars; between pointers into the arena */
+    PE_CALL,            /* callee(args) */
 } ProgExprKind;
 
 typedef struct ProgExpr {
@@ -105,16 +87,16 @@ typedef struct ProgExpr {
 } ProgExpr;
 
 typedef enum ProgStmtKind {
-    PS_LET,   /* declare variable, = a unless a is NULL (a record: zeroed) */
-    PS_SET,   /* variable = a */
-    PS_STORE, /* a[b] = c */
-    PS_FIELD_SET, /* a->field = b, or a.field = b */
-    PS_DO,        /* a, a call made for its effect */
-    PS_FOR,      /* for (variable = a; variable < b; variable += c) body; i64 */
-    PS_FOR_DOWN, /* for (variable = b - 1; variable >= a; variable--) body */
-    PS_IF,       /* if (a) body else other */
-    PS_RETURN,   /* a or NULL */
-    PS_COMMENT,  /* text; nothing in a binary */
+    PS_LET,             /* declare variable, = a unless a is NULL (a record: zeroed) */
+    PS_SET,             /* variable = a */
+    PS_STORE,           /* a[b] = c */
+    PS_FIELD_SET,       /* a->field = b, or a.field = b */
+    PS_DO,              /* a, a call made for its effect */
+    PS_FOR,             /* for (variable = a; variable < b; variable += c) body; i64 */
+    PS_FOR_DOWN,        /* for (variable = b - 1; variable >= a; variable--) body */
+    PS_IF,              /* if (a) body else other */
+    PS_RETURN,          /* a or NULL */
+    PS_COMMENT,         /* text; nothing in a binary */
 } ProgStmtKind;
 
 typedef struct ProgBlock { List(struct ProgStmt *) statements; } ProgBlock;
@@ -130,10 +112,9 @@ typedef struct ProgStmt {
 } ProgStmt;
 
 typedef enum ProgLinkage {
-    PL_STATIC,  /* of this program */
-    PL_LIBRARY, /* compiled in runtime/ (kernels.h, program.h): only declared */
-    PL_LANES, /* runtime/kernels' inline lane functions: bitcode, always inlined
-               */
+    PL_STATIC,          /* of this program */
+    PL_LIBRARY,         /* compiled in runtime/ (kernels.h, program.h): only declared */
+    PL_LANES,           /* runtime/kernels' inline lane functions: bitcode, always inlined */
 } ProgLinkage;
 
 typedef struct ProgFunc {
@@ -154,14 +135,13 @@ typedef struct ProgDatum {          /* a field's value in constant data */
     int64_t integer;
     double number;
     const char *text;               /* may be long (the spec) */
-    const char *macro; /* PD_TEXT: C takes it from this macro of the
-                          runtime; NULL: from text */
+    const char *macro;              /* PD_TEXT: C takes it from this macro of the
+                                       runtime; NULL: from text */
     const struct ProgData *data;    /* PD_DATA: address of its first row */
     const ProgFunc *func;
 } ProgDatum;
 
-/* static const RECORD name[count] = {…}, or one RECORD (exported) when !array.
- */
+/* static const RECORD name[count] = {…}, or one RECORD (exported) when !array. */
 typedef struct ProgData {
     const char *name;
     const ProgRecord *record;
@@ -172,7 +152,7 @@ typedef struct ProgData {
 
 typedef struct ProgItem {           /* the file, in order */
     enum { PI_COMMENT, PI_CONSTS, PI_RECORD, PI_FUNC, PI_DATA } kind;
-    const char *text; /* PI_COMMENT; PI_CONSTS: a comment or NULL */
+    const char *text;               /* PI_COMMENT; PI_CONSTS: a comment or NULL */
     List(ProgConst *) consts;       /* one enum */
     ProgRecord *record;
     ProgFunc *func;
@@ -185,12 +165,11 @@ typedef struct Prog {
     const char *name;               /* the spec's name */
     const char *head;               /* text of the file's opening comment */
     List(ProgItem) items;           /* in order of definition: callees first */
-    List(ProgFunc *) externs; /* PL_LIBRARY and PL_LANES functions it calls */
-    List(ProgRecord *)
-        runtime_records; /* of runtime headers, as far as asked for */
+    List(ProgFunc *) externs;       /* PL_LIBRARY and PL_LANES functions it calls */
+    List(ProgRecord *) runtime_records; /* of runtime headers, as far as asked for */
     List(const char *) names;       /* taken at file scope */
-    const ProgFunc *main; /* int main(int argc, char **argv) is made by
-                             emitters: return trainwright_main(&program, …) */
-    Loc here;             /* the origin that constructors give to nodes */
+    const ProgFunc *main;           /* int main(int argc, char **argv) is made by
+                                       emitters: return trainwright_main(&program, …) */
+    Loc here;                       /* the origin that constructors give to nodes */
 } Prog;
 #endif

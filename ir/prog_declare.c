@@ -1,41 +1,17 @@
 /* prog_declare.c: the declarations of a Prog (prog_make.h): names, constants,
- * records, functions and constant data. Read unique() for how names are made.
- */
+ * records, functions and constant data. Read unique() for how names are
+ * made. */
 #include "prog_make.h"
 
 /* What a C file that includes the runtime's headers cannot name anew. */
 static const char *const reserved[] = {
-    "auto",        "break",
-    "case",        "char",
-    "const",       "continue",
-    "default",     "do",
-    "double",      "else",
-    "enum",        "extern",
-    "float",       "for",
-    "goto",        "if",
-    "inline",      "int",
-    "long",        "register",
-    "restrict",    "return",
-    "short",       "signed",
-    "sizeof",      "static",
-    "struct",      "switch",
-    "typedef",     "typeof",
-    "union",       "unsigned",
-    "void",        "volatile",
-    "while",       "asm",
-    "linux",       "unix",
-    "main",        "NULL",
-    "INFINITY",    "NAN",
-    "bool",        "true",
-    "false",       "f32x16",
-    "i32x16",      "u32x16",
-    "program",     "exp",
-    "log",         "sqrt",
-    "tanh",        "index",
-    "round",       "free",
-    "malloc",      "trainwright_main",
-    "share_start", "share_end",
-    "barrier",
+    "auto", "break", "case", "char", "const", "continue", "default", "do", "double",
+    "else", "enum", "extern", "float", "for", "goto", "if", "inline", "int", "long",
+    "register", "restrict", "return", "short", "signed", "sizeof", "static", "struct",
+    "switch", "typedef", "typeof", "union", "unsigned", "void", "volatile", "while",
+    "asm", "linux", "unix", "main", "NULL", "INFINITY", "NAN", "bool", "true", "false",
+    "f32x16", "i32x16", "u32x16", "program", "exp", "log", "sqrt", "tanh", "index",
+    "round", "free", "malloc", "trainwright_main", "share_start", "share_end", "barrier",
 };
 
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }

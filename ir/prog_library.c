@@ -150,37 +150,28 @@ typedef struct FieldRow {
     size_t at;
 } FieldRow;
 
-#define ROW(record, letter, name)                                              \
-    {#record, letter, #name, offsetof(record, name)},
+#define ROW(record, letter, name) {#record, letter, #name, offsetof(record, name)},
 static const FieldRow kernel_rows[] = {
     ROW(Thread, "i", index) ROW(Thread, "i", count) ROW(Thread, "p", workspace)
-        ROW(Thread, "m", team) ROW(Attention, "P", q) ROW(Attention, "P", k)
-            ROW(Attention, "P", v) ROW(Attention, "p", out) ROW(
-                Attention, "p", stats) ROW(Attention, "P", alibi)
-                ROW(Attention, "N", lengths) ROW(Attention, "l", batch) ROW(
-                    Attention, "l", queries) ROW(Attention, "l", keys)
-                    ROW(Attention, "l", key_rows) ROW(Attention, "l", pos) ROW(
-                        Attention, "l", heads) ROW(Attention, "l", kv_heads)
-                        ROW(Attention, "l",
-                            head_dim) ROW(Attention, "l",
-                                          window) ROW(Attention, "i", causal)
-                            ROW(Attention, "f", scale) ROW(Attention, "f", rate)
-                                ROW(Attention, "u", site) ROW(Attention, "u",
-                                                              step)
-                                    ROW(Attention, "U", seed) ROW(Attention,
-                                                                  "l", sequence)
-                                        ROW(Attention, "P", dout)
-                                            ROW(Attention, "p", dq)
-                                                ROW(Attention, "p", dk)
-                                                    ROW(Attention, "p", dv)};
+    ROW(Thread, "m", team)
+    ROW(Attention, "P", q) ROW(Attention, "P", k) ROW(Attention, "P", v)
+    ROW(Attention, "p", out) ROW(Attention, "p", stats) ROW(Attention, "P", alibi)
+    ROW(Attention, "N", lengths)
+    ROW(Attention, "l", batch) ROW(Attention, "l", queries) ROW(Attention, "l", keys)
+    ROW(Attention, "l", key_rows) ROW(Attention, "l", pos)
+    ROW(Attention, "l", heads) ROW(Attention, "l", kv_heads) ROW(Attention, "l", head_dim)
+    ROW(Attention, "l", window) ROW(Attention, "i", causal) ROW(Attention, "f", scale)
+    ROW(Attention, "f", rate) ROW(Attention, "u", site) ROW(Attention, "u", step)
+    ROW(Attention, "U", seed) ROW(Attention, "l", sequence)
+    ROW(Attention, "P", dout) ROW(Attention, "p", dq) ROW(Attention, "p", dk)
+    ROW(Attention, "p", dv)
+};
 #undef ROW
 enum { KERNEL_ROWS = sizeof kernel_rows / sizeof *kernel_rows };
 
-static const struct { const char *word, *letter;
-} words[] = {
-    {"text", "t"}, {"i32", "i"},   {"i64", "l"},    {"u64", "U"},
-    {"f32", "f"},  {"f64", "d"},   {"floats", "p"}, {"doubles", "q"},
-    {"ints", "n"}, {"entry", "e"},
+static const struct { const char *word, *letter; } words[] = {
+    {"text", "t"}, {"i32", "i"}, {"i64", "l"}, {"u64", "U"}, {"f32", "f"}, {"f64", "d"},
+    {"floats", "p"}, {"doubles", "q"}, {"ints", "n"}, {"entry", "e"},
 };
 
 static ProgType word_type(Prog *p, const char *word)

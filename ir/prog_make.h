@@ -4,8 +4,8 @@
  * (prog_). Every constructor takes the Prog first, gives its node the origin
  * `p->here`, derives its type and ends the process with ice() on misuse: a Prog
  * that was built has no type errors. Integer arithmetic is folded where an
- * operand is a literal that changes nothing (x·1, x + 0) or both are literals.
- */
+ * operand is a literal that changes nothing (x·1, x + 0) or both are
+ * literals. */
 #ifndef PROG_MAKE_H
 #define PROG_MAKE_H
 #include "prog.h"
@@ -65,8 +65,8 @@ int prog_kind_bytes(ProgKind kind);
 Prog *prog_new(Arena *arena, const Diag *diag, const char *name);
 
 /* ---- expressions --------------------------------------------------------- */
-ProgExpr *px_int(Prog *p, int64_t value); /* i64; takes the type of an
-                                             integer it meets, if it fits */
+/* An i64, which takes the type of an integer that it meets if it fits. */
+ProgExpr *px_int(Prog *p, int64_t value);
 ProgExpr *px_i32(Prog *p, int32_t value);
 ProgExpr *px_const(Prog *p, const ProgConst *constant);
 ProgExpr *px_f32(Prog *p, double value);        /* rounded to f32 */
@@ -133,8 +133,8 @@ ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
 ProgRecord *prog_record(Prog *p, const char *name, const char *comment);
 void prog_field(Prog *p, ProgRecord *record, const char *name, ProgType type,
                 const char *comment);
-/* A function, not yet among the items: prog_define adds it when it is complete.
- */
+/* A function, not yet among the items: prog_define adds it when it is
+ * complete. */
 ProgFunc *prog_func(Prog *p, const char *name, const char *comment,
                     ProgType result);
 ProgVar *prog_param(Prog *p, ProgFunc *func, const char *name, ProgType type);
@@ -166,8 +166,8 @@ bool prog_is_library_name(const char *name);
 const ProgRecord *prog_runtime_record(Prog *p, const char *name);
 
 /* ---- checks (prog_verify.c) ---------------------------------------------- */
-/* The type of a node whose operands have theirs; ice() where they do not fit.
- */
+/* The type of a node whose operands have theirs; ice() where they do not
+ * fit. */
 ProgType prog_derive(const ProgExpr *e);
 /* May a value of type `from` stand where `to` is wanted? Equal types, i32 for
  * i64, and a pointer for the same pointer to const. */
@@ -176,4 +176,7 @@ bool prog_fits(ProgType to, ProgType from);
 const ProgField *prog_find_field(const ProgRecord *record, const char *name);
 /* Types, scopes, order of definition and data of the whole program; ice(). */
 void prog_verify(const Prog *p);
+/* Drops functions that nothing reaches from the program's constant data, and
+ * variables that nothing reads (prog_prune.c): they would be warnings in C. */
+void prog_prune(Prog *p);
 #endif

@@ -189,6 +189,20 @@ void ad_add_product(Autodiff *ad, Value *v, Value *dy, Value *w)
     list_push(ad->m->arena, &ad->cotangents[v->number].products, product);
 }
 
+/* The whole sum is called d.NAME; what bore the name, a part of it, is numbered. */
+static void take_name(Autodiff *ad, Value *sum, const char *name)
+{
+    size_t length = strlen(name);
+    if (strncmp(sum->name, name, length) != 0 || sum->name[length] != '.')
+        return;
+    for (int i = 0; i < ad->to->values.count; i++)
+        if (!strcmp(ad->to->values.at[i]->name, name)) {
+            ad->to->values.at[i]->name = sum->name;
+            sum->name = name;
+            return;
+        }
+}
+
 /* Whether the gradient of v's node takes dy as it is spread by its users: it is
  * pointwise and asks for no element's place, or a reduction of rows. */
 static bool spreads_later(const Value *v)
@@ -222,6 +236,8 @@ Value *ad_cotangent(Autodiff *ad, Value *v)
         sum = sum ? ad_2(ad, OP_add, v, sum, c->terms.at[i]) : c->terms.at[i];
     if (sum && v->type.dtype == DT_F32 && !spreads_later(v) && !type_equal(&sum->type, &v->type))
         sum = ad_node(ad, OP_expand, ad_name(ad, v), 1, &sum, NULL, &v->type);
+    if (sum)
+        take_name(ad, value_root(sum), ad_name(ad, v));
     return c->sum = sum;
 }
 

@@ -331,22 +331,6 @@ static void list_nodes(Fuse *fuse)
             list_push(fuse->m->arena, &f->nodes, f->kernels.at[i].nodes.at[j]);
 }
 
-static void drop_values(Func *f)
-{
-    int kept = 0;
-    for (int i = 0; i < f->values.count; i++) {
-        Value *v = f->values.at[i];
-        bool made = v->kind != VALUE_NODE;
-        for (int j = 0; j < f->nodes.count && !made; j++)
-            made = f->nodes.at[j] == v->node;
-        if (!made)
-            continue;
-        v->number = kept;
-        f->values.at[kept++] = v;
-    }
-    f->values.count = kept;
-}
-
 /* Kernels that lost all their nodes go; nodes know their kernel's new number. */
 static void drop_kernels(Func *f)
 {
@@ -373,7 +357,7 @@ bool pass_fuse(Module *m, const Plan *plan, Diag *diag)
             list_nodes(&fuse);
         while (drop_unused(fuse.f));
         drop_kernels(fuse.f);
-        drop_values(fuse.f);
+        func_drop_values(fuse.f);
         func_derive(m, fuse.f);
         for (int j = 0; j < fuse.f->kernels.count; j++)
             name_kernel(&fuse, &fuse.f->kernels.at[j]);

@@ -122,5 +122,6 @@ bool pass_recompute(Module *m, const Plan *plan, Diag *diag)
         a.forward->saved.at[kept++] = a.forward->saved.at[i];
     }
     a.backward->saved.count = a.forward->saved.count = kept;
+    func_drop_values(a.backward);
     return true;
 }

@@ -82,28 +82,6 @@ static void drop_node(Func *f, int at)
     f->nodes.count--;
 }
 
-/* Values that no node makes or reads any more. */
-static void drop_values(Func *f)
-{
-    int kept = 0;
-    for (int i = 0; i < f->values.count; i++) {
-        Value *v = f->values.at[i];
-        bool gone = node_uses(f, v) == 0
-            && (v->kind == VALUE_WEIGHT || v->kind == VALUE_SCALAR || v->kind == VALUE_NODE);
-        if (v->kind == VALUE_NODE) {
-            bool made = false;
-            for (int j = 0; j < f->nodes.count; j++)
-                made |= f->nodes.at[j] == v->node;
-            gone = !made;
-        }
-        if (gone)
-            continue;
-        v->number = kept;
-        f->values.at[kept++] = v;
-    }
-    f->values.count = kept;
-}
-
 static void simplify(Func *f)
 {
     for (int i = 0; i < f->nodes.count; i++) {
@@ -118,7 +96,7 @@ static void simplify(Func *f)
     for (int i = f->nodes.count - 1; i >= 0; i--)
         if (!used(f, f->nodes.at[i]))
             drop_node(f, i);
-    drop_values(f);
+    func_drop_values(f);
 }
 
 /* A saved value that backward reads no more is not saved. */
@@ -139,6 +117,7 @@ static void drop_saved(Module *m)
             forward->saved.at[kept++] = forward->saved.at[j];
         }
         back->saved.count = forward->saved.count = kept;
+        func_drop_values(back);
     }
 }
 

@@ -224,7 +224,7 @@ static bool add_path(Data *data, const char *path, DataFormat format,
     return good;
 }
 
-/* Reads a file for the vocabulary's sake: every byte is in it, tokens need not. */
+/* Reads a file for the vocabulary's sake; a byte is always in it. */
 static bool check_file(Data *data, const DataFile *file, Error *error)
 {
     DataRange range = { data, file->first, file->count };

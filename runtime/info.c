@@ -41,6 +41,8 @@ static void put_step(JsonWriter *json, const Program *program, const Step *step,
     json_put_number(json, step->flops);
     json_key(json, "classes");
     json_open(json, '{');
+    put_count(json, "weights", program->weight_bytes);
+    put_count(json, "moments", step->state_bytes);
     for (int i = 0; i < step->memory_count; i++)
         put_count(json, step->memory[i].name, step->memory[i].bytes);
     json_close(json, '}');
@@ -101,6 +103,9 @@ static void print_step(const Program *program, const Step *step, int threads)
     printf("\n%s: %lld x %lld tokens, %.3g GFLOP\n", step->name,
            (long long)step->batch, (long long)step->sequence,
            step->flops * 1e-9);
+    print_size("weights", program->weight_bytes);
+    if (step->state_bytes > 0)
+        print_size("moments", step->state_bytes);
     for (int i = 0; i < step->memory_count; i++)
         print_size(step->memory[i].name, step->memory[i].bytes);
     print_size("fixed", plan.fixed_bytes);

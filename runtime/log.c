@@ -29,6 +29,17 @@ static int64_t line_step(const char *line, size_t length, bool *evaluation)
     return step;
 }
 
+/* Whether a line has no end, and begins like one of ours: a write that a crash
+ * cut short, if it is the file's last. */
+static bool is_torn(const char *line, size_t length)
+{
+    static const char step[] = "{\"step\":", evaluation[] = "{\"eval_loss\":";
+    size_t a = length < sizeof step - 1 ? length : sizeof step - 1;
+    size_t b = length < sizeof evaluation - 1 ? length : sizeof evaluation - 1;
+    return (length == 0 || line[length - 1] != '\n')
+        && (memcmp(line, step, a) == 0 || memcmp(line, evaluation, b) == 0);
+}
+
 /* Where the lines up to `step` end; -1 with an error for a file of other
  * lines. */
 static off_t kept_length(FILE *file, Log *log, int64_t step, Error *error)
@@ -37,9 +48,9 @@ static off_t kept_length(FILE *file, Log *log, int64_t step, Error *error)
     off_t kept = 0;
     for (int64_t number = 1; fgets(line, sizeof line, file); number++) {
         size_t length = strlen(line);
-        if (length == 0 || line[length - 1] != '\n')
-            break;
         bool evaluation = false;
+        if (is_torn(line, length) && fgetc(file) == EOF)
+            break;
         int64_t of = line_step(line, length, &evaluation);
         if (of < 0) {
             error_set(error, ERROR_INPUT, "%s:%lld: is no line of a log; "

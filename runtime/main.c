@@ -122,7 +122,8 @@ int trainwright_main(const Program *program, int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN);
     int status = options_read(&options, argc, argv, &error)
         ? start(program, name, &options, &error) : error.status;
-    if (fflush(stdout) != 0 && status == 0) {
+    /* Whoever read the output of a training run may leave before it ends. */
+    if (fflush(stdout) != 0 && status == 0 && errno != EPIPE) {
         error_system(&error, errno, "cannot write the output");
         status = ERROR_ENVIRONMENT;
     }

@@ -17,8 +17,8 @@ static bool out_of_memory(Error *error)
 bool record_reserve(Record *record, int64_t count, Error *error)
 {
     enum { MOST = 1 << 20 };
-    size_t room = (size_t)record->mark_count
-                  + (size_t)(count < MOST ? count : MOST);
+    int64_t more = count < 1 ? 1 : count < MOST ? count : MOST;
+    size_t room = (size_t)record->mark_count + (size_t)more;
     Mark *wider = realloc(record->marks, room * sizeof *wider);
     if (!wider)
         return out_of_memory(error);
@@ -118,12 +118,9 @@ static bool hash_data(const Data *data, char (*digests)[SHA256_TEXT],
     return true;
 }
 
-bool record_open(Record *record, const Store *store, const Options *options,
-                 const Corpus *corpus, int threads, const Checkpoint *from,
-                 Error *error)
+bool record_open(Record *record, const Checkpoint *from, Error *error)
 {
-    *record = (Record){ .store = store, .options = options, .corpus = corpus,
-                        .threads = threads };
+    const Corpus *corpus = record->corpus;
     Error none;
     if (!sha256_file("/proc/self/exe", record->binary, &none))
         record->binary[0] = 0;

@@ -25,11 +25,10 @@ typedef struct Record {
     int resumed_count;
 } Record;
 
-/* Hashes the program and the data files. With `from`, a resumed run's
- * checkpoint, what run.json says up to its step is carried over. */
-bool record_open(Record *record, const Store *store, const Options *options,
-                 const Corpus *corpus, int threads, const Checkpoint *from,
-                 Error *error);
+/* Hashes the program and the data files; store, options, corpus and threads
+ * have been set. With `from`, a resumed run's checkpoint, what run.json says up
+ * to its step is carried over. */
+bool record_open(Record *record, const Checkpoint *from, Error *error);
 void record_close(Record *record);
 
 /* Makes room for so many checkpoints more, a million at most at once. */

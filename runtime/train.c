@@ -317,13 +317,13 @@ static bool load_weights(Training *t, Error *error)
 static bool open_all(Training *t, Error *error)
 {
     int threads = threads_of(t->options);
-    const Checkpoint *from = t->resumed ? &t->from : NULL;
+    t->record = (Record){ .store = &t->store, .options = t->options,
+                          .corpus = &t->corpus, .threads = threads };
     if (!rank_open(&t->rank, t->program, t->step, t->eval, threads, error)
         || !weights_list(t->program, &t->weights, error)
         || !store_bundles(&t->store, &t->rank, &t->weights, error)
         || !load_weights(t, error)
-        || !record_open(&t->record, &t->store, t->options, &t->corpus, threads,
-                        from, error)
+        || !record_open(&t->record, t->resumed ? &t->from : NULL, error)
         || !record_reserve(&t->record, (t->last - t->state.step)
                                        / t->settings.checkpoint_every + 2,
                            error)
@@ -334,6 +334,12 @@ static bool open_all(Training *t, Error *error)
                   t->step->flops);
     if (t->progress.terminal)
         t->progress.peak = cpu_peak(t->rank.team);
+    progress_note(&t->progress, "%s: %lld parameters, %.1f MiB on %d threads; "
+                  "%lld tokens to train on, %lld held out", t->program->name,
+                  (long long)t->program->parameters,
+                  (double)t->rank.plan.total_bytes / (1 << 20), threads,
+                  (long long)t->corpus.train.count,
+                  (long long)t->corpus.eval.count);
     if (t->resumed)
         progress_note(&t->progress, "resumed at step %lld of %lld",
                       (long long)t->state.step, (long long)t->last);
@@ -373,6 +379,7 @@ int command_train(const Program *program, const Options *options, Error *error)
                         .directory = options->out ? options->out : name,
                         .lock = -1 };
     stop_on_signals();
+    signal(SIGPIPE, SIG_IGN);
     int status;
     if (read_options(t, error) && open_data(t, error)) {
         status = train_opened(t, error);

@@ -7,7 +7,7 @@
 static LLVMValueRef value(Llvm *l, const ProgExpr *e);
 static void block(Llvm *l, const ProgBlock *b);
 
-/* ---- small pieces ---------------------------------------------------------------- */
+/* ---- small pieces -------------------------------------------------------- */
 static LLVMTypeRef kind_type(Llvm *l, ProgKind kind)
 {
     return llvm_type(l, (ProgType){.kind = kind});
@@ -44,10 +44,11 @@ static LLVMValueRef convert(Llvm *l, LLVMValueRef v, ProgKind from, ProgKind to)
     if (from != PK_F32 || to != PK_F32X16)
         return v;
     LLVMTypeRef lanes = kind_type(l, PK_F32X16), i32 = kind_type(l, PK_I32);
-    LLVMValueRef first = LLVMBuildInsertElement(l->builder, LLVMGetUndef(lanes), v,
-                                                LLVMConstInt(i32, 0, false), "");
+    LLVMValueRef first = LLVMBuildInsertElement(
+        l->builder, LLVMGetUndef(lanes), v, LLVMConstInt(i32, 0, false), "");
     LLVMValueRef zeros = LLVMConstNull(LLVMVectorType(i32, 16));
-    return LLVMBuildShuffleVector(l->builder, first, LLVMGetUndef(lanes), zeros, "");
+    return LLVMBuildShuffleVector(l->builder, first, LLVMGetUndef(lanes), zeros,
+                                  "");
 }
 
 static LLVMValueRef value_as(Llvm *l, const ProgExpr *e, ProgKind kind)
@@ -57,20 +58,23 @@ static LLVMValueRef value_as(Llvm *l, const ProgExpr *e, ProgKind kind)
     return convert(l, v, e->type.kind, kind);
 }
 
-/* ---- places ------------------------------------------------------------------------ */
+/* ---- places -------------------------------------------------------------- */
 static LLVMTypeRef element_type(Llvm *l, ProgType pointer)
 {
-    return llvm_type(l, (ProgType){.kind = pointer.of, .record = pointer.record});
+    return llvm_type(l,
+                     (ProgType){.kind = pointer.of, .record = pointer.record});
 }
 
-static LLVMValueRef element(Llvm *l, const ProgExpr *pointer, const ProgExpr *index)
+static LLVMValueRef element(Llvm *l, const ProgExpr *pointer,
+                            const ProgExpr *index)
 {
     LLVMValueRef base = value(l, pointer), at = value_as(l, index, PK_I64);
-    return LLVMBuildInBoundsGEP2(l->builder, element_type(l, pointer->type), base, &at, 1,
-                                 "");
+    return LLVMBuildInBoundsGEP2(l->builder, element_type(l, pointer->type),
+                                 base, &at, 1, "");
 }
 
-/* The address of a record: of a variable, an element, or what a pointer holds. */
+/* The address of a record: of a variable, an element, or what a pointer
+ * holds. */
 static LLVMValueRef record_place(Llvm *l, const ProgExpr *e)
 {
     if (e->type.kind == PK_POINTER)
@@ -80,7 +84,8 @@ static LLVMValueRef record_place(Llvm *l, const ProgExpr *e)
     return element(l, e->a, e->b);
 }
 
-static LLVMValueRef field_place(Llvm *l, const ProgExpr *record, const char *name)
+static LLVMValueRef field_place(Llvm *l, const ProgExpr *record,
+                                const char *name)
 {
     const ProgRecord *r = record->type.record;
     unsigned index = (unsigned)(prog_find_field(r, name) - r->fields.at);
@@ -88,7 +93,7 @@ static LLVMValueRef field_place(Llvm *l, const ProgExpr *record, const char *nam
     return LLVMBuildStructGEP2(l->builder, llvm_record(l, r), place, index, "");
 }
 
-/* ---- expressions --------------------------------------------------------------------- */
+/* ---- expressions --------------------------------------------------------- */
 /* Both operands in one kind. */
 static ProgKind common(const ProgExpr *e)
 {
@@ -98,7 +103,8 @@ static ProgKind common(const ProgExpr *e)
     return a == PK_F32X16 || b == PK_F32X16 ? PK_F32X16 : PK_I64;
 }
 
-static LLVMValueRef float_op(Llvm *l, ProgExprKind kind, LLVMValueRef a, LLVMValueRef b)
+static LLVMValueRef float_op(Llvm *l, ProgExprKind kind, LLVMValueRef a,
+                             LLVMValueRef b)
 {
     if (kind == PE_ADD)
         return LLVMBuildFAdd(l->builder, a, b, "");
@@ -109,19 +115,24 @@ static LLVMValueRef float_op(Llvm *l, ProgExprKind kind, LLVMValueRef a, LLVMVal
     return LLVMBuildFDiv(l->builder, a, b, "");
 }
 
-static LLVMValueRef integer_op(Llvm *l, ProgExprKind kind, bool is_signed, LLVMValueRef a,
-                               LLVMValueRef b)
+static LLVMValueRef integer_op(Llvm *l, ProgExprKind kind, bool is_signed,
+                               LLVMValueRef a, LLVMValueRef b)
 {
     LLVMBuilderRef to = l->builder;
     if (kind == PE_ADD)
-        return is_signed ? LLVMBuildNSWAdd(to, a, b, "") : LLVMBuildAdd(to, a, b, "");
+        return is_signed ? LLVMBuildNSWAdd(to, a, b, "")
+                         : LLVMBuildAdd(to, a, b, "");
     if (kind == PE_SUB)
-        return is_signed ? LLVMBuildNSWSub(to, a, b, "") : LLVMBuildSub(to, a, b, "");
+        return is_signed ? LLVMBuildNSWSub(to, a, b, "")
+                         : LLVMBuildSub(to, a, b, "");
     if (kind == PE_MUL)
-        return is_signed ? LLVMBuildNSWMul(to, a, b, "") : LLVMBuildMul(to, a, b, "");
+        return is_signed ? LLVMBuildNSWMul(to, a, b, "")
+                         : LLVMBuildMul(to, a, b, "");
     if (kind == PE_DIV)
-        return is_signed ? LLVMBuildSDiv(to, a, b, "") : LLVMBuildUDiv(to, a, b, "");
-    return is_signed ? LLVMBuildSRem(to, a, b, "") : LLVMBuildURem(to, a, b, "");
+        return is_signed ? LLVMBuildSDiv(to, a, b, "")
+                         : LLVMBuildUDiv(to, a, b, "");
+    return is_signed ? LLVMBuildSRem(to, a, b, "")
+                     : LLVMBuildURem(to, a, b, "");
 }
 
 static LLVMValueRef arithmetic(Llvm *l, const ProgExpr *e)
@@ -129,14 +140,17 @@ static LLVMValueRef arithmetic(Llvm *l, const ProgExpr *e)
     ProgKind kind = common(e);
     LLVMValueRef a = value_as(l, e->a, kind), b = value_as(l, e->b, kind);
     debug_at(l, e->origin);
-    return prog_is_float(kind) ? float_op(l, e->kind, a, b)
-                               : integer_op(l, e->kind, prog_is_signed(kind), a, b);
+    return prog_is_float(kind)
+               ? float_op(l, e->kind, a, b)
+               : integer_op(l, e->kind, prog_is_signed(kind), a, b);
 }
 
 static LLVMValueRef compare(Llvm *l, const ProgExpr *e)
 {
-    static const struct { LLVMRealPredicate real; LLVMIntPredicate with_sign, without; }
-    predicates[] = {
+    static const struct {
+        LLVMRealPredicate real;
+        LLVMIntPredicate with_sign, without;
+    } predicates[] = {
         [PE_LT] = {LLVMRealOLT, LLVMIntSLT, LLVMIntULT},
         [PE_LE] = {LLVMRealOLE, LLVMIntSLE, LLVMIntULE},
         [PE_EQ] = {LLVMRealOEQ, LLVMIntEQ, LLVMIntEQ},
@@ -147,8 +161,9 @@ static LLVMValueRef compare(Llvm *l, const ProgExpr *e)
     debug_at(l, e->origin);
     if (prog_is_float(kind))
         return LLVMBuildFCmp(l->builder, predicates[e->kind].real, a, b, "");
-    return LLVMBuildICmp(l->builder, prog_is_signed(kind) ? predicates[e->kind].with_sign
-                                                          : predicates[e->kind].without,
+    return LLVMBuildICmp(l->builder,
+                         prog_is_signed(kind) ? predicates[e->kind].with_sign
+                                              : predicates[e->kind].without,
                          a, b, "");
 }
 
@@ -171,7 +186,8 @@ static LLVMValueRef meet(Llvm *l, LLVMValueRef test, const ProgExpr *yes,
                          const ProgExpr *no, ProgKind kind)
 {
     const ProgExpr *arms[2] = {yes, no};
-    LLVMBasicBlockRef from[2] = {new_block(l), new_block(l)}, after = new_block(l);
+    LLVMBasicBlockRef from[2] = {new_block(l), new_block(l)},
+                      after = new_block(l);
     LLVMValueRef values[2];
     LLVMBuildCondBr(l->builder, test, from[0], from[1]);
     for (int i = 0; i < 2; i++) {
@@ -192,7 +208,8 @@ static LLVMValueRef choose(Llvm *l, const ProgExpr *e)
     debug_at(l, e->origin);
     if (!is_harmless(e->b) || !is_harmless(e->c))
         return meet(l, test, e->b, e->c, e->type.kind);
-    LLVMValueRef b = value_as(l, e->b, e->type.kind), c = value_as(l, e->c, e->type.kind);
+    LLVMValueRef b = value_as(l, e->b, e->type.kind),
+                 c = value_as(l, e->c, e->type.kind);
     debug_at(l, e->origin);
     return LLVMBuildSelect(l->builder, test, b, c, "");
 }
@@ -212,11 +229,13 @@ static LLVMValueRef logic(Llvm *l, const ProgExpr *e)
 
 static LLVMValueRef condition(Llvm *l, const ProgExpr *e)
 {
-    if (e->kind == PE_LT || e->kind == PE_LE || e->kind == PE_EQ || e->kind == PE_NE)
+    if (e->kind == PE_LT || e->kind == PE_LE || e->kind == PE_EQ
+        || e->kind == PE_NE)
         return compare(l, e);
     LLVMValueRef v = value(l, e);
     debug_at(l, e->origin);
-    return LLVMBuildICmp(l->builder, LLVMIntNE, v, LLVMConstNull(LLVMTypeOf(v)), "");
+    return LLVMBuildICmp(l->builder, LLVMIntNE, v, LLVMConstNull(LLVMTypeOf(v)),
+                         "");
 }
 
 static LLVMValueRef cast(Llvm *l, const ProgExpr *e)
@@ -246,8 +265,9 @@ static LLVMValueRef call(Llvm *l, const ProgExpr *e)
     for (int i = 0; i < e->args.count; i++)
         args[i] = value_as(l, e->args.at[i], func->params.at[i]->type.kind);
     debug_at(l, e->origin);
-    return LLVMBuildCall2(l->builder, llvm_function_type(l, func), llvm_function(l, func),
-                          args, (unsigned)e->args.count, "");
+    return LLVMBuildCall2(l->builder, llvm_function_type(l, func),
+                          llvm_function(l, func), args, (unsigned)e->args.count,
+                          "");
 }
 
 static LLVMValueRef negation(Llvm *l, const ProgExpr *e)
@@ -269,16 +289,19 @@ static LLVMValueRef value(Llvm *l, const ProgExpr *e)
     debug_at(l, e->origin);
     switch (e->kind) {
     case PE_INT:
-        return LLVMConstInt(llvm_type(l, e->type), (unsigned long long)e->integer, true);
+        return LLVMConstInt(llvm_type(l, e->type),
+                            (unsigned long long)e->integer, true);
     case PE_CONST: return integer(l, e->constant->value);
-    case PE_F32: case PE_F64: return LLVMConstReal(llvm_type(l, e->type), e->number);
+    case PE_F32: case PE_F64:
+        return LLVMConstReal(llvm_type(l, e->type), e->number);
     case PE_NULL: return LLVMConstNull(llvm_type(l, e->type));
     case PE_VAR: return load(l, e, l->slots[e->variable->number]);
     case PE_NEG: return negation(l, e);
     case PE_ADD: case PE_SUB: case PE_MUL: case PE_DIV: case PE_REM:
         return arithmetic(l, e);
     case PE_LT: case PE_LE: case PE_EQ: case PE_NE:
-        return LLVMBuildZExt(l->builder, compare(l, e), kind_type(l, PK_I32), "");
+        return LLVMBuildZExt(l->builder, compare(l, e), kind_type(l, PK_I32),
+                             "");
     case PE_AND: case PE_OR: return logic(l, e);
     case PE_SELECT: return choose(l, e);
     case PE_LOAD: return load(l, e, element(l, e->a, e->b));
@@ -291,8 +314,9 @@ static LLVMValueRef value(Llvm *l, const ProgExpr *e)
     ice("expression kind %d", (int)e->kind);
 }
 
-/* ---- statements ------------------------------------------------------------------------ */
-static void assign(Llvm *l, LLVMValueRef place, const ProgExpr *e, ProgKind kind)
+/* ---- statements ---------------------------------------------------------- */
+static void assign(Llvm *l, LLVMValueRef place, const ProgExpr *e,
+                   ProgKind kind)
 {
     LLVMBuildStore(l->builder, value_as(l, e, kind), place);
 }
@@ -302,7 +326,8 @@ static void let(Llvm *l, const ProgStmt *s)
     LLVMValueRef slot = l->slots[s->variable->number];
     ProgType type = s->variable->type;
     if (type.kind == PK_RECORD)
-        LLVMBuildStore(l->builder, LLVMConstNull(llvm_record(l, type.record)), slot);
+        LLVMBuildStore(l->builder, LLVMConstNull(llvm_record(l, type.record)),
+                       slot);
     else
         assign(l, slot, s->a, type.kind);
 }
@@ -310,7 +335,8 @@ static void let(Llvm *l, const ProgStmt *s)
 /* for (variable = from; variable < to; variable += step) body. */
 static void loop_up(Llvm *l, const ProgStmt *s)
 {
-    LLVMBasicBlockRef test = new_block(l), body = new_block(l), after = new_block(l);
+    LLVMBasicBlockRef test = new_block(l), body = new_block(l),
+                      after = new_block(l);
     LLVMValueRef slot = l->slots[s->variable->number];
     LLVMTypeRef i64 = kind_type(l, PK_I64);
     assign(l, slot, s->a, PK_I64);
@@ -318,14 +344,16 @@ static void loop_up(Llvm *l, const ProgStmt *s)
     enter(l, test);
     LLVMValueRef at = LLVMBuildLoad2(l->builder, i64, slot, "");
     LLVMValueRef to = value_as(l, s->b, PK_I64);
-    LLVMBuildCondBr(l->builder, LLVMBuildICmp(l->builder, LLVMIntSLT, at, to, ""), body,
+    LLVMBuildCondBr(l->builder,
+                    LLVMBuildICmp(l->builder, LLVMIntSLT, at, to, ""), body,
                     after);
     enter(l, body);
     block(l, &s->body);
     debug_at(l, s->origin);
     LLVMValueRef step = value_as(l, s->c, PK_I64);
     LLVMValueRef now = LLVMBuildLoad2(l->builder, i64, slot, "");
-    LLVMBuildStore(l->builder, LLVMBuildNSWAdd(l->builder, now, step, ""), slot);
+    LLVMBuildStore(l->builder, LLVMBuildNSWAdd(l->builder, now, step, ""),
+                   slot);
     jump(l, test);
     enter(l, after);
 }
@@ -333,7 +361,8 @@ static void loop_up(Llvm *l, const ProgStmt *s)
 /* for (variable = to - 1; variable >= from; variable--) body. */
 static void loop_down(Llvm *l, const ProgStmt *s)
 {
-    LLVMBasicBlockRef test = new_block(l), body = new_block(l), after = new_block(l);
+    LLVMBasicBlockRef test = new_block(l), body = new_block(l),
+                      after = new_block(l);
     LLVMValueRef slot = l->slots[s->variable->number], one = integer(l, 1);
     LLVMTypeRef i64 = kind_type(l, PK_I64);
     LLVMValueRef end = value_as(l, s->b, PK_I64);
@@ -342,7 +371,8 @@ static void loop_down(Llvm *l, const ProgStmt *s)
     enter(l, test);
     LLVMValueRef at = LLVMBuildLoad2(l->builder, i64, slot, "");
     LLVMValueRef from = value_as(l, s->a, PK_I64);
-    LLVMBuildCondBr(l->builder, LLVMBuildICmp(l->builder, LLVMIntSGE, at, from, ""), body,
+    LLVMBuildCondBr(l->builder,
+                    LLVMBuildICmp(l->builder, LLVMIntSGE, at, from, ""), body,
                     after);
     enter(l, body);
     block(l, &s->body);
@@ -355,7 +385,8 @@ static void loop_down(Llvm *l, const ProgStmt *s)
 
 static void branch(Llvm *l, const ProgStmt *s)
 {
-    LLVMBasicBlockRef yes = new_block(l), no = new_block(l), after = new_block(l);
+    LLVMBasicBlockRef yes = new_block(l), no = new_block(l),
+                      after = new_block(l);
     LLVMValueRef test = condition(l, s->a);
     LLVMBuildCondBr(l->builder, test, yes, no);
     enter(l, yes);
@@ -419,13 +450,14 @@ static void block(Llvm *l, const ProgBlock *b)
         statement(l, b->statements.at[i]);
 }
 
-/* ---- functions --------------------------------------------------------------------------- */
+/* ---- functions ----------------------------------------------------------- */
 /* Every declared variable gets its place in the entry block. */
 static void make_slots(Llvm *l, const ProgBlock *b)
 {
     for (int i = 0; i < b->statements.count; i++) {
         const ProgStmt *s = b->statements.at[i];
-        bool declares = s->kind == PS_LET || s->kind == PS_FOR || s->kind == PS_FOR_DOWN;
+        bool declares = s->kind == PS_LET || s->kind == PS_FOR
+                        || s->kind == PS_FOR_DOWN;
         if (declares && !l->slots[s->variable->number])
             l->slots[s->variable->number] = LLVMBuildAlloca(
                 l->builder, llvm_type(l, s->variable->type), s->variable->name);
@@ -444,10 +476,11 @@ void llvm_define(Llvm *l, const ProgFunc *func)
     debug_function(l, func, l->function);
     for (int i = 0; i < func->params.count; i++) {
         const ProgVar *param = func->params.at[i];
-        LLVMValueRef slot = LLVMBuildAlloca(l->builder, llvm_type(l, param->type),
-                                            param->name);
+        LLVMValueRef slot = LLVMBuildAlloca(
+            l->builder, llvm_type(l, param->type), param->name);
         l->slots[param->number] = slot;
-        LLVMBuildStore(l->builder, LLVMGetParam(l->function, (unsigned)i), slot);
+        LLVMBuildStore(l->builder, LLVMGetParam(l->function, (unsigned)i),
+                       slot);
     }
     make_slots(l, &func->body);
     block(l, &func->body);

@@ -1,7 +1,7 @@
 /* emit_llvm.c: a Prog to an object through LLVM's C API: records, functions and
  * constant data become a module; the lanes of runtime/kernels, which are linked
- * in as bitcode, are inlined; the whole is optimised for the target and written.
- * Read emit_llvm, at the end, first. */
+ * in as bitcode, are inlined; the whole is optimised for the target and
+ * written. Read emit_llvm, at the end, first. */
 #include "llvm.h"
 #include "../embed.h"
 #include "../version.h"
@@ -12,7 +12,7 @@
 #include <llvm-c/TargetMachine.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 
-/* ---- types -------------------------------------------------------------------- */
+/* ---- types --------------------------------------------------------------- */
 LLVMTypeRef llvm_type(Llvm *l, ProgType type)
 {
     switch (type.kind) {
@@ -21,7 +21,8 @@ LLVMTypeRef llvm_type(Llvm *l, ProgType type)
     case PK_I64: case PK_U64: return LLVMInt64TypeInContext(l->context);
     case PK_F32: return LLVMFloatTypeInContext(l->context);
     case PK_F64: return LLVMDoubleTypeInContext(l->context);
-    case PK_F32X16: return LLVMVectorType(LLVMFloatTypeInContext(l->context), 16);
+    case PK_F32X16:
+        return LLVMVectorType(LLVMFloatTypeInContext(l->context), 16);
     case PK_POINTER: case PK_TEXT: case PK_ENTRY:
         return LLVMPointerTypeInContext(l->context, 0);
     case PK_RECORD: return llvm_record(l, type.record);
@@ -36,7 +37,8 @@ LLVMTypeRef llvm_record(Llvm *l, const ProgRecord *record)
     if (made)
         return made;
     int count = record->fields.count;
-    LLVMTypeRef *fields = arena_alloc(l->arena, (size_t)(count + 1) * sizeof *fields);
+    LLVMTypeRef *fields = arena_alloc(l->arena,
+                                      (size_t)(count + 1) * sizeof *fields);
     for (int i = 0; i < count; i++)
         fields[i] = llvm_type(l, record->fields.at[i].type);
     made = LLVMStructCreateNamed(l->context, record->name);
@@ -44,23 +46,28 @@ LLVMTypeRef llvm_record(Llvm *l, const ProgRecord *record)
     return made;
 }
 
-/* ---- functions ------------------------------------------------------------------ */
+/* ---- functions ----------------------------------------------------------- */
 LLVMTypeRef llvm_function_type(Llvm *l, const ProgFunc *func)
 {
     int count = func->params.count;
-    LLVMTypeRef *params = arena_alloc(l->arena, (size_t)(count + 1) * sizeof *params);
+    LLVMTypeRef *params = arena_alloc(l->arena,
+                                      (size_t)(count + 1) * sizeof *params);
     for (int i = 0; i < count; i++)
         params[i] = llvm_type(l, func->params.at[i]->type);
-    return LLVMFunctionType(llvm_type(l, func->result), params, (unsigned)count, false);
+    return LLVMFunctionType(llvm_type(l, func->result), params, (unsigned)count,
+                            false);
 }
 
-static void mark(Llvm *l, LLVMValueRef function, LLVMAttributeIndex index, const char *name)
+static void mark(Llvm *l, LLVMValueRef function, LLVMAttributeIndex index,
+                 const char *name)
 {
     unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
-    LLVMAddAttributeAtIndex(function, index, LLVMCreateEnumAttribute(l->context, kind, 0));
+    LLVMAddAttributeAtIndex(function, index,
+                            LLVMCreateEnumAttribute(l->context, kind, 0));
 }
 
-static void mark_text(Llvm *l, LLVMValueRef function, const char *name, const char *text)
+static void mark_text(Llvm *l, LLVMValueRef function, const char *name,
+                      const char *text)
 {
     LLVMAttributeRef attribute = LLVMCreateStringAttribute(
         l->context, name, (unsigned)strlen(name), text, (unsigned)strlen(text));
@@ -84,10 +91,11 @@ LLVMValueRef llvm_function(Llvm *l, const ProgFunc *func)
     return made;
 }
 
-/* ---- constant data ----------------------------------------------------------------- */
+/* ---- constant data ------------------------------------------------------- */
 static LLVMValueRef text_constant(Llvm *l, const char *text)
 {
-    LLVMValueRef bytes = LLVMConstStringInContext2(l->context, text, strlen(text), false);
+    LLVMValueRef bytes = LLVMConstStringInContext2(l->context, text,
+                                                   strlen(text), false);
     LLVMValueRef made = LLVMAddGlobal(l->module, LLVMTypeOf(bytes), "");
     LLVMSetInitializer(made, bytes);
     LLVMSetGlobalConstant(made, true);
@@ -101,7 +109,8 @@ static LLVMValueRef datum(Llvm *l, ProgType type, const ProgDatum *value)
 {
     switch (value->kind) {
     case PD_INT:
-        return LLVMConstInt(llvm_type(l, type), (unsigned long long)value->integer, true);
+        return LLVMConstInt(llvm_type(l, type),
+                            (unsigned long long)value->integer, true);
     case PD_FLOAT: return LLVMConstReal(llvm_type(l, type), value->number);
     case PD_TEXT: return text_constant(l, value->text);
     case PD_DATA: return LLVMGetNamedGlobal(l->module, value->data->name);
@@ -120,11 +129,13 @@ static void define_data(Llvm *l, const ProgData *data)
     LLVMValueRef *rows = arena_alloc(l->arena, bytes), *row = rows + data->rows;
     for (int i = 0; i < data->rows; i++) {
         for (int j = 0; j < fields; j++)
-            row[j] = datum(l, record->fields.at[j].type, &data->values.at[i * fields + j]);
+            row[j] = datum(l, record->fields.at[j].type,
+                           &data->values.at[i * fields + j]);
         rows[i] = LLVMConstNamedStruct(type, row, (unsigned)fields);
     }
-    LLVMValueRef whole = data->array ? LLVMConstArray2(type, rows, (uint64_t)data->rows)
-                                     : rows[0];
+    LLVMValueRef whole = data->array
+                             ? LLVMConstArray2(type, rows, (uint64_t)data->rows)
+                             : rows[0];
     LLVMValueRef made = LLVMAddGlobal(l->module, LLVMTypeOf(whole), data->name);
     LLVMSetInitializer(made, whole);
     LLVMSetGlobalConstant(made, true);
@@ -132,7 +143,7 @@ static void define_data(Llvm *l, const ProgData *data)
         LLVMSetLinkage(made, LLVMInternalLinkage);
 }
 
-/* int main(int argc, char **argv) { return trainwright_main(&program, argc, argv); } */
+/* main(argc, argv), which is trainwright_main(&program, argc, argv). */
 static void define_main(Llvm *l)
 {
     LLVMValueRef program = LLVMGetNamedGlobal(l->module, "program");
@@ -143,13 +154,17 @@ static void define_main(Llvm *l)
     LLVMTypeRef start[] = {pointer, i32, pointer};
     LLVMTypeRef start_type = LLVMFunctionType(i32, start, 3, false);
     LLVMTypeRef main_type = LLVMFunctionType(i32, start + 1, 2, false);
-    LLVMValueRef runtime = LLVMAddFunction(l->module, "trainwright_main", start_type);
+    LLVMValueRef runtime = LLVMAddFunction(l->module, "trainwright_main",
+                                           start_type);
     LLVMValueRef function = LLVMAddFunction(l->module, "main", main_type);
-    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(l->context, function, "");
+    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(l->context,
+                                                            function, "");
     LLVMPositionBuilderAtEnd(l->builder, entry);
     LLVMSetCurrentDebugLocation2(l->builder, NULL);
-    LLVMValueRef args[] = {program, LLVMGetParam(function, 0), LLVMGetParam(function, 1)};
-    LLVMBuildRet(l->builder, LLVMBuildCall2(l->builder, start_type, runtime, args, 3, ""));
+    LLVMValueRef args[] = {program, LLVMGetParam(function, 0),
+                           LLVMGetParam(function, 1)};
+    LLVMBuildRet(l->builder,
+                 LLVMBuildCall2(l->builder, start_type, runtime, args, 3, ""));
 }
 
 static void define_items(Llvm *l)
@@ -165,7 +180,7 @@ static void define_items(Llvm *l)
     define_main(l);
 }
 
-/* ---- lanes and target ---------------------------------------------------------------- */
+/* ---- lanes and target ---------------------------------------------------- */
 /* Links the lanes' bitcode, whose functions then are this module's own. */
 static void link_lanes(Llvm *l)
 {
@@ -186,17 +201,20 @@ static void link_lanes(Llvm *l)
     }
 }
 
-/* Gives every function the target's instruction set: code of the lanes came with
- * another's, and a call is only inlined into a function that has as much. */
+/* Gives every function the target's instruction set: code of the lanes came
+ * with another's, and a call is only inlined into a function that has as
+ * much. */
 static void set_target(Llvm *l, const EmitTarget *target, const char *tune)
 {
     static const char *const replaced[] = {
         "target-cpu", "target-features", "tune-cpu", "prefer-vector-width",
         "min-legal-vector-width",
     };
-    for (LLVMValueRef f = LLVMGetFirstFunction(l->module); f; f = LLVMGetNextFunction(f)) {
+    for (LLVMValueRef f = LLVMGetFirstFunction(l->module); f;
+         f = LLVMGetNextFunction(f)) {
         for (size_t i = 0; i < sizeof replaced / sizeof *replaced; i++)
-            LLVMRemoveStringAttributeAtIndex(f, LLVMAttributeFunctionIndex, replaced[i],
+            LLVMRemoveStringAttributeAtIndex(f, LLVMAttributeFunctionIndex,
+                                             replaced[i],
                                              (unsigned)strlen(replaced[i]));
         if (LLVMIsDeclaration(f))
             continue;
@@ -210,7 +228,8 @@ static void set_target(Llvm *l, const EmitTarget *target, const char *tune)
     }
 }
 
-static LLVMTargetMachineRef make_machine(const EmitTarget *target, const char *triple)
+static LLVMTargetMachineRef make_machine(const EmitTarget *target,
+                                         const char *triple)
 {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -222,14 +241,16 @@ static LLVMTargetMachineRef make_machine(const EmitTarget *target, const char *t
         ice("LLVM has no target %s: %s", triple, text);
     LLVMTargetMachineOptionsRef options = LLVMCreateTargetMachineOptions();
     LLVMTargetMachineOptionsSetCPU(options, target->level);
-    LLVMTargetMachineOptionsSetCodeGenOptLevel(options, LLVMCodeGenLevelAggressive);
+    LLVMTargetMachineOptionsSetCodeGenOptLevel(options,
+                                               LLVMCodeGenLevelAggressive);
     LLVMTargetMachineOptionsSetRelocMode(options, LLVMRelocPIC);
-    LLVMTargetMachineRef made = LLVMCreateTargetMachineWithOptions(machine, triple, options);
+    LLVMTargetMachineRef made = LLVMCreateTargetMachineWithOptions(
+        machine, triple, options);
     LLVMDisposeTargetMachineOptions(options);
     return made;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------- */
 static void verify(Llvm *l)
 {
     char *text = NULL;
@@ -240,7 +261,8 @@ static void verify(Llvm *l)
 
 static void optimise(Llvm *l, LLVMTargetMachineRef machine)
 {
-    static const char passes[] = "globaldce,always-inline,globaldce,default<O3>";
+    static const char passes[] =
+        "globaldce,always-inline,globaldce,default<O3>";
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
     LLVMPassBuilderOptionsSetLoopVectorization(options, true);
     LLVMPassBuilderOptionsSetSLPVectorization(options, true);
@@ -257,10 +279,12 @@ static void ignore(LLVMDiagnosticInfoRef info, void *context)
     (void)info, (void)context;
 }
 
-static bool write_object(Llvm *l, LLVMTargetMachineRef machine, const char *path, Diag *diag)
+static bool write_object(Llvm *l, LLVMTargetMachineRef machine,
+                         const char *path, Diag *diag)
 {
     char *text = NULL;
-    if (!LLVMTargetMachineEmitToFile(machine, l->module, path, LLVMObjectFile, &text))
+    if (!LLVMTargetMachineEmitToFile(machine, l->module, path, LLVMObjectFile,
+                                     &text))
         return true;
     diag_error_at(diag, path, "cannot write the object: %s", text);
     LLVMDisposeMessage(text);

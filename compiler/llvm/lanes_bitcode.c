@@ -22,8 +22,8 @@ ALWAYS long share_end(const Thread *me, long items)
     return share_end_inline(me, items);
 }
 
-ALWAYS float dropout_scale(uint64_t seed, uint32_t step, uint32_t site, uint32_t row,
-                           uint32_t column, float rate)
+ALWAYS float dropout_scale(uint64_t seed, uint32_t step, uint32_t site,
+                           uint32_t row, uint32_t column, float rate)
 {
     return dropout_scale_inline(seed, step, site, row, column, rate);
 }

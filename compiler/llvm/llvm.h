@@ -26,23 +26,23 @@ typedef struct Llvm {
     /* the function being made (code.c) */
     const ProgFunc *func;
     LLVMValueRef function;
-    LLVMValueRef *slots;            /* by variable number: its place on the stack */
+    LLVMValueRef *slots; /* by variable number: its place on the stack */
 } Llvm;
 
 /* For plugin.c: a module of another version is refused. */
 extern const char emit_llvm_version[];
 
-/* ---- types and names (emit_llvm.c) -------------------------------------------- */
+/* ---- types and names (emit_llvm.c) --------------------------------------- */
 LLVMTypeRef llvm_type(Llvm *l, ProgType type);
 LLVMTypeRef llvm_record(Llvm *l, const ProgRecord *record);
 /* The function of that name, declared if need be. */
 LLVMValueRef llvm_function(Llvm *l, const ProgFunc *func);
 LLVMTypeRef llvm_function_type(Llvm *l, const ProgFunc *func);
 
-/* ---- code (code.c) -------------------------------------------------------------- */
+/* ---- code (code.c) ------------------------------------------------------- */
 void llvm_define(Llvm *l, const ProgFunc *func);
 
-/* ---- debug information (debug.c) --------------------------------------------------- */
+/* ---- debug information (debug.c) ----------------------------------------- */
 void debug_begin(Llvm *l);
 /* From here on instructions belong to the function / come from the origin. */
 void debug_function(Llvm *l, const ProgFunc *func, LLVMValueRef function);

@@ -56,7 +56,8 @@ static void result_params(Calls *c)
         Value *root = value_root(c->f->results.at[i]);
         if (root->kind == VALUE_PARAM)          /* a sum that goes on where it began */
             continue;
-        c->pointers[root->number] = add_param(c, root->name, value_pointer(root, false));
+        c->pointers[root->number] = add_param(c, c_name(c->l, root->name),
+                                               value_pointer(root, false));
     }
 }
 
@@ -69,13 +70,13 @@ static void params(Calls *c)
     for (int i = 0; i < c->f->params.count; i++) {
         Value *v = c->f->params.at[i];
         bool sum = v->type.dtype == DT_F64;
-        c->pointers[v->number] = add_param(c, v->name, value_pointer(v, !sum));
+        c->pointers[v->number] = add_param(c, c_name(c->l, v->name), value_pointer(v, !sum));
     }
     for (int i = 0; i < c->f->saved.count; i++) {
         Value *v = c->f->saved.at[i];
         if (v->kind != VALUE_SAVED || v->area != AREA_NONE)
             continue;
-        c->pointers[v->number] = add_param(c, v->name, value_pointer(v, true));
+        c->pointers[v->number] = add_param(c, c_name(c->l, v->name), value_pointer(v, true));
         list_push(c->l->arena, &c->code->saved_params, v);
     }
     if (c->code->uses_saved)
@@ -111,7 +112,7 @@ static void map_memory(Calls *c)
         ProgType type = value_pointer(v, false);
         if (v->type.dtype != DT_F32)
             from = px_cast(p, type, from);
-        ProgVar *local = prog_local(p, c->func, v->name, type);
+        ProgVar *local = prog_local(p, c->func, c_name(c->l, v->name), type);
         p->here = v->origin.model;
         ps_let(p, &c->func->body, local, from);
         c->pointers[v->number] = local;
@@ -424,11 +425,11 @@ static const char *func_comment(const Lower *l, const Func *f)
     Buf buf = {0};
     buf_printf(&buf, "%s:", f->name);
     for (int i = 0; i < f->params.count; i++)
-        buf_printf(&buf, "%s %s %s", i ? "," : "", f->params.at[i]->name,
+        buf_printf(&buf, "%s %s %s", i ? "," : "", c_name(l, f->params.at[i]->name),
                    shape_comment(l, &f->params.at[i]->type));
     buf_printf(&buf, " ->");
     for (int i = 0; i < f->results.count; i++)
-        buf_printf(&buf, "%s %s %s", i ? "," : "", f->results.at[i]->name,
+        buf_printf(&buf, "%s %s %s", i ? "," : "", c_name(l, f->results.at[i]->name),
                    shape_comment(l, &f->results.at[i]->type));
     if (f->record_floats)
         buf_printf(&buf, "; %lld floats a row saved", (long long)f->record_floats);

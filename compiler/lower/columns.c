@@ -2,8 +2,6 @@
  * in ascending order. Threads share the columns, 16 at a time. */
 #include "generate.h"
 
-enum { MOST_SUMS = 8 };
-
 static void load_row(Generate *g, ProgBlock *b)
 {
     for (int i = 0; i < g->k->nodes.count; i++) {
@@ -30,44 +28,56 @@ static ProgExpr *all_rows(Generate *g)
     return g->inner ? px_mul(g->p, rows, dim_size(g->l, g->inner)) : rows;
 }
 
+/* sum[c] (op) for this thread's columns. */
+typedef struct Columns { Generate *g; ProgVar *from, *to; } Columns;
+
+static ProgBlock *each_column(const Columns *columns, ProgBlock *b)
+{
+    Generate *g = columns->g;
+    g->column = prog_local(g->p, g->func, "c", prog_i64());
+    return ps_for(g->p, b, g->column, px_var(g->p, columns->from), px_var(g->p, columns->to),
+                  px_int(g->p, 16));
+}
+
+static Columns share_columns(Generate *g, ProgBlock *b)
+{
+    Prog *p = g->p;
+    Columns columns = { .g = g, .from = prog_local(p, g->func, "from", prog_i64()),
+                        .to = prog_local(p, g->func, "to", prog_i64()) };
+    ProgExpr *me = px_var(p, g->me);
+    ProgExpr *blocks = px_div(p, px_add(p, dim_size(g->l, g->width), px_int(p, 15)), px_int(p, 16));
+    ps_let(p, b, columns.from, px_mul(p, px_int(p, 16), call2(g, "share_start", me, blocks)));
+    ps_let(p, b, columns.to, px_mul(p, px_int(p, 16), call2(g, "share_end", me, blocks)));
+    return columns;
+}
+
+/* The sums lie in their accumulators, which stay in the nearest cache while all rows
+ * pass, a row at a time as it lies in memory. */
 void generate_columns(Generate *g)
 {
     Prog *p = g->p;
     ProgBlock *b = &g->func->body;
-    Node *sums[MOST_SUMS];
-    ProgVar *lanes[MOST_SUMS];
-    int count = 0;
+    Columns columns = share_columns(g, b);
+    ProgBlock *begin = ps_if(p, b, px_eq(p, px_var(p, g->accumulate), px_i32(p, 0)), NULL);
+    ProgBlock *zero = each_column(&columns, begin);
     for (int i = 0; i < g->k->nodes.count; i++)
-        if (g->k->nodes.at[i]->op == OP_colsum) {
-            if (count == MOST_SUMS)
-                ice("%s: too many sums in one kernel", g->k->name);
-            sums[count++] = g->k->nodes.at[i];
-        }
-    ProgExpr *me = px_var(p, g->me);
-    ProgExpr *blocks = px_div(p, px_add(p, dim_size(g->l, g->width), px_int(p, 15)), px_int(p, 16));
-    g->column = prog_local(p, g->func, "c", prog_i64());
-    b = ps_for(p, b, g->column, px_mul(p, px_int(p, 16), call2(g, "share_start", me, blocks)),
-               px_mul(p, px_int(p, 16), call2(g, "share_end", me, blocks)), px_int(p, 16));
-    for (int i = 0; i < count; i++) {
-        p->here = sums[i]->origin.model;
-        lanes[i] = prog_local(p, g->func, "total", prog_f32x16());
-        ps_let(p, b, lanes[i], call1(g, "splat", px_f32(p, 0)));
-    }
-    ProgBlock *go_on = ps_if(p, b, px_var(p, g->accumulate), NULL);
-    for (int i = 0; i < count; i++)
-        ps_set(p, go_on, lanes[i],
-               load_lanes(g, px_var(p, g->pointers[sums[i]->out[0]->number])));
+        if (g->k->nodes.at[i]->op == OP_colsum)
+            store_lanes(g, zero, px_var(p, g->pointers[g->k->nodes.at[i]->out[0]->number]),
+                        px_f32(p, 0));
     ProgVar *r = prog_local(p, g->func, "r", prog_i64());
-    ProgBlock *body = ps_for(p, b, r, px_int(p, 0), all_rows(g), px_int(p, 1));
+    b = ps_for(p, b, r, px_int(p, 0), all_rows(g), px_int(p, 1));
     g->row = g->token = px_var(p, r);
     if (g->inner)
         g->token = px_div(p, g->row, dim_size(g->l, g->inner));
-    load_row(g, body);
-    for (int i = 0; i < count; i++) {
-        ProgExpr *x = lanes_of(g, body, sums[i]->in[0]);
-        p->here = sums[i]->origin.model;
-        ps_set(p, body, lanes[i], px_add(p, px_var(p, lanes[i]), x));
+    load_row(g, b);
+    b = each_column(&columns, b);
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        Node *n = g->k->nodes.at[i];
+        if (n->op != OP_colsum)
+            continue;
+        ProgExpr *x = lanes_of(g, b, n->in[0]);
+        p->here = n->origin.model;
+        ProgExpr *sum = px_var(p, g->pointers[n->out[0]->number]);
+        store_lanes(g, b, sum, px_add(p, load_lanes(g, sum), x));
     }
-    for (int i = 0; i < count; i++)
-        store_lanes(g, b, px_var(p, g->pointers[sums[i]->out[0]->number]), px_var(p, lanes[i]));
 }

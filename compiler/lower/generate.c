@@ -40,7 +40,7 @@ static const char *kernel_name(const Lower *l, const Func *f, const Kernel *k)
     const char *rest = f->name + strlen(f->root);
     if (f->kernels.count == 1 && !*rest)        /* the update is its kernel */
         return f->name;
-    return c_name(l, arena_printf(l->arena, "%s.%s%s", f->root, k->name, rest));
+    return c_name(l, arena_printf(l->arena, "%s.%s%s", f->root, c_name(l, k->name), rest));
 }
 
 static const char *kernel_comment(const Lower *l, const Func *f, const Kernel *k)
@@ -51,7 +51,7 @@ static const char *kernel_comment(const Lower *l, const Func *f, const Kernel *k
         const Value *v = k->nodes.at[i]->out[0];
         if (!v->in_memory)
             continue;
-        buf_printf(&buf, "%s%s %s", outputs++ ? ", " : "", v->name, shape_comment(l, &v->type));
+        buf_printf(&buf, "%s%s %s", outputs++ ? ", " : "", c_name(l, v->name), shape_comment(l, &v->type));
     }
     buf_printf(&buf, " of %s.", f->name);
     const char *at = where(l, &k->nodes.at[k->nodes.count - 1]->origin);
@@ -81,7 +81,7 @@ static ProgVar *add_arg(Generate *g, ArgKind kind, Value *v, const char *name, P
 {
     KernelArg arg = { .kind = kind, .value = v };
     list_push(g->l->arena, &g->code->args, arg);
-    return prog_param(g->p, g->func, name, type);
+    return prog_param(g->p, g->func, c_name(g->l, name), type);
 }
 
 static bool wants_call(const Generate *g)

@@ -54,8 +54,8 @@ typedef struct Lower {
 } Lower;
 
 /* names.c */
-const char *c_name(const Lower *l, const char *dotted);     /* dots become underscores */
-const char *last_part(const Lower *l, const char *dotted);                  /* "norm1.mean" -> "mean" */
+const char *c_name(const Lower *l, const char *dotted);     /* "attn.q" -> attn_q, "d.attn.q" -> dattn_q */
+const char *last_part(const Lower *l, const char *dotted);                  /* "norm1.mean" -> mean */
 ProgType value_pointer(const Value *v, bool is_const);
 ProgExpr *dim_size(Lower *l, int dim);
 ProgExpr *width_of(Lower *l, const Type *type);             /* elements of the last axis */

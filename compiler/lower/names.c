@@ -1,9 +1,16 @@
 /* names.c: how things of the module are called in the Prog. */
 #include "lowering.h"
 
+static bool is_gradient_name(const char *dotted)
+{
+    return dotted[0] == 'd' && dotted[1] == '.';
+}
+
 const char *c_name(const Lower *l, const char *dotted)
 {
-    char *name = arena_strdup(l->arena, dotted);
+    /* d.attn.q, the gradient of attn.q, is dattn_q */
+    const char *d = is_gradient_name(dotted) ? "d" : "";
+    char *name = arena_printf(l->arena, "%s%s", d, *d ? dotted + 2 : dotted);
     for (char *c = name; *c; c++)
         if (*c == '.')
             *c = '_';
@@ -13,13 +20,17 @@ const char *c_name(const Lower *l, const char *dotted)
 const char *last_part(const Lower *l, const char *dotted)
 {
     /* a number at the end only makes a name unique */
-    char *name = arena_strdup(l->arena, dotted);
+    bool gradient = is_gradient_name(dotted);
+    char *name = arena_strdup(l->arena, gradient ? dotted + 2 : dotted);
+    const char *last = name;
     for (char *dot = strrchr(name, '.'); dot; dot = strrchr(name, '.')) {
-        if (dot[1] < '0' || dot[1] > '9')
-            return dot + 1;
+        if (dot[1] < '0' || dot[1] > '9') {
+            last = dot + 1;
+            break;
+        }
         *dot = 0;
     }
-    return name;
+    return gradient ? arena_printf(l->arena, "d%s", last) : last;
 }
 
 ProgType value_pointer(const Value *v, bool is_const)

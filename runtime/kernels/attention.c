@@ -151,6 +151,9 @@ INLINE void score_tile(const int rows, const int vectors, float *s, const float 
         UNROLL for (int v = 0; v < vectors; v++)
             acc[i][v] = vset(0.0f);
     for (long d = 0; d < head_dim; d++, q += QUERIES) {
+        if (d % 16 == 0)
+            UNROLL for (int i = 0; i < rows; i++)
+                __builtin_prefetch(k + (i + rows) * k_row + d);
         vf query[2];
         UNROLL for (int v = 0; v < vectors; v++)
             query[v] = vload(q + v * VL);
@@ -233,7 +236,7 @@ INLINE void sum_tile(const int rows, const int vectors, const int partial, const
 #define SUM_STEP(sees)                                                                      \
     vf column_of[SUM_VECTORS];                                                              \
     UNROLL for (int v = 0; v < vectors; v++)                                                \
-        column_of[v] = partial ? vload_first(b, lanes) : vload(b + v * VL);                 \
+        column_of[v] = partial ? vload_first(b, lanes) : vhold(vload(b + v * VL));          \
     UNROLL for (int i = 0; i < rows; i++)                                                   \
         if (sees)                                                                           \
             UNROLL for (int v = 0; v < vectors; v++)                                        \
@@ -242,6 +245,8 @@ INLINE void sum_tile(const int rows, const int vectors, const int partial, const
         SUM_STEP(k >= range[i].from && k < range[i].to)
     }
     for (; k < full_end; k++, a += a_step, b += b_row) {
+        UNROLL for (int v = 0; v < vectors; v++)
+            __builtin_prefetch(b + 8 * b_row + v * VL);
         SUM_STEP(1)
     }
     for (; k < end; k++, a += a_step, b += b_row) {

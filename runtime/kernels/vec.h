@@ -41,6 +41,14 @@ INLINE vf vload(const float *p) { return *(const vf_unaligned *)p; }
 INLINE void vstore(float *p, vf v) { *(vf_unaligned *)p = v; }
 INLINE vf vset(float x) { return x - (vf){0}; }     /* x - 0 is x, for -0 too */
 INLINE vi vseti(int32_t x) { return x - (vi){0}; }
+/* v, held in a register: gcc 12 would rather load it anew for each use. */
+INLINE vf vhold(vf v)
+{
+#if VL > 4 && !defined(__clang__)
+    __asm__("" : "+v"(v));
+#endif
+    return v;
+}
 /* a where the mask's lane is all ones, b where it is 0. */
 INLINE vf vpick(vi mask, vf a, vf b)
 {

@@ -1,6 +1,7 @@
-/* harness.c: runs the sample's step on one thread with made-up inputs and prints
- * every word it left behind, so that two builds are compared with cmp. It stands
- * in for the runtime: the sample's main calls its trainwright_main. */
+/* harness.c: runs the sample's step on one thread with made-up inputs and
+ * prints every word it left behind, so that two builds are compared with cmp.
+ * It stands in for the runtime: the sample's main calls its
+ * trainwright_main. */
 #include "../../runtime/program.h"
 #include <stdio.h>
 #include <string.h>
@@ -44,8 +45,11 @@ int trainwright_main(const Program *program, int argc, char **argv)
     puts(program->spec);
     puts(program->name);
     for (int i = 0; i < 5; i++) {
-        Control control = {.values = values, .weights = weights, .tokens = tokens,
-                           .step = i + 1, .lr = rates[i]};
+        Control control = {.values = values,
+                           .weights = weights,
+                           .tokens = tokens,
+                           .step = i + 1,
+                           .lr = rates[i]};
         fill(values, VALUES, (uint32_t)i);
         fill(weights, WEIGHTS, 77u + (uint32_t)i);
         program->steps[0].entry(&me, &control);

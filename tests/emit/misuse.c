@@ -1,6 +1,6 @@
-/* misuse.c: what must end the compiler: Progs that are wrong, built or verified.
- * Each case runs in a process of its own, which has to abort with a message that
- * holds the words given. */
+/* misuse.c: what must end the compiler: Progs that are wrong, built or
+ * verified. Each case runs in a process of its own, which has to abort with a
+ * message that holds the words given. */
 #include "../../ir/prog_make.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -20,15 +20,27 @@ static ProgExpr *var(Fixture *t, ProgVar *v)
 }
 
 static void mixed_sum(Fixture *t) { px_add(t->p, var(t, t->i), var(t, t->x)); }
-static void lanes_less(Fixture *t) { px_lt(t->p, var(t, t->lanes), var(t, t->x)); }
+static void lanes_less(Fixture *t)
+{
+    px_lt(t->p, var(t, t->lanes), var(t, t->x));
+}
 static void float_rest(Fixture *t) { px_rem(t->p, var(t, t->x), var(t, t->x)); }
-static void load_scalar(Fixture *t) { px_load(t->p, var(t, t->x), px_int(t->p, 0)); }
-static void index_float(Fixture *t) { px_load(t->p, var(t, t->pointer), var(t, t->x)); }
+static void load_scalar(Fixture *t)
+{
+    px_load(t->p, var(t, t->x), px_int(t->p, 0));
+}
+static void index_float(Fixture *t)
+{
+    px_load(t->p, var(t, t->pointer), var(t, t->x));
+}
 static void no_variable(Fixture *t) { px_var(t->p, NULL); }
 static void no_field(Fixture *t)
 {
     const ProgRecord *thread = prog_runtime_record(t->p, "Thread");
-    px_field(t->p, var(t, prog_param(t->p, t->f, "me", prog_pointer_to(thread, true))), "id");
+    px_field(
+        t->p,
+        var(t, prog_param(t->p, t->f, "me", prog_pointer_to(thread, true))),
+        "id");
 }
 static void store_const(Fixture *t)
 {
@@ -49,7 +61,10 @@ static void wrong_argument(Fixture *t)
 }
 static void no_library(Fixture *t) { prog_library(t->p, "matmull"); }
 static void no_record(Fixture *t) { prog_runtime_record(t->p, "Controls"); }
-static void float_condition(Fixture *t) { ps_if(t->p, t->b, var(t, t->x), NULL); }
+static void float_condition(Fixture *t)
+{
+    ps_if(t->p, t->b, var(t, t->x), NULL);
+}
 static void not_a_call(Fixture *t) { ps_do(t->p, t->b, var(t, t->x)); }
 
 static void verify(Fixture *t)
@@ -86,18 +101,23 @@ static void no_return(Fixture *t)
 }
 static void short_data(Fixture *t)
 {
-    ProgData *data = prog_data(t->p, "d", prog_runtime_record(t->p, "Memory"), true, false);
+    ProgData *data = prog_data(t->p, "d", prog_runtime_record(t->p, "Memory"),
+                               true, false);
     prog_datum_text(t->p, data, "weights");
     prog_verify(t->p);
 }
 static void wrong_datum(Fixture *t)
 {
-    ProgData *data = prog_data(t->p, "d", prog_runtime_record(t->p, "Memory"), true, false);
+    ProgData *data = prog_data(t->p, "d", prog_runtime_record(t->p, "Memory"),
+                               true, false);
     prog_datum_int(t->p, data, 1);
 }
 
-static const struct Case { const char *name; void (*run)(Fixture *); const char *words; }
-cases[] = {
+static const struct Case {
+    const char *name;
+    void (*run)(Fixture *);
+    const char *words;
+} cases[] = {
     {"i64 + f32", mixed_sum, "+ of long, float"},
     {"f32x16 < f32", lanes_less, "< of f32x16, float"},
     {"f32 % f32", float_rest, "% of float"},
@@ -156,9 +176,11 @@ static bool aborts(const struct Case *test)
     said[length] = 0;
     close(ends[0]);
     waitpid(pid, &status, 0);
-    bool good = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT && strstr(said, test->words);
+    bool good = WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT
+                && strstr(said, test->words);
     if (!good)
-        printf("FAILED %s: %s", test->name, length ? said : "nothing was said\n");
+        printf("FAILED %s: %s", test->name,
+               length ? said : "nothing was said\n");
     return good;
 }
 

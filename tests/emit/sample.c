@@ -1,6 +1,7 @@
 /* sample.c: a Prog written by hand that has every kind of node, in functions
  * named after what they are for. The step it defines reads and writes the arena
- * that harness.c gives it; whoever emits the Prog must get the same bits there. */
+ * that harness.c gives it; whoever emits the Prog must get the same bits
+ * there. */
 #include "sample.h"
 
 typedef struct Sample {
@@ -35,16 +36,18 @@ static void constants(Sample *s)
     int map = prog_add_const_group(p, "Memory, in floats.");
     prog_const(p, map, "NORM_AT", 0, "[T, C]  sample.yaml:3");
     s->FAR_AWAY = prog_const(p, map, "FAR_AWAY", 60000000000, "past 2^32");
-    s->norm = prog_record(p, "Norm", "A norm's parameters and what backward needs.");
+    s->norm = prog_record(p, "Norm",
+                          "A norm's parameters and what backward needs.");
     prog_field(p, s->norm, "weight", prog_pointer(PK_F32, true), "[C]");
-    prog_field(p, s->norm, "double", prog_pointer(PK_F64, false), "a keyword, so renamed");
+    prog_field(p, s->norm, "double", prog_pointer(PK_F64, false),
+               "a keyword, so renamed");
     prog_field(p, s->norm, "rows", prog_i64(), NULL);
     prog_field(p, s->norm, "eps", prog_f32(), "added to the variance");
 }
 
 /* x[c] of 16 lanes, the row's tail through load_tail. */
-static void rows_body(Sample *s, ProgFunc *f, ProgBlock *body, ProgVar *out, ProgVar *x,
-                      ProgVar *norm, ProgVar *r)
+static void rows_body(Sample *s, ProgFunc *f, ProgBlock *body, ProgVar *out,
+                      ProgVar *x, ProgVar *norm, ProgVar *r)
 {
     Prog *p = s->p;
     ProgVar *row = prog_local(p, f, "row", prog_pointer(PK_F32, true));
@@ -59,45 +62,59 @@ static void rows_body(Sample *s, ProgFunc *f, ProgBlock *body, ProgVar *out, Pro
     ProgExpr *place = px_offset(p, px_var(p, row), px_var(p, c));
     ProgExpr *left = px_sub(p, C, px_var(p, c));
     ps_let(p, sums, v, call2(s, "load_tail", place, left));
-    ps_set(p, sums, sum, px_add(p, px_var(p, sum), px_mul(p, px_var(p, v), px_var(p, v))));
+    ps_set(p, sums, sum,
+           px_add(p, px_var(p, sum), px_mul(p, px_var(p, v), px_var(p, v))));
     ProgExpr *mean = px_div(p, call1(s, "fold_add", px_var(p, sum)),
                             px_cast(p, prog_f32(), C));
-    ProgExpr *root = call1(s, "sqrt_f32", px_add(p, mean, px_field(p, px_var(p, norm), "eps")));
+    ProgExpr *root = call1(
+        s, "sqrt_f32", px_add(p, mean, px_field(p, px_var(p, norm), "eps")));
     ps_let(p, body, scale, px_div(p, px_f32(p, 1), root));
 
-    ps_comment(p, body, "The result, with a bit of every function of 16 lanes.");
+    ps_comment(p, body,
+               "The result, with a bit of every function of 16 lanes.");
     ProgVar *c2 = prog_local(p, f, "c", prog_i64());
     ProgBlock *results = ps_for(p, body, c2, px_int(p, 0), C, px_int(p, 16));
     ProgVar *y = prog_local(p, f, "y", prog_f32x16());
     ProgVar *w = prog_local(p, f, "w", prog_f32x16());
     left = px_sub(p, C, px_var(p, c2));
-    ps_let(p, results, y, px_mul(p, px_callv(p, prog_library(p, "load_tail"),
-           px_offset(p, px_var(p, row), px_var(p, c2)), left, NULL), px_var(p, scale)));
+    ps_let(p, results, y,
+           px_mul(p,
+                  px_callv(p, prog_library(p, "load_tail"),
+                           px_offset(p, px_var(p, row), px_var(p, c2)), left,
+                           NULL),
+                  px_var(p, scale)));
     ps_let(p, results, w, px_callv(p, prog_library(p, "load_tail"), px_offset(p,
            px_field(p, px_var(p, norm), "weight"), px_var(p, c2)), left, NULL));
     static const char *const functions[] = {
-        "exp16", "tanh16", "erf16", "sigmoid16", "relu16", "gelu16", "gelu_tanh16",
-        "silu16", "gelu_grad16", "gelu_tanh_grad16", "silu_grad16", "relu_grad16",
+        "exp16",       "tanh16",           "erf16",       "sigmoid16",
+        "relu16",      "gelu16",           "gelu_tanh16", "silu16",
+        "gelu_grad16", "gelu_tanh_grad16", "silu_grad16", "relu_grad16",
     };
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        ProgExpr *part = call1(s, functions[i], px_mul(p, px_var(p, y), px_var(p, w)));
+        ProgExpr *part = call1(s, functions[i],
+                               px_mul(p, px_var(p, y), px_var(p, w)));
         part = px_mul(p, px_f32(p, 0.1 * (double)(i + 1)), part);
         ps_set(p, results, y, px_add(p, px_var(p, y), part));
     }
-    ProgExpr *more = call1(s, "log16", px_add(p, px_f32(p, 1), px_mul(p, px_var(p, y),
-                                                                      px_var(p, y))));
-    more = call2(s, "max16", px_neg(p, more), call1(s, "sqrt16", px_mul(p, px_var(p, y),
-                                                                       px_var(p, y))));
+    ProgExpr *more = call1(
+        s, "log16",
+        px_add(p, px_f32(p, 1), px_mul(p, px_var(p, y), px_var(p, y))));
+    more = call2(s, "max16", px_neg(p, more),
+                 call1(s, "sqrt16", px_mul(p, px_var(p, y), px_var(p, y))));
     ps_set(p, results, y, px_sub(p, px_var(p, y), more));
-    ProgExpr *drop = px_callv(p, prog_library(p, "dropout16"), px_cast(p, prog_u64(),
-        px_int(p, 12345678901234)), px_cast(p, prog_u32(), px_int(p, 3)),
-        px_cast(p, prog_u32(), px_int(p, 7)), px_cast(p, prog_u32(), px_var(p, r)),
-        px_cast(p, prog_u32(), px_var(p, c2)), px_f32(p, 0.25), NULL);
+    ProgExpr *drop = px_callv(p, prog_library(p, "dropout16"),
+                              px_cast(p, prog_u64(), px_int(p, 12345678901234)),
+                              px_cast(p, prog_u32(), px_int(p, 3)),
+                              px_cast(p, prog_u32(), px_int(p, 7)),
+                              px_cast(p, prog_u32(), px_var(p, r)),
+                              px_cast(p, prog_u32(), px_var(p, c2)),
+                              px_f32(p, 0.25), NULL);
     ps_set(p, results, y, px_mul(p, px_var(p, y), drop));
-    ProgExpr *hot = px_callv(p, prog_library(p, "onehot16"), px_var(p, c2), px_i32(p, 20),
-                             NULL);
-    ps_set(p, results, y, px_callv(p, prog_library(p, "keep"), px_int(p, 9),
-                                   px_add(p, px_var(p, y), hot), px_var(p, y), NULL));
+    ProgExpr *hot = px_callv(p, prog_library(p, "onehot16"), px_var(p, c2),
+                             px_i32(p, 20), NULL);
+    ps_set(p, results, y,
+           px_callv(p, prog_library(p, "keep"), px_int(p, 9),
+                    px_add(p, px_var(p, y), hot), px_var(p, y), NULL));
     ps_do(p, results, px_callv(p, prog_library(p, "store_tail"), px_offset(p,
           px_var(p, out), px_add(p, px_mul(p, px_var(p, r), C), px_var(p, c2))),
           px_var(p, y), left, NULL));
@@ -107,12 +124,18 @@ static void rows_function(Sample *s)
 {
     Prog *p = s->p;
     line(s, 3);
-    ProgFunc *f = s->rows = prog_func(p, "rows", "Every lane function, a row at a time. "
-        "out, x: [T, C]. What a long comment looks like is seen here too: it goes on "
-        "until it must be broken, and a */ inside does no harm.", prog_void());
+    ProgFunc *f = s->rows = prog_func(
+        p, "rows",
+        "Every lane function, a row at a time. "
+        "out, x: [T, C]. What a long comment looks like is seen here too: it "
+        "goes on "
+        "until it must be broken, and a */ inside does no harm.",
+        prog_void());
     ProgVar *me = prog_param(p, f, "me", prog_pointer_to(s->thread, true));
-    ProgVar *out = prog_param(p, f, "out", prog_restrict(prog_pointer(PK_F32, false)));
-    ProgVar *x = prog_param(p, f, "x", prog_restrict(prog_pointer(PK_F32, true)));
+    ProgVar *out = prog_param(p, f, "out",
+                              prog_restrict(prog_pointer(PK_F32, false)));
+    ProgVar *x = prog_param(p, f, "x",
+                            prog_restrict(prog_pointer(PK_F32, true)));
     ProgVar *norm = prog_param(p, f, "norm", prog_pointer_to(s->norm, true));
     ProgVar *start = prog_local(p, f, "start", prog_i64());
     ProgVar *end = prog_local(p, f, "end", prog_i64());
@@ -120,7 +143,8 @@ static void rows_function(Sample *s)
     ProgExpr *rows = px_field(p, px_var(p, norm), "rows");
     ps_let(p, &f->body, start, call2(s, "share_start", px_var(p, me), rows));
     ps_let(p, &f->body, end, call2(s, "share_end", px_var(p, me), rows));
-    ProgBlock *body = ps_for(p, &f->body, r, px_var(p, start), px_var(p, end), px_int(p, 1));
+    ProgBlock *body = ps_for(p, &f->body, r, px_var(p, start), px_var(p, end),
+                             px_int(p, 1));
     rows_body(s, f, body, out, x, norm, r);
     prog_define(p, f);
 }
@@ -130,8 +154,8 @@ static void integers_function(Sample *s)
 {
     Prog *p = s->p;
     line(s, 4);
-    ProgFunc *f = s->integers = prog_func(p, "integers", "Integers of every kind.",
-                                          prog_i64());
+    ProgFunc *f = s->integers = prog_func(
+        p, "integers", "Integers of every kind.", prog_i64());
     f->inlined = true;
     ProgVar *n = prog_param(p, f, "n", prog_i32());
     prog_param(p, f, "unused", prog_i64());
@@ -141,22 +165,35 @@ static void integers_function(Sample *s)
     ProgVar *i = prog_local(p, f, "i", prog_i64());
     ProgBlock *b = &f->body;
     ProgExpr *C = px_const(p, s->C), *N = px_var(p, n);
-    ps_let(p, b, big, px_mul(p, px_mul(p, C, px_int(p, 2000000)), px_mul(p, N, C)));
+    ps_let(p, b, big,
+           px_mul(p, px_mul(p, C, px_int(p, 2000000)), px_mul(p, N, C)));
     ps_set(p, b, big, px_add(p, px_var(p, big), px_const(p, s->FAR_AWAY)));
     ps_let(p, b, hash, px_cast(p, prog_u64(), px_var(p, big)));
     ps_let(p, b, small, px_cast(p, prog_u32(), px_int(p, 4294967295)));
-    ProgBlock *down = ps_for_down(p, b, i, px_int(p, 2), px_sub(p, C, px_int(p, 30)));
-    ps_set(p, down, hash, px_add(p, px_mul(p, px_var(p, hash), px_cast(p, prog_u64(),
-           px_int(p, 6364136223846793005))), px_cast(p, prog_u64(), px_var(p, i))));
-    ps_set(p, down, small, px_add(p, px_var(p, small), px_cast(p, prog_u32(), px_int(p, 1))));
-    ProgExpr *mixed = px_sub(p, px_rem(p, px_var(p, hash), px_cast(p, prog_u64(),
-        px_int(p, 1000003))), px_div(p, px_var(p, hash), px_cast(p, prog_u64(),
-        px_int(p, 3))));
-    ProgExpr *quotient = px_div(p, px_neg(p, px_var(p, big)), px_add(p, N, px_int(p, 2)));
+    ProgBlock *down = ps_for_down(p, b, i, px_int(p, 2),
+                                  px_sub(p, C, px_int(p, 30)));
+    ps_set(
+        p, down, hash,
+        px_add(p,
+               px_mul(p, px_var(p, hash),
+                      px_cast(p, prog_u64(), px_int(p, 6364136223846793005))),
+               px_cast(p, prog_u64(), px_var(p, i))));
+    ps_set(p, down, small,
+           px_add(p, px_var(p, small), px_cast(p, prog_u32(), px_int(p, 1))));
+    ProgExpr *mixed = px_sub(
+        p,
+        px_rem(p, px_var(p, hash), px_cast(p, prog_u64(), px_int(p, 1000003))),
+        px_div(p, px_var(p, hash), px_cast(p, prog_u64(), px_int(p, 3))));
+    ProgExpr *quotient = px_div(p, px_neg(p, px_var(p, big)),
+                                px_add(p, N, px_int(p, 2)));
     ProgExpr *rest = px_rem(p, quotient, px_mul(p, C, px_int(p, 1)));
-    ProgExpr *all = px_add(p, px_cast(p, prog_i64(), mixed), px_sub(p, quotient, rest));
-    all = px_sub(p, all, px_sub(p, px_int(p, 3), px_cast(p, prog_i64(), px_var(p, small))));
-    ps_return(p, b, px_add(p, all, px_neg(p, px_neg(p, px_cast(p, prog_i64(), N)))));
+    ProgExpr *all = px_add(p, px_cast(p, prog_i64(), mixed),
+                           px_sub(p, quotient, rest));
+    all = px_sub(
+        p, all,
+        px_sub(p, px_int(p, 3), px_cast(p, prog_i64(), px_var(p, small))));
+    ps_return(p, b,
+              px_add(p, all, px_neg(p, px_neg(p, px_cast(p, prog_i64(), N)))));
     prog_define(p, f);
 }
 
@@ -164,8 +201,8 @@ static void branches_function(Sample *s)
 {
     Prog *p = s->p;
     line(s, 5);
-    ProgFunc *f = s->branches = prog_func(p, "branches", "Conditions: a class of x.",
-                                          prog_f32());
+    ProgFunc *f = s->branches = prog_func(
+        p, "branches", "Conditions: a class of x.", prog_f32());
     ProgVar *x = prog_param(p, f, "x", prog_f32());
     ProgVar *table = prog_param(p, f, "table", prog_pointer(PK_F32, true));
     ProgVar *n = prog_local(p, f, "n", prog_i32());
@@ -173,7 +210,8 @@ static void branches_function(Sample *s)
     ProgExpr *X = px_var(p, x), *none = px_null(p, prog_pointer(PK_F32, true));
     ps_let(p, b, n, px_i32(p, 0));
     ProgExpr *present = px_ne(p, px_var(p, table), none);
-    ProgExpr *first = px_lt(p, px_f32(p, 0.5), px_load(p, px_var(p, table), px_int(p, 0)));
+    ProgExpr *first = px_lt(p, px_f32(p, 0.5),
+                            px_load(p, px_var(p, table), px_int(p, 0)));
     ProgBlock *yes = ps_if(p, b, px_or(p, px_and(p, present, first),
                                        px_lt(p, X, px_f32(p, -1e-5))), &other);
     ps_set(p, yes, n, px_add(p, px_var(p, n), px_i32(p, 1)));
@@ -182,12 +220,15 @@ static void branches_function(Sample *s)
     ps_set(p, middle, n, px_sub(p, px_var(p, n), px_i32(p, 1)));
     ps_set(p, last, n, px_i32(p, -2));
     ps_return(p, ps_if(p, b, px_ne(p, X, X), NULL), px_f32(p, 1.0 / 3));
-    ProgExpr *value = px_select(p, present, px_load(p, px_var(p, table), px_int(p, 1)),
-                                px_neg(p, X));
+    ProgExpr *value = px_select(
+        p, present, px_load(p, px_var(p, table), px_int(p, 1)), px_neg(p, X));
     value = px_add(p, value, px_cast(p, prog_f32(), px_le(p, X, px_f32(p, 2))));
-    ProgExpr *larger = px_select(p, px_lt(p, value, px_f32(p, 0)), px_f32(p, 0), value);
-    ps_return(p, b, px_mul(p, larger, px_sub(p, px_cast(p, prog_f32(), px_var(p, n)),
-                                             px_sub(p, X, px_f32(p, 0.75)))));
+    ProgExpr *larger = px_select(p, px_lt(p, value, px_f32(p, 0)), px_f32(p, 0),
+                                 value);
+    ps_return(p, b,
+              px_mul(p, larger,
+                     px_sub(p, px_cast(p, prog_f32(), px_var(p, n)),
+                            px_sub(p, X, px_f32(p, 0.75)))));
     prog_define(p, f);
 }
 
@@ -195,13 +236,15 @@ static void doubles_function(Sample *s)
 {
     Prog *p = s->p;
     line(s, 6);
-    ProgFunc *f = s->doubles = prog_func(p, "chain", "A chain in f64; *total goes on.",
-                                         prog_void());
+    ProgFunc *f = s->doubles = prog_func(
+        p, "chain", "A chain in f64; *total goes on.", prog_void());
     ProgVar *total = prog_param(p, f, "total", prog_pointer(PK_F64, false));
     ProgVar *x = prog_param(p, f, "x", prog_pointer(PK_F32, true));
     ProgVar *i = prog_local(p, f, "i", prog_i64());
-    ProgBlock *body = ps_for(p, &f->body, i, px_int(p, 0), px_const(p, s->C), px_int(p, 1));
-    ProgExpr *square = px_cast(p, prog_f64(), px_load(p, px_var(p, x), px_var(p, i)));
+    ProgBlock *body = ps_for(p, &f->body, i, px_int(p, 0), px_const(p, s->C),
+                             px_int(p, 1));
+    ProgExpr *square = px_cast(p, prog_f64(),
+                               px_load(p, px_var(p, x), px_var(p, i)));
     square = px_mul(p, square, px_sub(p, square, px_f64(p, 0.1)));
     ps_store(p, body, px_var(p, total), px_int(p, 0), px_add(p,
              px_load(p, px_var(p, total), px_int(p, 0)), square));
@@ -218,13 +261,18 @@ static void scatter_function(Sample *s)
     ProgVar *t = prog_local(p, f, "t", prog_i64());
     ProgVar *id = prog_local(p, f, "id", prog_i32());
     ProgVar *c = prog_local(p, f, "c", prog_i64());
-    ProgBlock *rows = ps_for(p, &f->body, t, px_int(p, 0), px_const(p, s->T), px_int(p, 1));
+    ProgBlock *rows = ps_for(p, &f->body, t, px_int(p, 0), px_const(p, s->T),
+                             px_int(p, 1));
     ps_let(p, rows, id, px_load(p, px_var(p, ids), px_var(p, t)));
-    ProgBlock *seen = ps_if(p, rows, px_le(p, px_i32(p, 0), px_var(p, id)), NULL);
-    ProgBlock *columns = ps_for(p, seen, c, px_int(p, 0), px_const(p, s->C), px_int(p, 1));
-    ProgExpr *at = px_add(p, px_mul(p, px_var(p, id), px_const(p, s->C)), px_var(p, c));
-    ps_store(p, columns, px_var(p, table), at, px_add(p, px_load(p, px_var(p, table), at),
-             px_cast(p, prog_f32(), px_var(p, c))));
+    ProgBlock *seen = ps_if(p, rows, px_le(p, px_i32(p, 0), px_var(p, id)),
+                            NULL);
+    ProgBlock *columns = ps_for(p, seen, c, px_int(p, 0), px_const(p, s->C),
+                                px_int(p, 1));
+    ProgExpr *at = px_add(p, px_mul(p, px_var(p, id), px_const(p, s->C)),
+                          px_var(p, c));
+    ps_store(p, columns, px_var(p, table), at,
+             px_add(p, px_load(p, px_var(p, table), at),
+                    px_cast(p, prog_f32(), px_var(p, c))));
     prog_define(p, f);
 }
 
@@ -234,11 +282,12 @@ static void attend_function(Sample *s)
     Prog *p = s->p;
     line(s, 8);
     const ProgRecord *attention = prog_runtime_record(p, "Attention");
-    ProgFunc *f = s->attend = prog_func(p, "scale_of", "Reads what it is given.",
-                                        prog_f32());
+    ProgFunc *f = s->attend = prog_func(p, "scale_of",
+                                        "Reads what it is given.", prog_f32());
     ProgVar *a = prog_param(p, f, "a", prog_pointer_to(attention, true));
     ProgExpr *scale = px_field(p, px_var(p, a), "scale");
-    ProgExpr *heads = px_cast(p, prog_f32(), px_field(p, px_var(p, a), "heads"));
+    ProgExpr *heads = px_cast(p, prog_f32(),
+                              px_field(p, px_var(p, a), "heads"));
     ps_return(p, &f->body, px_mul(p, scale, heads));
     prog_define(p, f);
 }
@@ -254,9 +303,11 @@ static void step_records(Sample *s, ProgFunc *f, ProgBlock *b, ProgVar *values)
     ps_field_set(p, b, A, "q", V);
     ps_field_set(p, b, A, "scale", px_f32(p, 0.125));
     ps_field_set(p, b, A, "heads", px_const(p, s->T));
-    ps_field_set(p, b, A, "head_dim", px_div(p, px_const(p, s->C), px_field(p, A, "heads")));
-    ProgExpr *product = px_mul(p, px_callv(p, s->attend, px_address(p, A), NULL),
-                               px_cast(p, prog_f32(), px_field(p, A, "head_dim")));
+    ps_field_set(p, b, A, "head_dim",
+                 px_div(p, px_const(p, s->C), px_field(p, A, "heads")));
+    ProgExpr *product = px_mul(
+        p, px_callv(p, s->attend, px_address(p, A), NULL),
+        px_cast(p, prog_f32(), px_field(p, A, "head_dim")));
     ps_store(p, b, V, px_int(p, 1000), product);
 }
 
@@ -264,52 +315,70 @@ static void step_function(Sample *s, ProgFunc **entry)
 {
     Prog *p = s->p;
     line(s, 2);
-    ProgFunc *f = *entry = prog_func(p, "train_step", "One step: all of the above.",
-                                     prog_void());
+    ProgFunc *f = *entry = prog_func(
+        p, "train_step", "One step: all of the above.", prog_void());
     ProgVar *me = prog_param(p, f, "me", prog_pointer_to(s->thread, true));
-    ProgVar *control = prog_param(p, f, "control", prog_pointer_to(s->control, false));
+    ProgVar *control = prog_param(p, f, "control",
+                                  prog_pointer_to(s->control, false));
     ProgVar *values = prog_local(p, f, "values", prog_pointer(PK_F32, false));
     ProgVar *norm = prog_local(p, f, "norm", prog_record_type(s->norm));
     ProgBlock *b = &f->body;
-    ProgExpr *K = px_var(p, control), *V = px_var(p, values), *N = px_var(p, norm);
+    ProgExpr *K = px_var(p, control), *V = px_var(p, values),
+             *N = px_var(p, norm);
     ps_let(p, b, values, px_field(p, K, "values"));
     ps_let(p, b, norm, NULL);
     ps_field_set(p, b, N, "weight", px_field(p, K, "weights"));
     ps_field_set(p, b, N, "rows", px_const(p, s->T));
     ps_field_set(p, b, N, "eps", px_f32(p, 1e-5));
-    ps_field_set(p, b, N, "double", px_cast(p, prog_pointer(PK_F64, false), px_offset(p,
-                 V, px_int(p, 1100))));
+    ps_field_set(p, b, N, "double",
+                 px_cast(p, prog_pointer(PK_F64, false),
+                         px_offset(p, V, px_int(p, 1100))));
     line(s, 3);
-    ps_do(p, b, px_callv(p, s->rows, px_var(p, me), px_offset(p, V, px_int(p, 300)), V,
-                         px_address(p, N), NULL));
+    ps_do(p, b,
+          px_callv(p, s->rows, px_var(p, me), px_offset(p, V, px_int(p, 300)),
+                   V, px_address(p, N), NULL));
     ps_do(p, b, call1(s, "barrier", px_var(p, me)));
     line(s, 6);
     ProgBlock *alone = ps_if(p, b, px_eq(p, px_field(p, px_var(p, me), "index"),
                                          px_i32(p, 0)), NULL);
     ProgVar *loss = prog_local(p, f, "loss", prog_f64());
     ProgVar *total = prog_local(p, f, "total", prog_i64());
-    ps_field_set(p, alone, K, "scored", px_callv(p, s->integers, px_field(p, K, "step"),
-                                                 px_int(p, -1), NULL));
+    ps_field_set(
+        p, alone, K, "scored",
+        px_callv(p, s->integers, px_field(p, K, "step"), px_int(p, -1), NULL));
     ps_let(p, alone, total, px_add(p, px_field(p, K, "scored"), px_int(p, -5)));
-    ps_let(p, alone, loss, px_cast(p, prog_f64(), px_callv(p, s->branches, px_field(p, K,
-           "lr"), px_select(p, px_lt(p, px_int(p, 0), px_var(p, total)), V,
-                            px_null(p, prog_pointer(PK_F32, true))), NULL)));
-    ps_field_set(p, alone, K, "loss", px_add(p, px_var(p, loss), px_f64(p, 2.5e-300)));
+    ps_let(
+        p, alone, loss,
+        px_cast(p, prog_f64(),
+                px_callv(p, s->branches, px_field(p, K, "lr"),
+                         px_select(p, px_lt(p, px_int(p, 0), px_var(p, total)),
+                                   V, px_null(p, prog_pointer(PK_F32, true))),
+                         NULL)));
+    ps_field_set(p, alone, K, "loss",
+                 px_add(p, px_var(p, loss), px_f64(p, 2.5e-300)));
     ProgExpr *sums = px_field(p, N, "double");
-    ProgBlock *given = ps_if(p, alone, px_ne(p, sums, px_null(p, prog_pointer(PK_F64,
-                                                                        false))), NULL);
+    ProgBlock *given = ps_if(
+        p, alone, px_ne(p, sums, px_null(p, prog_pointer(PK_F64, false))),
+        NULL);
     ps_do(p, given, px_callv(p, s->doubles, sums, V, NULL));
     ps_do(p, alone, px_callv(p, s->scatter, px_offset(p, V, px_int(p, 600)),
                              px_field(p, K, "tokens"), NULL));
     line(s, 8);
-    ps_do(p, alone, px_callv(p, prog_library(p, "chain_f64"), px_var(p, me), px_field(p,
-          N, "double"), V, px_int(p, 9), px_i32(p, 1), NULL));
+    ps_do(p, alone,
+          px_callv(p, prog_library(p, "chain_f64"), px_var(p, me),
+                   px_field(p, N, "double"), V, px_int(p, 9), px_i32(p, 1),
+                   NULL));
     step_records(s, f, alone, values);
     line(s, 10);
     ProgExpr *many[] = {
-        px_var(p, me), px_offset(p, V, px_int(p, 1200)), px_offset(p, V, px_int(p, 300)),
-        px_field(p, K, "weights"), px_offset(p, px_field(p, K, "weights"), px_mul(p,
-        px_const(p, s->C), px_const(p, s->C))), px_const(p, s->T), px_const(p, s->C),
+        px_var(p, me),
+        px_offset(p, V, px_int(p, 1200)),
+        px_offset(p, V, px_int(p, 300)),
+        px_field(p, K, "weights"),
+        px_offset(p, px_field(p, K, "weights"),
+                  px_mul(p, px_const(p, s->C), px_const(p, s->C))),
+        px_const(p, s->T),
+        px_const(p, s->C),
         px_int(p, 20),
     };
     ps_do(p, b, px_call(p, prog_library(p, "matmul"), 8, many));
@@ -339,7 +408,8 @@ static void data(Sample *s, const ProgFunc *entry)
         if (!strcmp(field->name, "steps"))
             prog_datum_data(p, all, steps);
         else if (!strcmp(field->name, "spec"))
-            prog_datum_text(p, all, "name: sample\nmodel:\n  \"vocab\": 12 # é ?\?/\n");
+            prog_datum_text(p, all,
+                            "name: sample\nmodel:\n  \"vocab\": 12 # é ?\?/\n");
         else if (field->type.kind == PK_TEXT)
             prog_datum_text(p, all, "\\ \t\"quoted\"");
         else if (field->type.kind == PK_POINTER)
@@ -354,7 +424,8 @@ Prog *sample_prog(Arena *arena, Diag *diag)
     static const char text[] = "name: sample\nmodel:\n  norm: rmsnorm\n";
     diag_source(diag, "specs/sample.yaml", text, sizeof text - 1);
     Sample s = {.p = prog_new(arena, diag, "sample")};
-    s.p->head = "sample: every kind of node, from sample.yaml.\nRead: train_step.";
+    s.p->head =
+        "sample: every kind of node, from sample.yaml.\nRead: train_step.";
     s.thread = prog_runtime_record(s.p, "Thread");
     s.control = prog_runtime_record(s.p, "Control");
     constants(&s);

@@ -40,23 +40,32 @@ import training
 
 RANDOM_CASES = 12
 FAIR = 0.3
-GAINS = {".attn.q.": 0.15, ".attn.k.": 6.0}
 
 
 def seed_of(name):
     return zlib.crc32(name.encode())
 
 
-def random_weights(shapes, model_spec, seed):
+def weight_gains(spec):
+    """Factors on matrices and biases whose names hold these parts."""
+    model_spec = spec["model"]
+    gains = {".attn.q.": 0.15, ".attn.k.": 6.0}
+    if spec["train"]["sequence"] == 1 or model_spec["attention"]["window"] == 1:
+        gains[".attn.k."] = 0.15
+    if model_spec["norm"]["type"] == "none":
+        gains[".ff.up."] = 0.2
+    return gains
+
+
+def random_weights(shapes, spec, seed):
     """float32 arrays: norms near 1, biases and matrices far from 0.
 
     Queries are small and keys large. The gradient of k's bias is often zero by
     mathematics, and its rounding noise, which the judge measures against the
-    other gradients, is proportional to the queries. Without norms a gated
-    feed-forward squares its input, so there it is kept small."""
-    gains = GAINS
-    if model_spec["norm"]["type"] == "none":
-        gains = GAINS | {".ff.up.": 0.2}
+    other gradients, is proportional to the queries. Where a query sees one key
+    alone, all of q's gradients are zero too, and keys are small. Without norms
+    a gated feed-forward squares its input, so there it is small."""
+    gains = weight_gains(spec)
     rng = np.random.default_rng(seed)
     weights = {}
     for name, shape in shapes.items():
@@ -67,7 +76,7 @@ def random_weights(shapes, model_spec, seed):
         elif len(shape) == 1:
             value = 1 + 0.2 * normal
         elif name == "embed.token.weight":
-            scaled = model_spec["embedding_scale"]
+            scaled = spec["model"]["embedding_scale"]
             value = (0.2 if scaled else 0.5) * normal
         elif name == "embed.position.weight":
             value = 0.4 * normal
@@ -130,7 +139,7 @@ def write_case(directory, given, traits):
     spec = write_spec(directory, given)
     seed = seed_of(given["name"])
     shapes = model.parameter_shapes(spec)
-    weights = random_weights(shapes, spec["model"], seed)
+    weights = random_weights(shapes, spec, seed)
     batch = random_batch(spec, traits, seed + 1)
     tensors.write(directory / "weights.safetensors", weights)
     tensors.write(directory / "batch.safetensors", batch)
@@ -153,7 +162,7 @@ def write_training_case(directory, given, data, steps):
     spec = write_spec(directory, given)
     seed = seed_of(given["name"])
     shapes = model.parameter_shapes(spec)
-    weights = random_weights(shapes, spec["model"], seed)
+    weights = random_weights(shapes, spec, seed)
     tensors.write(directory / "weights.safetensors", weights)
     streams = {}
     for name, content in data.items():

@@ -63,7 +63,7 @@ equal "second signal" $? 143
 
 # before step 1, here while a large file is hashed: nothing to save
 truncate -s 3G sparse.txt
-./fake train --data sparse.txt --out early 2> last.err &
+./fake train --data sparse.txt --out early --quiet 2> last.err &
 pid=$!
 sleep 0.3
 kill -TERM $pid

@@ -280,7 +280,6 @@ static const Tensor tensors[] = {
 };
 
 static const Memory train_memory[] = {
-    { "weights", 4 * WEIGHTS }, { "moments", 8 * GRADIENT_FLOATS },
     { "gradients", 4 * GRADIENT_FLOATS },
     { "saved", 4 * (VALUES - GRADIENT_FLOATS) },
 };
@@ -309,7 +308,7 @@ static const Value values[] = {
 static const Step steps[] = {
     { .name = "train", .batch = B, .sequence = T, PLACES, .logits_at = -1,
       .state_bytes = 8 * GRADIENT_FLOATS, .gradients_at = 4 * GRADIENTS,
-      .memory_count = 4, .memory = train_memory, .entry = train_entry },
+      .memory_count = 2, .memory = train_memory, .entry = train_entry },
     { .name = "eval", .batch = B / 2, .sequence = T, PLACES, .logits_at = -1,
       .gradients_at = -1, .entry = eval_entry },
     { .name = "grad", .batch = B, .sequence = T, PLACES,
@@ -354,7 +353,7 @@ static const RunKey keys[] = {
 };
 
 #ifndef FAKE_MODEL
-#define FAKE_MODEL "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+#define FAKE_MODEL "aaaaaaaaaaaaaaaa"
 #endif
 #ifndef FAKE_FEATURES
 #define FAKE_FEATURES ""

@@ -7,7 +7,8 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
-work=$(mktemp -d "${TMPDIR:-/tmp}/runtime-test.XXXXXX")
+work=${TMPDIR:-/tmp}/runtime-test.$$
+mkdir "$work" || exit 1
 trap 'rm -rf "$work"' EXIT
 passed=0 failed=0
 

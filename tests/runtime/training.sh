@@ -38,6 +38,7 @@ same_run "nothing to do" two two.jsonl
 status "afresh" 0 $train --out fresh --log fresh.jsonl --resume
 says "afresh" "starting afresh"
 same_run "afresh" fresh fresh.jsonl
+check "fewer steps" $train --out two --resume --steps 5
 check "differences" $train --out two --resume --steps 41 --seed 3 \
     --set train.optimizer.lr=3e-3
 says "differences" "differs: train.optimizer.lr was 1e-2, is 3e-3"
@@ -56,6 +57,12 @@ check "foreign" $train --out foreign --steps 10
 printf 'my notes\n' > notes
 status "foreign log" 1 $train --out foreign --log notes --resume
 equal "foreign log stands" "$(cat notes)" "my notes"
+printf 'my notes' > notes
+status "foreign log without a newline" 1 $train --out foreign --log notes --resume
+equal "foreign log stands" "$(cat notes)" "my notes"
+head -c 9000 /dev/zero | tr '\0' x > notes
+status "foreign log of one line" 1 $train --out foreign --log notes --resume
+equal "foreign log stands" "$(wc -c < notes)" 9000
 
 # --init
 check "init" $train --out init --init straight/step-40 --steps 1
@@ -82,6 +89,11 @@ says "init partial, unused" "not used: strange"
 status "init other" 0 ./other train --data data.txt --quiet --out init6 \
     --init straight --steps 1
 says "init other" "another model"
+
+# A reader that leaves does not end the run.
+FAKE_SLEEP=20 ./fake train --data data.txt --out piped | head -1 > /dev/null
+same "a closed pipe" piped/step-40/model.safetensors \
+    straight/step-40/model.safetensors
 
 # Steps that are not finite
 check "skipping" env FAKE_NAN=5-8 $train --out skip --log skip.jsonl
