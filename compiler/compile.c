@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "compile.h"
 #include "build/build.h"
+#include "emit.h"
 #include "lower/lower.h"
 #include "version.h"
 #include "../runtime/hash.h"
@@ -189,6 +190,18 @@ static int moment_count(const Spec *spec)
     return spec->train_optimizer_momentum != 0;
 }
 
+/* The hash of the source that `emit` writes for this spec, whichever way the program
+ * is built: of NAME.c with the hash itself, the target and its features left empty. */
+static void sign(Prog *prog, const CompileOptions *options, Arena *arena)
+{
+    Buf source = {0};
+    emit_c(prog, &source);
+    program_set_text(prog, "source_hash", hash_of(arena, &source));
+    program_set_text(prog, "target", options->target);
+    program_set_text(prog, "features", options->features);
+    buf_free(&source);
+}
+
 /* ---- recompute: auto ---- */
 static const RecomputeKind cheapest_first[] = {
     RECOMPUTE_NONE, RECOMPUTE_ATTENTION, RECOMPUTE_BLOCK,
@@ -239,8 +252,8 @@ bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options, Compi
     LowerInfo info = {
         .version = TRAINWRIGHT_VERSION, .spec_name = slash ? slash + 1 : options->from.path,
         .spec_text = out->spec_text.text, .spec_hash = out->spec_hash,
-        .model_hash = model_hash(arena, spec), .target = options->target,
-        .features = options->features, .plan = "1 rank, f32",
+        .model_hash = model_hash(arena, spec), .target = "", .features = "",
+        .plan = "1 rank, f32",
         .batch = plan.batch, .sequence = plan.sequence, .groups = plan.groups,
         .moments = moment_count(spec),
     };
@@ -257,6 +270,7 @@ bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options, Compi
         return diag->errors == 0;
     add_run_keys(arena, spec, &info);
     out->prog = lower_module(out->module, &info, arena);
+    sign(out->prog, options, arena);
     out->train_bytes = lower_train_bytes(out->module, &info, arena);
     return diag->errors == 0;
 }

@@ -96,14 +96,17 @@ static void params(Calls *c)
 }
 
 /* ---- the memory map: a pointer a value in frame or record ---- */
-static void map_memory(Calls *c)
+static void map_area(Calls *c, ProgVar *base, bool frame, const char *comment)
 {
     Prog *p = c->p;
+    bool opened = false;
     for (int i = 0; i < c->f->values.count; i++) {
         Value *v = c->f->values.at[i];
-        if (v->area == AREA_NONE || c->pointers[v->number])
+        if (v->area != (frame ? AREA_FRAME : AREA_RECORD) || c->pointers[v->number])
             continue;
-        ProgVar *base = v->area == AREA_FRAME ? c->frame : c->saved;
+        if (!opened)
+            ps_comment(p, &c->func->body, comment);
+        opened = true;
         ProgExpr *offset = px_mul(p, px_field(p, px_var(p, c->at), "stride"),
                                   px_int(p, v->offset));
         ProgExpr *from = px_var(p, base);
@@ -117,6 +120,13 @@ static void map_memory(Calls *c)
         ps_let(p, &c->func->body, local, from);
         c->pointers[v->number] = local;
     }
+}
+
+static void map_memory(Calls *c)
+{
+    bool backward = c->f->gradients.count > 0;
+    map_area(c, c->saved, false, backward ? "what forward has left" : "what backward will read");
+    map_area(c, c->frame, true, "the frame: values of this call, which share its memory in turn");
 }
 
 /* Where a value lies. */

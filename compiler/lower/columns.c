@@ -64,11 +64,13 @@ void generate_columns(Generate *g)
         if (g->k->nodes.at[i]->op == OP_colsum)
             store_lanes(g, zero, px_var(p, g->pointers[g->k->nodes.at[i]->out[0]->number]),
                         px_f32(p, 0));
+    dropout_begin(g, b);
     ProgVar *r = prog_local(p, g->func, "r", prog_i64());
     b = ps_for(p, b, r, px_int(p, 0), all_rows(g), px_int(p, 1));
     g->row = g->token = px_var(p, r);
     if (g->inner)
         g->token = px_div(p, g->row, dim_size(g->l, g->inner));
+    dropout_row(g, b);
     load_row(g, b);
     b = each_column(&columns, b);
     for (int i = 0; i < g->k->nodes.count; i++) {

@@ -302,3 +302,18 @@ void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries, i
     put_data(&row, "keys", "key_count", keys);
     end_row(&row);
 }
+
+void program_set_text(Prog *p, const char *name, const char *text)
+{
+    for (int i = 0; i < p->items.count; i++) {
+        ProgData *data = p->items.at[i].data;
+        if (p->items.at[i].kind != PI_DATA || strcmp(data->name, "program") != 0)
+            continue;
+        for (int j = 0; j < data->record->fields.count; j++)
+            if (!strcmp(data->record->fields.at[j].name, name)) {
+                data->values.at[j] = (ProgDatum){ .kind = PD_TEXT, .text = text };
+                return;
+            }
+    }
+    ice("the program has no field %s", name);
+}

@@ -345,7 +345,44 @@ ProgExpr *lanes_of(Generate *g, ProgBlock *b, Value *v)
     return px_var(g->p, local);
 }
 
-/* ---- pointwise ops ---- */
+/* ---- dropout ---- */
+static const Node *find_dropout(const Generate *g)
+{
+    for (int i = 0; i < g->k->nodes.count; i++)
+        if (g->k->nodes.at[i]->op == OP_dropout)
+            return g->k->nodes.at[i];
+    return NULL;
+}
+
+/* Rate 0 outside training; the site of this block. */
+void dropout_begin(Generate *g, ProgBlock *b)
+{
+    const Node *n = find_dropout(g);
+    if (!n)
+        return;
+    ProgExpr *at = px_var(g->p, g->at), *control = px_field(g->p, at, "control");
+    g->rate = prog_local(g->p, g->func, "rate", prog_f32());
+    ps_let(g->p, b, g->rate, px_select(g->p, px_field(g->p, control, "dropout"),
+                                       px_f32(g->p, n->attrs.rate), px_f32(g->p, 0)));
+    g->site = prog_local(g->p, g->func, "site", prog_u32());
+    ProgExpr *site = px_int(g->p, n->attrs.site);
+    if (g->f->per_block)
+        site = px_add(g->p, px_int(g->p, 1 + n->attrs.site),
+                      px_mul(g->p, px_field(g->p, at, "block"),
+                             px_int(g->p, g->l->m->sites_per_block)));
+    ps_let(g->p, b, g->site, px_cast(g->p, prog_u32(), site));
+}
+
+void dropout_row(Generate *g, ProgBlock *b)
+{
+    if (!g->rate)
+        return;
+    ProgExpr *at = px_var(g->p, g->at);
+    ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"), px_field(g->p, at, "sequence"));
+    g->seed_row = prog_local(g->p, g->func, "global_row", prog_u32());
+    ps_let(g->p, b, g->seed_row, px_cast(g->p, prog_u32(), px_add(g->p, first, g->row)));
+}
+
 static ProgExpr *dropout_lanes(Generate *g, ProgExpr *x)
 {
     ProgExpr *control = px_field(g->p, px_var(g->p, g->at), "control");
@@ -358,6 +395,7 @@ static ProgExpr *dropout_lanes(Generate *g, ProgExpr *x)
     return px_mul(g->p, x, px_call(g->p, prog_library(g->p, "dropout16"), 6, args));
 }
 
+/* ---- pointwise ops ---- */
 static ProgExpr *onehot(Generate *g, ProgBlock *b, const Node *n)
 {
     return call2(g, "onehot16", px_var(g->p, g->column), row_value(g, b, n->in[0]));

@@ -45,6 +45,9 @@ void store_lanes(Generate *g, ProgBlock *b, ProgExpr *pointer, ProgExpr *value);
 /* Lanes beyond the row's end keep what they had. */
 ProgExpr *keep_lanes(Generate *g, ProgExpr *fresh, ProgExpr *old);
 void forget_lanes(Generate *g);
+/* What the draws of a kernel with a dropout need: once, and for each row. */
+void dropout_begin(Generate *g, ProgBlock *b);
+void dropout_row(Generate *g, ProgBlock *b);
 ProgExpr *call1(Generate *g, const char *name, ProgExpr *a);
 ProgExpr *call2(Generate *g, const char *name, ProgExpr *a, ProgExpr *b);
 

@@ -19,8 +19,9 @@ typedef struct LowerInfo {
     List(RunKeyInfo) keys;
 } LowerInfo;
 
-/* One line a program of the memory map, for `build`'s report and tests. */
 Prog *lower_module(const Module *m, const LowerInfo *info, Arena *arena);
+/* Sets a text field of the program's description. */
+void program_set_text(Prog *p, const char *name, const char *text);
 /* Bytes of the train program without workspaces: weights, moments, values. */
 int64_t lower_train_bytes(const Module *m, const LowerInfo *info, Arena *arena);
 #endif

@@ -3,44 +3,6 @@
  * values that it wants, after it its reductions, folded. */
 #include "generate.h"
 
-/* ---- dropout: what a row's draws need ---- */
-static const Node *find_dropout(const Generate *g)
-{
-    for (int i = 0; i < g->k->nodes.count; i++)
-        if (g->k->nodes.at[i]->op == OP_dropout)
-            return g->k->nodes.at[i];
-    return NULL;
-}
-
-/* Rate 0 outside training; the site of this block. */
-static void prepare_dropout(Generate *g, ProgBlock *b)
-{
-    const Node *n = find_dropout(g);
-    if (!n)
-        return;
-    ProgExpr *at = px_var(g->p, g->at), *control = px_field(g->p, at, "control");
-    g->rate = prog_local(g->p, g->func, "rate", prog_f32());
-    ps_let(g->p, b, g->rate, px_select(g->p, px_field(g->p, control, "dropout"),
-                                       px_f32(g->p, n->attrs.rate), px_f32(g->p, 0)));
-    g->site = prog_local(g->p, g->func, "site", prog_u32());
-    ProgExpr *site = px_int(g->p, n->attrs.site);
-    if (g->f->per_block)
-        site = px_add(g->p, px_int(g->p, 1 + n->attrs.site),
-                      px_mul(g->p, px_field(g->p, at, "block"),
-                             px_int(g->p, g->l->m->sites_per_block)));
-    ps_let(g->p, b, g->site, px_cast(g->p, prog_u32(), site));
-}
-
-static void prepare_dropout_row(Generate *g, ProgBlock *b)
-{
-    if (!g->rate)
-        return;
-    ProgExpr *at = px_var(g->p, g->at);
-    ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"), px_field(g->p, at, "sequence"));
-    g->seed_row = prog_local(g->p, g->func, "global_row", prog_u32());
-    ps_let(g->p, b, g->seed_row, px_cast(g->p, prog_u32(), px_add(g->p, first, g->row)));
-}
-
 /* ---- a pass ---- */
 static bool in_pass(const Generate *g, const Node *n)
 {
@@ -127,6 +89,42 @@ static void close_accumulator(Generate *g, ProgBlock *b, const Accumulator *a)
 
 enum { MOST_ACCUMULATORS = 16 };
 
+/* Sixteen columns of the pass: its stores, then its sums. */
+static void sixteen(Generate *g, ProgBlock *body, const Accumulator *open, int count)
+{
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        Node *n = g->k->nodes.at[i];
+        if (!in_pass(g, n) || node_is_reduction(n))
+            continue;
+        ProgExpr *value = lanes_of(g, body, n->out[0]);
+        const ProgVar *row = g->row_pointers[n->out[0]->number];
+        store_lanes(g, body, px_var(g->p, row), value);
+    }
+    for (int i = 0; i < count; i++)
+        accumulate(g, body, &open[i]);
+    forget_lanes(g);
+}
+
+/* All columns: whole sixteens, then the rest of a width that is no multiple of 16. */
+static void all_columns(Generate *g, ProgBlock *b, const Accumulator *open, int count)
+{
+    Prog *p = g->p;
+    bool ragged = g->ragged;
+    int64_t width = g->l->m->dims.at[g->width].size;
+    ProgExpr *end = dim_size(g->l, g->width), *whole = px_int(p, width / 16 * 16);
+    g->ragged = false;
+    g->column = prog_local(p, g->func, "c", prog_i64());
+    if (width >= 16)
+        sixteen(g, ps_for(p, b, g->column, px_int(p, 0), ragged ? whole : end, px_int(p, 16)), open,
+                count);
+    g->ragged = ragged;
+    if (!ragged)
+        return;
+    g->column = prog_local(p, g->func, "rest", prog_i64());
+    ps_let(p, b, g->column, whole);
+    sixteen(g, b, open, count);
+}
+
 static void pass_over_row(Generate *g, ProgBlock *b)
 {
     Accumulator open[MOST_ACCUMULATORS];
@@ -143,20 +141,7 @@ static void pass_over_row(Generate *g, ProgBlock *b)
             ice("%s: too many reductions in one pass", g->k->name);
         open[count++] = (Accumulator){ n, open_accumulator(g, b, n) };
     }
-    g->column = prog_local(g->p, g->func, "c", prog_i64());
-    ProgBlock *body = ps_for(g->p, b, g->column, px_int(g->p, 0), dim_size(g->l, g->width),
-                             px_int(g->p, 16));
-    for (int i = 0; i < g->k->nodes.count; i++) {
-        Node *n = g->k->nodes.at[i];
-        if (!in_pass(g, n) || node_is_reduction(n))
-            continue;
-        ProgExpr *value = lanes_of(g, body, n->out[0]);
-        const ProgVar *row = g->row_pointers[n->out[0]->number];
-        store_lanes(g, body, px_var(g->p, row), value);
-    }
-    for (int i = 0; i < count; i++)
-        accumulate(g, body, &open[i]);
-    forget_lanes(g);
+    all_columns(g, b, open, count);
     for (int i = 0; i < count; i++)
         close_accumulator(g, b, &open[i]);
 }
@@ -164,7 +149,7 @@ static void pass_over_row(Generate *g, ProgBlock *b)
 void generate_rows(Generate *g)
 {
     ProgBlock *b = &g->func->body;
-    prepare_dropout(g, b);
+    dropout_begin(g, b);
     ProgVar *r = prog_local(g->p, g->func, "r", prog_i64());
     ProgExpr *me = px_var(g->p, g->me), *rows = px_var(g->p, g->rows);
     b = ps_for(g->p, b, r, call2(g, "share_start", me, rows), call2(g, "share_end", me, rows),
@@ -178,7 +163,7 @@ void generate_rows(Generate *g)
                                    px_var(g->p, h)));
         g->row = px_var(g->p, rh);
     }
-    prepare_dropout_row(g, b);
+    dropout_row(g, b);
     for (g->phase = 0; g->phase < kernel_phases(g->k); g->phase++)
         pass_over_row(g, b);
 }

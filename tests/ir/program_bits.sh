@@ -16,7 +16,7 @@ ${CC:-cc} -std=gnu11 -Wall -Wextra -O1 -o "$temporary/same_bits" same_bits.c \
     $runtime/files.c $runtime/error.c $runtime/sort.c -lm || exit 1
 
 check() { # CASE: what went wrong is on stdout
-    smoothing=$(sed -n 's/^ *label_smoothing: *//p' "$1/spec.yaml")
+    smoothing=$(sed -n 's/.*label_smoothing: *\([-+.0-9e]*\).*/\1/p' "$1/spec.yaml")
     "$trainwright" build "$1/spec.yaml" -o "$temporary/bin" 2>&1 &&
     "$temporary/bin" grad --weights "$1/weights.safetensors" --batch "$1/batch.safetensors" \
         --out "$temporary/a.safetensors" 2>&1 &&

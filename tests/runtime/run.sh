@@ -34,6 +34,12 @@ build huge fake_program.c "-DFAKE_THREAD_BYTES=(1l << 50)"
 build large fake_program.c "-DFAKE_THREAD_BYTES=(256l << 20)"
 build tool tool.c
 build units units.c
+# A copy of the runtime whose shards are small, for checkpoints of several files.
+mkdir "$work/small" && cp -r "$root/runtime/"* "$work/small/" || exit 1
+sed -i 's/#define TENSORS_SHARD_BYTES .*/#define TENSORS_SHARD_BYTES 20000u/' \
+    "$work/small/safetensors.h"
+$CC $flags $CFLAGS -I"$work/small" "$here/fake_program.c" "$work"/small/*.c \
+    -o "$work/sharded" -lm -lpthread || exit 1
 cd "$work" || exit 1
 head -c 9000 "$root/runtime/safetensors.c" > data.txt
 

@@ -90,6 +90,19 @@ status "init other" 0 ./other train --data data.txt --quiet --out init6 \
     --init straight --steps 1
 says "init other" "another model"
 
+# Shards with an index, as above 5 GB
+sharded="./sharded train --data data.txt --quiet --out shards"
+check "shards" $sharded --steps 20
+equal "shards" "$(ls shards/step-20 | tr '\n' ' ')" \
+    "model-00001-of-00002.safetensors model-00002-of-00002.safetensors model.safetensors.index.json optimizer-00001-of-00004.safetensors optimizer-00002-of-00004.safetensors optimizer-00003-of-00004.safetensors optimizer-00004-of-00004.safetensors optimizer.safetensors.index.json state.json "
+cp -r shards shards2
+check "shards resumed" $sharded --resume
+equal "shards: state" "$(./tool member shards/step-40/state.json state_hash)" \
+    "$(./tool member straight/step-40/state.json state_hash)"
+rm shards2/step-20/model-00002-of-00002.safetensors
+status "a shard is missing" 1 ./sharded eval --weights shards2 --data data.txt
+check "shards as weights" ./fake eval --weights shards --data data.txt
+
 # A reader that leaves does not end the run.
 FAKE_SLEEP=20 ./fake train --data data.txt --out piped | head -1 > /dev/null
 same "a closed pipe" piped/step-40/model.safetensors \

@@ -1,20 +1,25 @@
 #!/bin/sh
 # Golden tests of the front end.
 #
-#     tests/spec/run.sh CHECK           compare; CHECK is the built spec_check
-#     tests/spec/run.sh CHECK bless     rewrite what differs and show the difference
+#     tests/spec/run.sh           compare
+#     tests/spec/run.sh bless     rewrite what differs and show the difference
 #
+# $CHECK is a built spec_check (with sanitizers, say); without it one is built here.
 # A case is NAME.yaml with NAME.err, what is printed of a spec that is wrong, or
 # NAME.want, the resolved spec. NAME.args has further arguments, one a line, and
 # NAME.over* are overlays that they name. A resolved spec must load to itself.
 set -u
-[ $# -ge 1 ] || { echo "usage: run.sh CHECK [bless]" >&2; exit 2; }
-check=$(realpath "$1")
-bless=${2:-}
+check=${CHECK:+$(realpath "$CHECK")}
+bless=${1:-}
 cd "$(dirname "$0")" || exit 1
 models=$(realpath ../../models)
 temporary=$(mktemp -d) || exit 1
 trap 'rm -rf "$temporary"' EXIT
+if [ -z "$check" ]; then
+    check=$temporary/spec_check
+    ${CC:-cc} -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Wmissing-prototypes -O1 -g \
+        -o "$check" spec_check.c ../../compiler/spec/*.c ../../ir/base.c -lyaml -lm || exit 1
+fi
 passed=0 failed=0
 
 pass() { passed=$((passed + 1)); }
