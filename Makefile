@@ -113,7 +113,7 @@ $(B)/%.o: $(B)/%.S
 
 # ---- the rest ----------------------------------------------------------------------
 deps:
-	apt-get install -y gcc make libyaml-dev llvm-19-dev clang-19 lld-19
+	./deps.sh
 
 check: all
 	tests/run.sh

@@ -131,23 +131,17 @@ static const char *model_hash(Arena *arena, const Spec *spec)
     return hash;
 }
 
+/* As keys.def spells it. */
 static const char *type_name(SpecType type)
 {
-    switch (type) {
-    case SPEC_int: return "int";
-    case SPEC_number: case SPEC_scale: return "number";
-    case SPEC_decimal: return "decimal";
-    case SPEC_bool: return "bool";
-    case SPEC_bytes: return "bytes";
-    case SPEC_choice: case SPEC_form: return "choice";
-    case SPEC_pair: return "pair";
-    case SPEC_texts: return "texts";
-    case SPEC_path: return "path";
-    case SPEC_counts: return "counts";
-    case SPEC_id: return "id";
-    case SPEC_map: case SPEC_text: return "text";
-    }
-    return "text";
+    static const char *const names[] = {
+        [SPEC_map] = "map", [SPEC_int] = "int", [SPEC_number] = "number", [SPEC_bool] = "bool",
+        [SPEC_text] = "text", [SPEC_bytes] = "bytes", [SPEC_choice] = "choice",
+        [SPEC_form] = "form", [SPEC_decimal] = "decimal", [SPEC_scale] = "scale",
+        [SPEC_id] = "id", [SPEC_pair] = "pair", [SPEC_texts] = "texts", [SPEC_path] = "path",
+        [SPEC_counts] = "counts",
+    };
+    return names[type];
 }
 
 static const char *choices_text(Arena *arena, const KeyInfo *info)

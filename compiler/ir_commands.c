@@ -150,7 +150,8 @@ static int finish(const Diag *diag, int status)
 
 /* ---- ir ---- */
 static const char ir_usage[] =
-    "usage: trainwright ir SPEC.yaml [--after PASS | --all] [-f OVERLAY.yaml]… [--set KEY=VALUE]…\n"
+    "usage: trainwright ir SPEC.yaml [--after PASS | --all] [-f OVERLAY.yaml]…\n"
+    "         [--set KEY=VALUE]…\n"
     "Prints the IR as text: as built, after PASS, after every pass (--all), or after the last.\n";
 
 
@@ -360,7 +361,8 @@ static const char run_usage[] =
     "         [--step NAME] [--f32] [--seed N] [--step-number N] [--position N] [--ranks 1]\n"
     "         [--scalar NAME=VALUE]…\n"
     "Interprets a step of the IR, in float64 or (--f32) in the program's f32, bit for bit.\n"
-    "--scalar NAME=VALUE (smoothing=0.1, clip=1 …) and --in may come again. A spec's model: trainwright ir SPEC.yaml | trainwright run - …\n";
+    "--in and --scalar (smoothing=0.1, clip=1 …) may come again. A spec's model:\n"
+    "    trainwright ir SPEC.yaml | trainwright run - --step grad …\n";
 
 static bool read_inputs(const Flag *in, Arena *arena, Tensors *to, Diag *diag)
 {

@@ -14,7 +14,7 @@
 #define INTERPRET_H
 #include "ir.h"
 
-/* Elements that one value, and all values of a call together, may have. */
+/* Elements that one value may have, all values of a call together, and all weights. */
 #define MOST_ELEMENTS ((int64_t)1 << 28)
 
 typedef struct Array {
@@ -47,6 +47,7 @@ typedef struct Machine {
     bool f32;
     WeightState *weights;           /* by number of the weight */
     List(Copy) copies;              /* in checkpoint order: outside blocks, each block, the rest */
+    int64_t weight_floats;          /* of all of them */
     double *gradients;              /* the current set: every weight, site and copy */
     int64_t gradient_floats;        /* of a set */
     Array tokens, targets, lengths; /* of the whole batch; at NULL: not given */

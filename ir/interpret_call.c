@@ -36,7 +36,7 @@ static int64_t rows_of(const Array *a)
 /* ---- functions of one number ---- */
 static double gelu_grad_f64(double a)
 {
-    const double root = 0.70710678118654752440, peak = 0.39894228040143267794;  /* 1/√2, 1/√2π */
+    const double root = 0.70710678118654752440, peak = 0.39894228040143267794;  /* √½, 1/√2π */
     return 0.5 * (1 + erf(a * root)) + a * peak * exp(-0.5 * a * a);
 }
 

@@ -102,9 +102,10 @@ static bool prepare_weight(Machine *machine, int number)
         return false;
     state->copies = w->per_block ? machine_blocks(machine->m) : 1;
     state->count = shape.count;
-    if (state->copies > MOST_ELEMENTS / state->count)
-        return machine_fails(machine, "%s is too large for the interpreter", w->name);
+    if (state->copies > (MOST_ELEMENTS - machine->weight_floats) / state->count)
+        return machine_fails(machine, "the weights are too many for the interpreter");
     int64_t all = state->copies * state->count;
+    machine->weight_floats += all;
     state->values = new_values(machine, all);
     state->first = new_values(machine, all);
     state->second = new_values(machine, all);

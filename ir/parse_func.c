@@ -406,8 +406,8 @@ static bool func_line(Parser *p)
         return end(p);
     if (parse_accept_word(p, "save"))
         return save(p);
-    return parse_wrong(p, "`VALUE: TYPE = …`, root, record, floats, use, load, begin, kernel, end "
-                          "or save");
+    return parse_wrong(p, "`VALUE: TYPE = …`, root, record, floats, use, load, begin, kernel, "
+                          "end or save");
 }
 
 static bool params(Parser *p)

@@ -80,7 +80,7 @@ static bool verify_weight(Check *c, int number)
     const Weight *w = &m->weights.at[number];
     int blocks = module_find_dim(m, "L");
     if (!w->name || !*w->name || module_find_weight(m, w->name, w->per_block) != number)
-        return check_fails(c, "the weight %s is declared twice", w->name ? w->name : "without name");
+        return check_fails(c, "the weight %s is declared twice", w->name ? w->name : "");
     if (!verify_type(c, w->name, &w->type))
         return false;
     if (w->type.dtype != DT_F32 || w->type.rank < 1 || type_has_rows(m, &w->type))

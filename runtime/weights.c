@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: 0BSD */
 #include "weights.h"
 #include "draw.h"
-#include "elementary.h"
+#include "tables.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -64,89 +64,23 @@ bool weights_list(const Program *program, WeightList *list, Error *error)
 
 /* ---- tables ------------------------------------------------------------- */
 
-/* The frequency of a rotary pair, base^(-2j/head_dim); with llama3 scaling long
- * waves are slowed by `factor`, short ones kept, and those between them blended
- * (as in Hugging Face's Llama 3.1). */
-static double rotary_frequency(const Tensor *table, int64_t pair)
-{
-    double exponent = (double)(2 * pair) / (double)table->dim1;
-    double frequency = 1 / f64_pow(table->init_a, exponent);
-    double factor = table->init_b, low = table->init_c, high = table->init_d;
-    double original = table->init_e;
-    if (factor == 0)
-        return frequency;
-    double wave = 2 * F64_PI / frequency;
-    if (wave < original / high)
-        return frequency;
-    if (wave > original / low)
-        return frequency / factor;
-    double smooth = (original / wave - low) / (high - low);
-    return (1 - smooth) * frequency / factor + smooth * frequency;
-}
-
-/* Rows [first, last) of a rotary table [context, head_dim]: pair j stands in
- * columns j and j + head_dim/2. */
-static void rotary_rows(const Tensor *table, float *out, long first, long last,
-                        double (*wave)(double))
-{
-    int64_t pairs = table->dim1 / 2;
-    for (int64_t j = 0; j < pairs; j++) {
-        double frequency = rotary_frequency(table, j);
-        for (long t = first; t < last; t++) {
-            float value = (float)wave((double)t * frequency);
-            out[t * table->dim1 + j] = value;
-            out[t * table->dim1 + j + pairs] = value;
-        }
-    }
-}
-
-/* Rows of [context, dim]: sin(t / base^(2i/dim)) in column 2i, cos in 2i+1. */
-static void sinusoidal_rows(const Tensor *table, float *out, long first,
-                            long last)
-{
-    for (int64_t c = 0; c < table->dim1; c++) {
-        double exponent = (double)(c - c % 2) / (double)table->dim1;
-        double scale = f64_pow(table->init_a, exponent);
-        for (long t = first; t < last; t++) {
-            double angle = (double)t / scale;
-            double value = c % 2 ? f64_cos(angle) : f64_sin(angle);
-            out[t * table->dim1 + c] = (float)value;
-        }
-    }
-}
-
-/* Slopes [heads]: 2^(-8h/heads), h = 1 … heads. */
-static void alibi_slopes(const Tensor *table, float *out, long first, long last)
-{
-    for (long h = first; h < last; h++)
-        out[h] = (float)f64_pow(2, -8.0 * (double)(h + 1)
-                                       / (double)table->dim0);
-}
-
-static void fill(float *out, int64_t first, int64_t count, float value)
-{
-    for (int64_t i = 0; i < count; i++)
-        out[first + i] = value;
-}
-
 static void compute_tables(const Thread *me, void *context)
 {
     const Rank *rank = context;
     for (int i = 0; i < rank->program->tensor_count; i++) {
-        const Tensor *table = &rank->program->tensors[i];
-        if (!table->constant)
+        const Tensor *tensor = &rank->program->tensors[i];
+        if (!tensor->constant)
             continue;
-        float *out = rank->control.weights + table->weight;
-        long first = share_start(me, table->dim0);
-        long last = share_end(me, table->dim0);
-        if (strcmp(table->init, "sinusoidal") == 0)
-            sinusoidal_rows(table, out, first, last);
-        else if (strcmp(table->init, "rotary-cos") == 0)
-            rotary_rows(table, out, first, last, f64_cos);
-        else if (strcmp(table->init, "rotary-sin") == 0)
-            rotary_rows(table, out, first, last, f64_sin);
-        else if (strcmp(table->init, "alibi") == 0)
-            alibi_slopes(table, out, first, last);
+        const Table table = {
+            .kind = tensor->init,
+            .rows = tensor->dim0,
+            .columns = tensor->rank > 1 ? tensor->dim1 : 1,
+            .base = tensor->init_a, .factor = tensor->init_b,
+            .low = tensor->init_c, .high = tensor->init_d,
+            .original = tensor->init_e,
+        };
+        table_fill(rank->control.weights + tensor->weight, &table,
+                   share_start(me, table.rows), share_end(me, table.rows));
     }
 }
 
@@ -162,6 +96,12 @@ typedef struct Drawing {
     const WeightList *list;
     uint64_t seed;
 } Drawing;
+
+static void fill(float *out, int64_t first, int64_t count, float value)
+{
+    for (int64_t i = 0; i < count; i++)
+        out[first + i] = value;
+}
 
 static void draw_weights(const Thread *me, void *context)
 {

@@ -11,6 +11,7 @@
 # A battery that prints no such line, or ends with an error though it counts no
 # failure, is one failure. The last line is the sum.
 set -u
+unset MAKEFLAGS MFLAGS MAKELEVEL    # of `make check`: tests run make themselves
 cd "$(dirname "$0")/.." || exit 1
 
 # NAME COMMAND…

@@ -26,7 +26,7 @@ INLINE vf vexp(vf x)
     p = vfma(p, r, vset(0.49999994f));
     p = vfma(p, r, vset(1.0f));
     p = vfma(p, r, vset(1.0f));
-    vf y = (vf)((vi)p + ((vi)shifted << 23));
+    vf y = (vf)((vu)p + ((vu)shifted << 23));
     y = vless(x, vset(88.7228394f), y, x + vset(__builtin_inff()));
     return vless(x, vset(-87.3365402f), vset(0.0f), y);
 }

@@ -45,79 +45,104 @@ static void constants(Sample *s)
     prog_field(p, s->norm, "eps", prog_f32(), "added to the variance");
 }
 
-/* x[c] of 16 lanes, the row's tail through load_tail. */
-static void rows_body(Sample *s, ProgFunc *f, ProgBlock *body, ProgVar *out,
-                      ProgVar *x, ProgVar *norm, ProgVar *r)
+/* ---- rows ---------------------------------------------------------------- */
+typedef struct Rows {
+    ProgFunc *f;
+    ProgVar *out, *x, *norm, *r, *row, *scale;
+} Rows;
+
+/* pointer[c …] of 16 lanes, fewer at the end of a row. */
+static ProgExpr *load_tail(Sample *s, ProgExpr *pointer, const ProgVar *c)
 {
     Prog *p = s->p;
-    ProgVar *row = prog_local(p, f, "row", prog_pointer(PK_F32, true));
-    ProgVar *sum = prog_local(p, f, "sum", prog_f32x16());
-    ProgVar *c = prog_local(p, f, "c", prog_i64());
-    ProgVar *scale = prog_local(p, f, "scale", prog_f32());
-    ProgExpr *C = px_const(p, s->C), *start = px_mul(p, px_var(p, r), C);
-    ps_let(p, body, row, px_offset(p, px_var(p, x), start));
+    ProgExpr *left = px_sub(p, px_const(p, s->C), px_var(p, c));
+    return call2(s, "load_tail", px_offset(p, pointer, px_var(p, c)), left);
+}
+
+static ProgExpr *square(Sample *s, const ProgVar *v)
+{
+    return px_mul(s->p, px_var(s->p, v), px_var(s->p, v));
+}
+
+/* scale = 1 / root of the row's mean square. */
+static void rows_sum(Sample *s, Rows *t, ProgBlock *body)
+{
+    Prog *p = s->p;
+    ProgVar *sum = prog_local(p, t->f, "sum", prog_f32x16());
+    ProgVar *c = prog_local(p, t->f, "c", prog_i64());
+    ProgVar *v = prog_local(p, t->f, "v", prog_f32x16());
+    ProgExpr *C = px_const(p, s->C), *start = px_mul(p, px_var(p, t->r), C);
+    t->row = prog_local(p, t->f, "row", prog_pointer(PK_F32, true));
+    t->scale = prog_local(p, t->f, "scale", prog_f32());
+    ps_let(p, body, t->row, px_offset(p, px_var(p, t->x), start));
     ps_let(p, body, sum, call1(s, "splat", px_f32(p, 0)));
     ProgBlock *sums = ps_for(p, body, c, px_int(p, 0), C, px_int(p, 16));
-    ProgVar *v = prog_local(p, f, "v", prog_f32x16());
-    ProgExpr *place = px_offset(p, px_var(p, row), px_var(p, c));
-    ProgExpr *left = px_sub(p, C, px_var(p, c));
-    ps_let(p, sums, v, call2(s, "load_tail", place, left));
-    ps_set(p, sums, sum,
-           px_add(p, px_var(p, sum), px_mul(p, px_var(p, v), px_var(p, v))));
+    ps_let(p, sums, v, load_tail(s, px_var(p, t->row), c));
+    ps_set(p, sums, sum, px_add(p, px_var(p, sum), square(s, v)));
     ProgExpr *mean = px_div(p, call1(s, "fold_add", px_var(p, sum)),
                             px_cast(p, prog_f32(), C));
-    ProgExpr *root = call1(
-        s, "sqrt_f32", px_add(p, mean, px_field(p, px_var(p, norm), "eps")));
-    ps_let(p, body, scale, px_div(p, px_f32(p, 1), root));
+    ProgExpr *eps = px_field(p, px_var(p, t->norm), "eps");
+    ProgExpr *root = call1(s, "sqrt_f32", px_add(p, mean, eps));
+    ps_let(p, body, t->scale, px_div(p, px_f32(p, 1), root));
+}
 
-    ps_comment(p, body,
-               "The result, with a bit of every function of 16 lanes.");
-    ProgVar *c2 = prog_local(p, f, "c", prog_i64());
-    ProgBlock *results = ps_for(p, body, c2, px_int(p, 0), C, px_int(p, 16));
-    ProgVar *y = prog_local(p, f, "y", prog_f32x16());
-    ProgVar *w = prog_local(p, f, "w", prog_f32x16());
-    left = px_sub(p, C, px_var(p, c2));
-    ps_let(p, results, y,
-           px_mul(p,
-                  px_callv(p, prog_library(p, "load_tail"),
-                           px_offset(p, px_var(p, row), px_var(p, c2)), left,
-                           NULL),
-                  px_var(p, scale)));
-    ps_let(p, results, w, px_callv(p, prog_library(p, "load_tail"), px_offset(p,
-           px_field(p, px_var(p, norm), "weight"), px_var(p, c2)), left, NULL));
+/* y with a bit of every function of 16 lanes in it. */
+static void rows_functions(Sample *s, ProgBlock *b, ProgVar *y,
+                           const ProgVar *w)
+{
     static const char *const functions[] = {
-        "exp16",       "tanh16",           "erf16",       "sigmoid16",
-        "relu16",      "gelu16",           "gelu_tanh16", "silu16",
-        "gelu_grad16", "gelu_tanh_grad16", "silu_grad16", "relu_grad16",
+        "exp16", "tanh16", "erf16", "sigmoid16", "relu16", "gelu16",
+        "gelu_tanh16", "silu16", "gelu_grad16", "gelu_tanh_grad16",
+        "silu_grad16", "relu_grad16",
     };
+    Prog *p = s->p;
     for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
-        ProgExpr *part = call1(s, functions[i],
-                               px_mul(p, px_var(p, y), px_var(p, w)));
+        ProgExpr *x = px_mul(p, px_var(p, y), px_var(p, w));
+        ProgExpr *part = call1(s, functions[i], x);
         part = px_mul(p, px_f32(p, 0.1 * (double)(i + 1)), part);
-        ps_set(p, results, y, px_add(p, px_var(p, y), part));
+        ps_set(p, b, y, px_add(p, px_var(p, y), part));
     }
-    ProgExpr *more = call1(
-        s, "log16",
-        px_add(p, px_f32(p, 1), px_mul(p, px_var(p, y), px_var(p, y))));
-    more = call2(s, "max16", px_neg(p, more),
-                 call1(s, "sqrt16", px_mul(p, px_var(p, y), px_var(p, y))));
-    ps_set(p, results, y, px_sub(p, px_var(p, y), more));
-    ProgExpr *drop = px_callv(p, prog_library(p, "dropout16"),
-                              px_cast(p, prog_u64(), px_int(p, 12345678901234)),
-                              px_cast(p, prog_u32(), px_int(p, 3)),
-                              px_cast(p, prog_u32(), px_int(p, 7)),
-                              px_cast(p, prog_u32(), px_var(p, r)),
-                              px_cast(p, prog_u32(), px_var(p, c2)),
-                              px_f32(p, 0.25), NULL);
-    ps_set(p, results, y, px_mul(p, px_var(p, y), drop));
-    ProgExpr *hot = px_callv(p, prog_library(p, "onehot16"), px_var(p, c2),
-                             px_i32(p, 20), NULL);
-    ps_set(p, results, y,
+    ProgExpr *more = px_add(p, px_f32(p, 1), square(s, y));
+    more = call2(s, "max16", px_neg(p, call1(s, "log16", more)),
+                 call1(s, "sqrt16", square(s, y)));
+    ps_set(p, b, y, px_sub(p, px_var(p, y), more));
+}
+
+static ProgExpr *rows_dropout(Sample *s, const Rows *t, const ProgVar *c)
+{
+    Prog *p = s->p;
+    ProgType u32 = prog_u32();
+    ProgExpr *seed = px_cast(p, prog_u64(), px_int(p, 12345678901234));
+    ProgExpr *row = px_cast(p, u32, px_var(p, t->r));
+    ProgExpr *column = px_cast(p, u32, px_var(p, c));
+    return px_callv(p, prog_library(p, "dropout16"), seed, px_int(p, 3),
+                    px_int(p, 7), row, column, px_f32(p, 0.25), NULL);
+}
+
+static void rows_results(Sample *s, Rows *t, ProgBlock *body)
+{
+    Prog *p = s->p;
+    ProgVar *c = prog_local(p, t->f, "c", prog_i64());
+    ProgVar *y = prog_local(p, t->f, "y", prog_f32x16());
+    ProgVar *w = prog_local(p, t->f, "w", prog_f32x16());
+    ProgExpr *C = px_const(p, s->C), *weight = px_var(p, t->norm);
+    weight = px_field(p, weight, "weight");
+    ps_comment(p, body, "With a bit of every function of 16 lanes.");
+    ProgBlock *b = ps_for(p, body, c, px_int(p, 0), C, px_int(p, 16));
+    ProgExpr *x = load_tail(s, px_var(p, t->row), c);
+    ps_let(p, b, y, px_mul(p, x, px_var(p, t->scale)));
+    ps_let(p, b, w, load_tail(s, weight, c));
+    rows_functions(s, b, y, w);
+    ps_set(p, b, y, px_mul(p, px_var(p, y), rows_dropout(s, t, c)));
+    ProgExpr *hot = call2(s, "onehot16", px_var(p, c), px_i32(p, 20));
+    ps_set(p, b, y,
            px_callv(p, prog_library(p, "keep"), px_int(p, 9),
                     px_add(p, px_var(p, y), hot), px_var(p, y), NULL));
-    ps_do(p, results, px_callv(p, prog_library(p, "store_tail"), px_offset(p,
-          px_var(p, out), px_add(p, px_mul(p, px_var(p, r), C), px_var(p, c2))),
-          px_var(p, y), left, NULL));
+    ProgExpr *at = px_add(p, px_mul(p, px_var(p, t->r), C), px_var(p, c));
+    ps_do(p, b,
+          px_callv(p, prog_library(p, "store_tail"),
+                   px_offset(p, px_var(p, t->out), at), px_var(p, y),
+                   px_sub(p, C, px_var(p, c)), NULL));
 }
 
 static void rows_function(Sample *s)
@@ -126,26 +151,24 @@ static void rows_function(Sample *s)
     line(s, 3);
     ProgFunc *f = s->rows = prog_func(
         p, "rows",
-        "Every lane function, a row at a time. "
-        "out, x: [T, C]. What a long comment looks like is seen here too: it "
-        "goes on "
-        "until it must be broken, and a */ inside does no harm.",
-        prog_void());
+        "Every lane function, a row at a time. out, x: [T, C]. What a long "
+        "comment looks like is seen here too: it goes on until it must be "
+        "broken, and a */ inside does no harm.", prog_void());
     ProgVar *me = prog_param(p, f, "me", prog_pointer_to(s->thread, true));
-    ProgVar *out = prog_param(p, f, "out",
-                              prog_restrict(prog_pointer(PK_F32, false)));
-    ProgVar *x = prog_param(p, f, "x",
-                            prog_restrict(prog_pointer(PK_F32, true)));
-    ProgVar *norm = prog_param(p, f, "norm", prog_pointer_to(s->norm, true));
+    Rows t = {.f = f};
+    t.out = prog_param(p, f, "out", prog_restrict(prog_pointer(PK_F32, false)));
+    t.x = prog_param(p, f, "x", prog_restrict(prog_pointer(PK_F32, true)));
+    t.norm = prog_param(p, f, "norm", prog_pointer_to(s->norm, true));
     ProgVar *start = prog_local(p, f, "start", prog_i64());
     ProgVar *end = prog_local(p, f, "end", prog_i64());
-    ProgVar *r = prog_local(p, f, "r", prog_i64());
-    ProgExpr *rows = px_field(p, px_var(p, norm), "rows");
+    ProgExpr *rows = px_field(p, px_var(p, t.norm), "rows");
+    t.r = prog_local(p, f, "r", prog_i64());
     ps_let(p, &f->body, start, call2(s, "share_start", px_var(p, me), rows));
     ps_let(p, &f->body, end, call2(s, "share_end", px_var(p, me), rows));
-    ProgBlock *body = ps_for(p, &f->body, r, px_var(p, start), px_var(p, end),
+    ProgBlock *body = ps_for(p, &f->body, t.r, px_var(p, start), px_var(p, end),
                              px_int(p, 1));
-    rows_body(s, f, body, out, x, norm, r);
+    rows_sum(s, &t, body);
+    rows_results(s, &t, body);
     prog_define(p, f);
 }
 
@@ -311,78 +334,108 @@ static void step_records(Sample *s, ProgFunc *f, ProgBlock *b, ProgVar *values)
     ps_store(p, b, V, px_int(p, 1000), product);
 }
 
+/* What one thread does. K is the control, V its values, N the norm. */
+static void step_alone(Sample *s, ProgFunc *f, ProgBlock *b, ProgExpr *K,
+                       ProgExpr *V, ProgExpr *N)
+{
+    Prog *p = s->p;
+    ProgVar *loss = prog_local(p, f, "loss", prog_f64());
+    ProgVar *total = prog_local(p, f, "total", prog_i64());
+    ProgExpr *none = px_null(p, prog_pointer(PK_F32, true));
+    ProgExpr *sums = px_field(p, N, "double");
+    ProgExpr *scored = px_callv(p, s->integers, px_field(p, K, "step"),
+                                px_int(p, -1), NULL);
+    ps_field_set(p, b, K, "scored", scored);
+    ps_let(p, b, total, px_add(p, px_field(p, K, "scored"), px_int(p, -5)));
+    ProgExpr *positive = px_lt(p, px_int(p, 0), px_var(p, total));
+    ProgExpr *value = px_callv(p, s->branches, px_field(p, K, "lr"),
+                               px_select(p, positive, V, none), NULL);
+    ps_let(p, b, loss, px_cast(p, prog_f64(), value));
+    ps_field_set(p, b, K, "loss",
+                 px_add(p, px_var(p, loss), px_f64(p, 2.5e-300)));
+    ProgExpr *nothing = px_null(p, prog_pointer(PK_F64, false));
+    ProgBlock *given = ps_if(p, b, px_ne(p, sums, nothing), NULL);
+    ps_do(p, given, px_callv(p, s->doubles, sums, V, NULL));
+    ps_do(p, b,
+          px_callv(p, s->scatter, px_offset(p, V, px_int(p, 600)),
+                   px_field(p, K, "tokens"), NULL));
+}
+
+static void step_norm(Sample *s, ProgBlock *b, ProgVar *norm, ProgExpr *K,
+                      ProgExpr *V)
+{
+    Prog *p = s->p;
+    ProgExpr *N = px_var(p, norm), *sums = px_offset(p, V, px_int(p, 1100));
+    ps_let(p, b, norm, NULL);
+    ps_field_set(p, b, N, "weight", px_field(p, K, "weights"));
+    ps_field_set(p, b, N, "rows", px_const(p, s->T));
+    ps_field_set(p, b, N, "eps", px_f32(p, 1e-5));
+    ps_field_set(p, b, N, "double",
+                 px_cast(p, prog_pointer(PK_F64, false), sums));
+}
+
+static void step_matmul(Sample *s, ProgBlock *b, ProgExpr *me, ProgExpr *K,
+                        ProgExpr *V)
+{
+    Prog *p = s->p;
+    ProgExpr *C = px_const(p, s->C), *weights = px_field(p, K, "weights");
+    ProgExpr *args[] = {
+        me, px_offset(p, V, px_int(p, 1200)), px_offset(p, V, px_int(p, 300)),
+        weights, px_offset(p, weights, px_mul(p, C, C)), px_const(p, s->T), C,
+        px_int(p, 20),
+    };
+    ps_do(p, b, px_call(p, prog_library(p, "matmul"), 8, args));
+}
+
 static void step_function(Sample *s, ProgFunc **entry)
 {
     Prog *p = s->p;
     line(s, 2);
     ProgFunc *f = *entry = prog_func(
         p, "train_step", "One step: all of the above.", prog_void());
+    ProgType control_type = prog_pointer_to(s->control, false);
     ProgVar *me = prog_param(p, f, "me", prog_pointer_to(s->thread, true));
-    ProgVar *control = prog_param(p, f, "control",
-                                  prog_pointer_to(s->control, false));
+    ProgVar *control = prog_param(p, f, "control", control_type);
     ProgVar *values = prog_local(p, f, "values", prog_pointer(PK_F32, false));
     ProgVar *norm = prog_local(p, f, "norm", prog_record_type(s->norm));
     ProgBlock *b = &f->body;
-    ProgExpr *K = px_var(p, control), *V = px_var(p, values),
-             *N = px_var(p, norm);
+    ProgExpr *K = px_var(p, control), *V = px_var(p, values);
+    ProgExpr *N = px_var(p, norm), *ME = px_var(p, me);
     ps_let(p, b, values, px_field(p, K, "values"));
-    ps_let(p, b, norm, NULL);
-    ps_field_set(p, b, N, "weight", px_field(p, K, "weights"));
-    ps_field_set(p, b, N, "rows", px_const(p, s->T));
-    ps_field_set(p, b, N, "eps", px_f32(p, 1e-5));
-    ps_field_set(p, b, N, "double",
-                 px_cast(p, prog_pointer(PK_F64, false),
-                         px_offset(p, V, px_int(p, 1100))));
+    step_norm(s, b, norm, K, V);
     line(s, 3);
     ps_do(p, b,
-          px_callv(p, s->rows, px_var(p, me), px_offset(p, V, px_int(p, 300)),
-                   V, px_address(p, N), NULL));
-    ps_do(p, b, call1(s, "barrier", px_var(p, me)));
+          px_callv(p, s->rows, ME, px_offset(p, V, px_int(p, 300)), V,
+                   px_address(p, N), NULL));
+    ps_do(p, b, call1(s, "barrier", ME));
     line(s, 6);
-    ProgBlock *alone = ps_if(p, b, px_eq(p, px_field(p, px_var(p, me), "index"),
-                                         px_i32(p, 0)), NULL);
-    ProgVar *loss = prog_local(p, f, "loss", prog_f64());
-    ProgVar *total = prog_local(p, f, "total", prog_i64());
-    ps_field_set(
-        p, alone, K, "scored",
-        px_callv(p, s->integers, px_field(p, K, "step"), px_int(p, -1), NULL));
-    ps_let(p, alone, total, px_add(p, px_field(p, K, "scored"), px_int(p, -5)));
-    ps_let(
-        p, alone, loss,
-        px_cast(p, prog_f64(),
-                px_callv(p, s->branches, px_field(p, K, "lr"),
-                         px_select(p, px_lt(p, px_int(p, 0), px_var(p, total)),
-                                   V, px_null(p, prog_pointer(PK_F32, true))),
-                         NULL)));
-    ps_field_set(p, alone, K, "loss",
-                 px_add(p, px_var(p, loss), px_f64(p, 2.5e-300)));
-    ProgExpr *sums = px_field(p, N, "double");
-    ProgBlock *given = ps_if(
-        p, alone, px_ne(p, sums, px_null(p, prog_pointer(PK_F64, false))),
-        NULL);
-    ps_do(p, given, px_callv(p, s->doubles, sums, V, NULL));
-    ps_do(p, alone, px_callv(p, s->scatter, px_offset(p, V, px_int(p, 600)),
-                             px_field(p, K, "tokens"), NULL));
+    ProgExpr *first = px_eq(p, px_field(p, ME, "index"), px_i32(p, 0));
+    ProgBlock *alone = ps_if(p, b, first, NULL);
+    step_alone(s, f, alone, K, V, N);
     line(s, 8);
     ps_do(p, alone,
-          px_callv(p, prog_library(p, "chain_f64"), px_var(p, me),
+          px_callv(p, prog_library(p, "chain_f64"), ME,
                    px_field(p, N, "double"), V, px_int(p, 9), px_i32(p, 1),
                    NULL));
     step_records(s, f, alone, values);
     line(s, 10);
-    ProgExpr *many[] = {
-        px_var(p, me),
-        px_offset(p, V, px_int(p, 1200)),
-        px_offset(p, V, px_int(p, 300)),
-        px_field(p, K, "weights"),
-        px_offset(p, px_field(p, K, "weights"),
-                  px_mul(p, px_const(p, s->C), px_const(p, s->C))),
-        px_const(p, s->T),
-        px_const(p, s->C),
-        px_int(p, 20),
-    };
-    ps_do(p, b, px_call(p, prog_library(p, "matmul"), 8, many));
+    step_matmul(s, b, ME, K, V);
     prog_define(p, f);
+}
+
+/* What prog_prune must drop: a function that nothing calls, and in the step a
+ * variable that only another such one reads. */
+static void useless(Sample *s, ProgFunc *step)
+{
+    Prog *p = s->p;
+    ProgFunc *f = prog_func(p, "never", NULL, prog_void());
+    ProgVar *x = prog_param(p, f, "x", prog_f32());
+    ps_do(p, &f->body, call1(s, "tanh_f32", px_var(p, x)));
+    prog_define(p, f);
+    ProgVar *one = prog_local(p, step, "one", prog_i64());
+    ProgVar *two = prog_local(p, step, "two", prog_i64());
+    ps_let(p, &step->body, one, px_int(p, 1));
+    ps_let(p, &step->body, two, px_add(p, px_var(p, one), px_var(p, one)));
 }
 
 static void data(Sample *s, const ProgFunc *entry)
@@ -438,7 +491,10 @@ Prog *sample_prog(Arena *arena, Diag *diag)
     attend_function(&s);
     ProgFunc *entry;
     step_function(&s, &entry);
+    useless(&s, entry);
     data(&s, entry);
+    prog_verify(s.p);
+    prog_prune(s.p);
     prog_verify(s.p);
     return s.p;
 }

@@ -1,4 +1,4 @@
-/* bench_attention.c THREADS SAMPLES: causal attention forward and backward, in
+/* bench_attention.c THREADS SAMPLES [SHAPE]: causal attention forward and backward, in
  * milliseconds and in percent of the machine's multiply-add rate at this moment
  * (counting visible pairs only), and one token against a cache. */
 #include "bench.h"
@@ -50,12 +50,15 @@ static double timed(int threads, int samples, BenchWork work, Attention *a, doub
 int main(int argc, char **argv)
 {
     if (argc < 3) {
-        fprintf(stderr, "usage: bench_attention THREADS SAMPLES\n");
+        fprintf(stderr, "usage: bench_attention THREADS SAMPLES [SHAPE]\n");
         return 2;
     }
     int threads = atoi(argv[1]), samples = atoi(argv[2]);
+    int only = argc > 3 ? atoi(argv[3]) : -1;
     double peak = peak_flops(threads);
-    for (unsigned i = 0; i < sizeof shapes / sizeof *shapes; i++) {
+    for (int i = 0; i < (int)(sizeof shapes / sizeof *shapes); i++) {
+        if (only >= 0 && i != only)
+            continue;
         Shape s = shapes[i];
         double pairs = (double)(s.batch * s.heads) * (double)s.T * (double)(s.T + 1) / 2;
         double flops = 4 * pairs * (double)s.head_dim;
@@ -66,6 +69,8 @@ int main(int argc, char **argv)
                s.batch, s.T, s.heads, s.head_dim, f * 1e3, flops / f / peak * 100, b * 1e3,
                2.5 * flops / b / peak * 100);
     }
+    if (only >= 0)
+        return 0;
     Shape s = {1, 1024, 12, 64};
     Attention a = arrays(s, 1);
     double bytes = 2.0 * (double)(s.T * s.heads * s.head_dim) * sizeof(float);

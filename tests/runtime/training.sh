@@ -100,7 +100,8 @@ check "shards resumed" $sharded --resume
 equal "shards: state" "$(./tool member shards/step-40/state.json state_hash)" \
     "$(./tool member straight/step-40/state.json state_hash)"
 rm shards2/step-20/model-00002-of-00002.safetensors
-status "a shard is missing" 1 ./sharded eval --weights shards2 --data data.txt
+check "a shard is missing" ./sharded eval --weights shards2 --data data.txt
+says "a shard is missing" "step-20 is damaged"
 check "shards as weights" ./fake eval --weights shards --data data.txt
 
 # A reader that leaves does not end the run.

@@ -1,0 +1,282 @@
+#!/bin/bash
+# run.sh: the same bits (docs/contract.md, section 5). Each spec of specs/ trains
+# for 12 steps in many ways that may not change a bit: threads, compilers,
+# instruction sets, micro-batches, recomputation, kills and resumptions. The log
+# of every step (loss, lr, grad_norm, evaluations) and the final weights and
+# moments must be those of the first way. Then the interpreter, in canonical f32,
+# is held against the program, after every pass from autodiff on.
+#
+#     tests/bits/run.sh [TRAINWRIGHT]     default: ./trainwright of this tree
+#     SPECS='rotary alibi'                only these
+#     EVERY=1                             every C compiler on every spec
+#     KEEP=DIR                            leaves what it makes there
+#
+# Prints a line a failure and `N passed, M failed`.
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+compiler=$(realpath "${1:-$root/trainwright}")
+[ -x "$compiler" ] || { echo "run.sh: no compiler $compiler" >&2; exit 2; }
+if [ -n "${KEEP:-}" ]; then
+    work=$KEEP
+    mkdir -p "$work" || exit 1
+else
+    work=$(mktemp -d) || exit 1
+    trap 'rm -rf "$work"' EXIT
+    trap 'exit 1' INT TERM
+fi
+cd "$work" || exit 1
+passed=0 failed=0
+
+sources=("$here/tool.c")
+for source in "$root"/runtime/{elementary,error,files,hash,json,safetensors,safetensors_write,sort}.c; do
+    sources+=("$source")
+done
+gcc -std=gnu11 -O1 -g -Wall -Wextra -Wpedantic -Werror -ffp-contract=off -I"$root/runtime" \
+    "${sources[@]}" -o tool -lm || exit 1
+# English enough: 9 kB that every machine has in the same bytes.
+head -c 9000 "$here/run.sh" "$here/tool.c" | tr -d '\r' >text.txt
+
+# ---- helpers -----------------------------------------------------------------
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); echo "FAIL: $spec: $*"; }
+check() { # DESCRIPTION COMMAND…: the command must succeed
+    local what=$1
+    shift
+    if "$@" >said 2>&1; then pass; else
+        fail "$what: $(head -n 2 said | cut -c 1-200 | tr '\n' ' ')"
+        return 1
+    fi
+}
+build() { # PROGRAM FLAGS…: counts only if it fails
+    local program=$1
+    shift
+    timeout 300 "$compiler" build "$here/specs/$spec.yaml" -o "$program" "$@" >said 2>&1 && return
+    fail "build $program $*: $(head -n 2 said | tr '\n' ' ')"
+    return 1
+}
+train() { # RUN PROGRAM FLAGS…: into directory RUN, log RUN.jsonl
+    local run=$1 program=$2
+    shift 2
+    timeout 120 "./$program" train --data text.txt --quiet --out "$run" --log "$run.jsonl" "$@" \
+        >"$run.said" 2>&1
+}
+cut_log() { sed 's/,"seconds":[^,]*,"tokens_per_s":[^,]*//' "$1.jsonl"; }
+equal_runs() { # RUN BASE
+    cut_log "$1" >one.log && cut_log "$2" >two.log && diff one.log two.log &&
+        [ "$(grep -c '"loss"' one.log)" = 12 ] &&
+        ./tool same "$1/step-12/model.safetensors" "$2/step-12/model.safetensors" &&
+        ./tool same "$1/step-12/optimizer.safetensors" "$2/step-12/optimizer.safetensors"
+}
+# One binary (or one spec) has the same files, header and all.
+equal_files() { # RUN BASE
+    equal_runs "$1" "$2" &&
+        cmp "$1/step-12/model.safetensors" "$2/step-12/model.safetensors" &&
+        cmp "$1/step-12/optimizer.safetensors" "$2/step-12/optimizer.safetensors"
+}
+differs() { ! equal_runs "$1" "$2"; }
+ends=(--set train.checkpoint.every=100)     # a checkpoint at the end alone
+way() { # NAME PROGRAM BASE FLAGS…: the program trains as BASE did
+    local name=$1 program=$2 base=$3
+    shift 3
+    train "$name" "$program" "${ends[@]}" "$@" || { fail "$name: $(head -n 2 "$name.said")"; return; }
+    check "$name as $base" equal_runs "$name" "$base"
+}
+
+# ---- the ways ------------------------------------------------------------------
+threads() {
+    for n in 2 3 5; do
+        train threads$n base "${ends[@]}" --threads $n
+        check "$n threads" equal_files threads$n one
+    done
+    train again base "${ends[@]}" --threads 2
+    check "again" equal_files again one
+}
+
+targets() { # through LLVM for the older level, and from C
+    build v3 --cpu x86-64-v3 && way v3-threads1 v3 one --threads 1 && way v3-threads3 v3 one --threads 3
+    local pairs="$1"
+    [ -z "${EVERY:-}" ] || pairs="gcc/native gcc/x86-64-v3 clang-19/native clang-19/x86-64-v3"
+    for pair in $pairs; do
+        local cc=${pair%/*} cpu=${pair#*/}
+        if ! command -v "$cc" >/dev/null; then
+            echo "skipped: $spec by $cc, which is not here"
+            continue
+        fi
+        CC=$cc build "c-$cc-$cpu" --via cc --cpu "$cpu" &&
+            way "c-$cc-$cpu" "c-$cc-$cpu" one --threads 2
+        [ ! -d "c-$cc-$cpu" ] || check "$pair: files" equal_files "c-$cc-$cpu" one
+    done
+}
+
+# Micro-batches within groups of 8, 4 and 2 sequences; other groups, other bits.
+micro_batches() {
+    for micro in 1 2 4; do
+        build micro --set train.micro_batch=$micro && way micro$micro micro one --threads 2
+    done
+    for groups in 2 4; do
+        local set="reproducible.groups=$groups"
+        build groups --set $set --set train.micro_batch=$((8 / groups)) || continue
+        train groups$groups groups "${ends[@]}" --threads 1 || fail "groups $groups"
+        check "$groups groups differ from 1" differs groups$groups one
+        for micro in 1 2 4 8; do
+            [ $micro != $((8 / groups)) ] || continue
+            build micro --set $set --set train.micro_batch=$micro &&
+                way groups$groups-micro$micro micro groups$groups --threads 2
+        done
+    done
+    check "4 groups differ from 2" differs groups4 groups2
+}
+
+recomputations() {
+    for kind in attention block; do
+        build again --set memory.recompute=$kind && way $kind again one --threads 2
+        build again --set memory.recompute=$kind --set train.micro_batch=2 &&
+            way $kind-micro2 again one --threads 1
+        build again --set memory.recompute=$kind --set train.micro_batch=1 \
+            --set reproducible.groups=2 && way $kind-groups2 again groups2 --threads 2
+    done
+}
+
+# Lines of a log that ends wherever the program was killed.
+log_steps() { grep -c '"loss"' "$1.jsonl" 2>/dev/null; }
+
+# Killed when a random step has been logged, again and again; resumed each time
+# with another number of threads.
+killed() { # RUN
+    local kills=0 at=0
+    for attempt in 1 2 3 4 5 6 7 8; do
+        at=$((at + RANDOM % 4 + 1))
+        "./base" train --data text.txt --quiet --out "$1" --log "$1.jsonl" --resume \
+            --threads $((RANDOM % 3 + 1)) >"$1.said" 2>&1 &
+        local pid=$!
+        while kill -0 $pid 2>/dev/null && [ "$(log_steps "$1")" -lt $at ] 2>/dev/null; do :; done
+        kill -9 $pid 2>/dev/null && kills=$((kills + 1))
+        wait $pid 2>/dev/null && break
+    done
+    [ $kills -gt 0 ] || { fail "$1: nothing was killed"; return; }
+    train "$1" base --resume --threads 2 || fail "$1: $(cat "$1.said")"
+    check "$1, $kills times" equal_files "$1" one
+}
+
+pieces() {
+    train pieces base --steps 5 --threads 3 || fail "pieces: $(cat pieces.said)"
+    check "pieces: the first ends at 5" test -d pieces/step-5
+    train pieces base --resume --threads 2 || fail "pieces: $(cat pieces.said)"
+    # the first piece ends with an evaluation, which at step 5 is due anyway
+    check "in two pieces" equal_files pieces one
+}
+
+# ---- the interpreter ------------------------------------------------------------
+# The scalars of a spec's optimizer, for `tool batch`.
+scalars() {
+    case $spec in
+    learned) echo beta1=0.9 beta2=0.95 epsilon=1e-8 decay=0.1 clip=1.0 smoothing=0 ;;
+    rotary) echo beta1=0.8 beta2=0.99 epsilon=1e-8 decay=0.01 clip=0.3 smoothing=0 ;;
+    alibi) echo momentum=0.9 decay=0.1 clip=0.5 smoothing=0 ;;
+    frozen) echo beta1=0.9 beta2=0.95 epsilon=1e-8 decay=0.3 clip=0 smoothing=0.1 ;;
+    esac
+}
+seed() { if [ "$spec" = rotary ]; then echo 7; else echo 1337; fi; }
+sequence() { sed -n 's/^  sequence: //p; s/^  context: //p' "$here/specs/$spec.yaml" | tail -n 1; }
+logged() { # RUN STEP KEY
+    sed -n "s/^{\"step\":$2,.*\"$3\":\([^,}]*\).*/\1/p" "$1.jsonl"
+}
+ordered=(--set train.data.order=sequential --set train.data.split=0)
+interpret() { # IR STEP OUT FLAGS…
+    "$compiler" run "$1" --step "$2" --seed "$(seed)" --out "$3" "${@:4}"
+}
+
+# loss, logits and gradients of `grad`
+interpret_grad() { # NAME PROGRAM IR
+    check "$1: grad" "./$2" grad --weights old.safetensors --batch b5.safetensors --threads 2 \
+        --out "$1.grad.safetensors" || return
+    check "$1: interpreted grad" interpret "$3" grad "$1.int.safetensors" --f32 \
+        --in old.safetensors --in b5.safetensors || return
+    check "$1: grad's bits" ./tool within "$1.grad.safetensors" "$1.int.safetensors"
+    check "$1: grad in float64" interpret "$3" grad "$1.f64.safetensors" \
+        --in old.safetensors --in b5.safetensors &&
+        check "$1: float64 agrees" ./tool near "$1.grad.safetensors" "$1.f64.safetensors" 1e-4
+}
+
+# One step from a checkpoint's weights: of a fresh run, and of the run itself.
+interpret_train() { # NAME PROGRAM IR
+    train "$1-first" "$2" "${ends[@]}" "${ordered[@]}" --steps 1 --init old.safetensors
+    lr=$(logged "$1-first" 1 lr)
+    # shellcheck disable=SC2046  # a list
+    ./tool batch text.txt 8 "$(sequence)" 1 1 b1.safetensors "lr=$lr" $(scalars)
+    check "$1: step 1 interpreted" interpret "$3" train "$1.int.safetensors" --f32 \
+        --step-number 1 --in old.safetensors --in b1.safetensors
+    check "$1: step 1's weights" ./tool within "$1-first/step-1/model.safetensors" \
+        "$1.int.safetensors" old.safetensors
+    check "$1: step 1's moments" ./tool within "$1-first/step-1/optimizer.safetensors" \
+        "$1.int.safetensors"
+    rm -rf "$1-next"
+    cp -r start "$1-next"
+    train "$1-next" "$2" "${ends[@]}" "${ordered[@]}" --steps 5 --resume
+    check "$1: step 5 interpreted" interpret "$3" train "$1.int.safetensors" --f32 \
+        --step-number 5 --in old.safetensors --in b5.safetensors \
+        --in start/step-4/optimizer.safetensors
+    check "$1: step 5's weights" ./tool within "$1-next/step-5/model.safetensors" \
+        "$1.int.safetensors" old.safetensors
+    check "$1: step 5's moments" ./tool within "$1-next/step-5/optimizer.safetensors" \
+        "$1.int.safetensors"
+}
+
+# A pass changes no bit: the same step after each. (Groups exist from schedule on.)
+interpret_passes() {
+    for pass in autodiff simplify precision recompute schedule fuse; do
+        "$compiler" ir "$here/specs/$spec.yaml" --after $pass "$@" >pass.ir 2>said ||
+            { fail "ir --after $pass: $(head -n 1 said)"; continue; }
+        check "after $pass: interpreted" interpret pass.ir train pass.safetensors --f32 \
+            --step-number 5 --in old.safetensors --in b5.safetensors \
+            --in start/step-4/optimizer.safetensors &&
+            check "after $pass: bits $*" ./tool same pass.safetensors passes.int.safetensors
+    done
+}
+
+interpreter() {
+    train start base "${ordered[@]}" --steps 4 --threads 2
+    cp start/step-4/model.safetensors old.safetensors
+    train four base "${ends[@]}" "${ordered[@]}" --steps 5 --threads 2
+    lr=$(logged four 5 lr)
+    # shellcheck disable=SC2046  # a list
+    ./tool batch text.txt 8 "$(sequence)" 5 5 b5.safetensors "lr=$lr" $(scalars)
+    "$compiler" ir "$here/specs/$spec.yaml" --after place >base.ir
+    interpret_grad base base base.ir
+    interpret_train base base base.ir
+    local cut=(--set reproducible.groups=2 --set train.micro_batch=2 --set memory.recompute=block)
+    "$compiler" ir "$here/specs/$spec.yaml" --after place "${cut[@]}" >cut.ir
+    build cut "${cut[@]}" && interpret_grad cut cut cut.ir && interpret_train cut cut cut.ir
+    interpret base.ir train passes.int.safetensors --f32 --step-number 5 --in old.safetensors \
+        --in b5.safetensors --in start/step-4/optimizer.safetensors
+    interpret_passes
+    interpret_passes --set memory.recompute=block
+}
+
+RANDOM=${SEED:-$$}
+echo "random kills: SEED=${SEED:-$$}"
+for spec in ${SPECS:-learned rotary alibi frozen}; do
+    mkdir -p "$work/$spec"
+    cd "$work/$spec" || exit 1
+    ln -sf ../tool ../text.txt .
+    build base || continue
+    train one base "${ends[@]}" --threads 1 || { fail "one thread: $(cat one.said)"; continue; }
+    threads
+    case $spec in
+    learned) targets gcc/native ;;
+    rotary) targets clang-19/native ;;
+    alibi) targets gcc/x86-64-v3 ;;
+    frozen) targets clang-19/x86-64-v3 ;;
+    esac
+    micro_batches
+    recomputations
+    killed killed1
+    killed killed2
+    pieces
+    interpreter
+    cd "$work" || exit 1
+    [ -n "${KEEP:-}" ] || rm -rf "${work:?}/$spec"
+done
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
