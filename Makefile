@@ -118,15 +118,21 @@ deps:
 check: all
 	tests/run.sh
 
-lint bench bless replay mutants: all
+lint:
+	tests/lint.sh
+
+bench bless replay mutants: all
 	tests/$@.sh
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/trainwright \
-	    $(DESTDIR)$(PREFIX)/share/trainwright/models
+	    $(DESTDIR)$(PREFIX)/share/trainwright/models $(DESTDIR)$(PREFIX)/share/man/man1 \
+	    $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install $(BIN) $(DESTDIR)$(PREFIX)/bin
-	install $(B)/trainwright-llvm.so $(DESTDIR)$(PREFIX)/lib/trainwright
+	install -m 644 $(B)/trainwright-llvm.so $(DESTDIR)$(PREFIX)/lib/trainwright
 	install -m 644 models/*.yaml $(DESTDIR)$(PREFIX)/share/trainwright/models
+	install -m 644 trainwright.1 $(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 644 completions/trainwright $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 
 clean:
 	rm -rf build trainwright

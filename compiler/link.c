@@ -108,11 +108,11 @@ static int run_lld(Diag *diag, const char *const *argv, const char *aside)
     return status ? LACKING : DONE;
 }
 
-/* Can a file be made where the program is to be? Better said before the
- * linking, in the user's words. */
-static int check_output(Diag *diag, const char *aside, const char *output)
+int link_check_output(Diag *diag, const char *output)
 {
     struct stat about;
+    const char *aside = arena_printf(diag->arena, "%s.tmp-%ld", output,
+                                     (long)getpid());
     if (stat(output, &about) == 0 && S_ISDIR(about.st_mode)) {
         diag_error_at(diag, output,
                       "is a directory; -o names the program's file");
@@ -137,7 +137,7 @@ int link_program(Diag *diag, const char *object, const char *level,
     const char *lld = link_find_lld(arena, NULL);
     const char *libc = library(arena, "libc.so.6"),
                *libm = library(arena, "libm.so.6");
-    int status = check_output(diag, aside, output);
+    int status = link_check_output(diag, output);
     if (status != DONE)
         return status;
     if (!lld || !libc || !libm) {

@@ -15,6 +15,10 @@ int link_program(Diag *diag, const char *object, const char *level,
  * none of version 19 or later. */
 const char *link_find_lld(Arena *arena, const char **version);
 
+/* Can a file be made at `output`, which must not be a directory? Better asked
+ * before the work than after. Gives the exit status. */
+int link_check_output(Diag *diag, const char *output);
+
 /* Renames what was written at `aside` to `output`, which must not be a
  * directory; removes it where that fails. Gives the exit status. */
 int link_deliver(Diag *diag, const char *aside, const char *output);

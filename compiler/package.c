@@ -124,7 +124,7 @@ static void makefile(Buf *out, const char *name)
         "HEADERS = $(wildcard runtime/*.h runtime/*.def runtime/kernels/*.h)\n"
         "\n"
         "%s: %s.o $(KERNELS) $(RUNTIME)\n"
-        "\t$(CC) -o $@ $^ " LIBRARIES "\n"
+        "\t$(CC) $(CFLAGS) -o $@ $^ " LIBRARIES "\n"
         "\n"
         "# The runtime runs anywhere, so that it can say what a CPU lacks.\n"
         "$(RUNTIME): %%.o: %%.c $(HEADERS)\n"
@@ -192,24 +192,20 @@ Package *package_make(Arena *arena, const Prog *p, const char *spec_text,
 }
 
 /* ---- writing ------------------------------------------------------------- */
-/* What an earlier emit left: the text of its MANIFEST, and the program's
- * name. */
-typedef struct Earlier { const char *manifest, *name; } Earlier;
-
-/* May emit replace the file? If its MANIFEST lists it or its `make` makes
- * it. */
+/* May emit replace the file? If the MANIFEST of an earlier one (the context)
+ * lists it, or its `make` makes it. */
 static bool is_ours(const char *path, const void *context)
 {
-    const Earlier *earlier = context;
+    const char *manifest = context;
     Arena *scratch = arena_new();
     size_t length = strlen(path);
     bool object = length > 2 && !strcmp(path + length - 2, ".o");
     const char *line = arena_printf(
         scratch, "  %s\n",
         object ? arena_printf(scratch, "%.*sc", (int)length - 1, path) : path);
-    bool listed = strstr(earlier->manifest, line) != NULL;
+    bool listed = strstr(manifest, line) != NULL;
     const char *code = arena_printf(scratch, "  %s.c\n", path);
-    bool program = !strchr(path, '/') && strstr(earlier->manifest, code);
+    bool program = !strchr(path, '/') && strstr(manifest, code);
     arena_free(scratch);
     return listed || program || !strcmp(path, "MANIFEST");
 }
@@ -244,10 +240,9 @@ static int check_directory(Diag *diag, const char *directory)
         diag_error_at(diag, directory, "is not a directory");
         return WRONG_INPUT;
     }
-    Earlier earlier = {.manifest = read_manifest(diag->arena, directory)};
+    const char *manifest = read_manifest(diag->arena, directory);
     const char *stranger = tree_stranger(
-        diag->arena, directory, earlier.manifest ? is_ours : nothing_known,
-        &earlier);
+        diag->arena, directory, manifest ? is_ours : nothing_known, manifest);
     if (!stranger)
         return DONE;
     diag_error_at(diag, directory, "holds %s, which emit did not write",
@@ -297,17 +292,17 @@ int package_write(Diag *diag, const Package *package, const char *directory)
 }
 
 /* ---- compiling ----------------------------------------------------------- */
-/* `sh -c` so that $CC may be several words, as in make. */
+/* `sh -c` so that $CC and $CFLAGS may be several words, as in make. */
 static const char *compile_line(Arena *arena, const char *path, const char *cpu)
 {
     bool any_cpu = !strncmp(path, "runtime/", 8)
                    && strncmp(path, "runtime/kernels/", 16) != 0;
     int stem = (int)strlen(path) - 2;
-    const char *flags = any_cpu ? COMMON
-                                : arena_printf(
-                                      arena, COMMON " -march=%s " FOR_CPU, cpu);
-    return arena_printf(arena, "exec ${CC:-cc} %s -c -o %.*s.o %s", flags, stem,
-                        path, path);
+    const char *flags = COMMON;
+    if (!any_cpu)
+        flags = arena_printf(arena, COMMON " -march=%s " FOR_CPU, cpu);
+    return arena_printf(arena, "exec ${CC:-cc} %s $CFLAGS -c -o %.*s.o %s",
+                        flags, stem, path, path);
 }
 
 /* Waits for one compilation and takes its complaint, if it is the first. */
@@ -359,7 +354,7 @@ static bool link_all(Arena *arena, const Package *package,
                      const char *directory, const char *output, Buf *complaint)
 {
     Buf line = {0};
-    buf_printf(&line, "exec ${CC:-cc} -o \"$0\"");
+    buf_printf(&line, "exec ${CC:-cc} $CFLAGS -o \"$0\"");
     for (int i = 0; i < package->files.count; i++) {
         const char *path = package->files.at[i].path;
         if (is_c(path))
@@ -388,7 +383,9 @@ static int compile_in(Diag *diag, const Package *package, const char *cpu,
     Buf complaint = {0};
     const char *aside = arena_printf(arena, "%s.tmp-%ld",
                                      absolute(arena, output), (long)getpid());
-    int status = tree_write(diag, package, directory, directory);
+    int status = link_check_output(diag, output);
+    if (status == DONE)
+        status = tree_write(diag, package, directory, directory);
     if (status != DONE)
         return status;
     if (compile_all(arena, package, cpu, directory, &complaint)

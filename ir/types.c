@@ -176,6 +176,8 @@ static bool same_lead(const Type *a, const Type *b)
 static bool rule_matmul(const Rule *r)
 {
     const Type *a = input(r, 0), *b = input(r, 1);
+    if (a->rank < 2 || b->rank < 2)
+        return wrong(r, "wants matrices");
     int last = a->dims[a->rank - 1];
     switch (r->node->op) {
     case OP_matmul:

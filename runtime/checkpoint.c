@@ -176,14 +176,34 @@ static void put_state(JsonWriter *json, const Store *store,
     json_close(json, '}');
 }
 
+void state_end(char text[STATE_END + 1], const char *digest)
+{
+    snprintf(text, STATE_END + 1, ",\n  \"sha256\": \"%s\"\n}\n", digest);
+}
+
+/* Ends state.json with the SHA-256 of all before: a digit that rots is to show
+ * too. */
+static bool end_state(FileWriter *file, Sha256 *sum, Error *error)
+{
+    char digest[SHA256_TEXT], line[STATE_END + 1];
+    file->hash = NULL;
+    sha256_finish_text(sum, digest);
+    state_end(line, digest);
+    return file_append(file, line, STATE_END, error)
+        && file_commit(file, error);
+}
+
 static bool write_state(const Store *store, const char *directory,
                         const RunState *state, const char *hash, Error *error)
 {
     char path[FILES_PATH];
     FileWriter file;
+    Sha256 sum;
     if (!join_path(path, directory, "state.json", error)
         || !file_create(&file, path, error))
         return false;
+    sha256_start(&sum);
+    file.hash = &sum;
     JsonWriter json = json_to_file(&file, error);
     json.lines = true;
     json_open(&json, '{');
@@ -193,11 +213,10 @@ static bool write_state(const Store *store, const char *directory,
     bool good = put_checksums(&json, &store->model, directory, error)
         && put_checksums(&json, &store->optimizer, directory, error);
     json_close(&json, '}');
-    json_close(&json, '}');
-    good = good && !json.failed && file_append(&file, "\n", 1, error);
-    if (!good)
-        file_abandon(&file);
-    return good && file_commit(&file, error);
+    if (good && !json.failed)
+        return end_state(&file, &sum, error);
+    file_abandon(&file);
+    return false;
 }
 
 /* ---- the whole ---------------------------------------------------------- */

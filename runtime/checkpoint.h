@@ -3,7 +3,8 @@
  *
  *     step-N/model.safetensors        every parameter, by name
  *     step-N/optimizer.safetensors    first.NAME and second.NAME, its moments
- *     step-N/state.json               where the run stands; the files' SHA-256
+ *     step-N/state.json               where the run stands; the files' SHA-256,
+ *                                     and its own up to that line
  *     run.json                        the record of the run (record.h)
  *
  * A checkpoint is written in step-N.tmp-PID, synced, then renamed; an old one
@@ -101,6 +102,10 @@ bool store_bundles(Store *store, const Rank *rank, const WeightList *list,
  * status 3) older checkpoints stand and nothing is left of this one. */
 bool checkpoint_save(Store *store, const RunState *state,
                      char hash[SHA256_TEXT], Error *error);
+
+/* The last bytes of state.json: `,` and the member with its own SHA-256. */
+enum { STATE_END = 2 + 13 + SHA256_TEXT - 1 + 4 };
+void state_end(char text[STATE_END + 1], const char *digest);
 
 /* ---- resuming (resume.c) ------------------------------------------------ */
 

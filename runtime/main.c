@@ -5,11 +5,11 @@
  *     program.def, program.h   what the generated code tells the runtime
  *     main, options, settings  the command line and the run-time keys
  *     rank, team, cpu          memory, threads, processor
- *     weights                  parameters by name; initial values; reading
- *     train, evaluate          the loop; log, progress, record: what it writes
+ *     weights, tables          parameters by name: drawn, computed, read
+ *     train, evaluate, stop    the loop; log, progress, record: what it writes
  *     store, checkpoint, resume  a run's directory
  *     corpus, data             tokens to train on
- *     generate, inspect, bench the other commands
+ *     generate, sample         text; forward, grad, batch: audits; bench, info
  *     files, json, safetensors, hash, draw, elementary, schedule  the base
  *
  * SPDX-License-Identifier: 0BSD */

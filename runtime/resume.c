@@ -14,6 +14,20 @@ enum { MOST_STATE = 16 << 20 };     /* bytes of a state.json */
 
 /* ---- state.json --------------------------------------------------------- */
 
+/* Whether the text ends as state_end ends it. */
+static bool is_sealed(const char *text, size_t length)
+{
+    char digest[SHA256_TEXT], end[STATE_END + 1];
+    if (length < STATE_END)
+        return false;
+    Sha256 sum;
+    sha256_start(&sum);
+    sha256_add(&sum, text, length - STATE_END);
+    sha256_finish_text(&sum, digest);
+    state_end(end, digest);
+    return memcmp(text + length - STATE_END, end, STATE_END) == 0;
+}
+
 static bool state_file(Json *json, const char *directory, Error *error)
 {
     char path[FILES_PATH], *text;
@@ -21,7 +35,10 @@ static bool state_file(Json *json, const char *directory, Error *error)
     if (!join_path(path, directory, "state.json", error)
         || !file_read_whole(path, MOST_STATE, &text, &length, error))
         return false;
-    bool good = json_parse(json, path, text, length, error);
+    bool good = is_sealed(text, length)
+        ? json_parse(json, path, text, length, error)
+        : error_set(error, ERROR_INPUT, "state.json is not what was written "
+                    "(its SHA-256 differs)");
     free(text);
     return good;
 }

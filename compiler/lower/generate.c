@@ -70,6 +70,8 @@ Generate generate_begin(Lower *l, const Func *f, int kernel, KernelCode *code)
         .pointers = arena_alloc(l->arena, values * sizeof(ProgVar *)),
         .row_pointers = arena_alloc(l->arena, values * sizeof(ProgVar *)),
         .locals = arena_alloc(l->arena, values * sizeof(ProgVar *)),
+        .rates = arena_alloc(l->arena, values * sizeof(ProgVar *)),
+        .sites = arena_alloc(l->arena, values * sizeof(ProgVar *)),
     };
     find_space(&g);
     g.func = code->func = prog_func(l->p, kernel_name(l, f, g.k), kernel_comment(l, f, g.k),
@@ -346,36 +348,35 @@ ProgExpr *lanes_of(Generate *g, ProgBlock *b, Value *v)
 }
 
 /* ---- dropout ---- */
-static const Node *find_dropout(const Generate *g)
-{
-    for (int i = 0; i < g->k->nodes.count; i++)
-        if (g->k->nodes.at[i]->op == OP_dropout)
-            return g->k->nodes.at[i];
-    return NULL;
-}
-
-/* Rate 0 outside training; the site of this block. */
+/* Of every dropout in the kernel: rate 0 outside training; the site of this block. */
 void dropout_begin(Generate *g, ProgBlock *b)
 {
-    const Node *n = find_dropout(g);
-    if (!n)
-        return;
-    ProgExpr *at = px_var(g->p, g->at), *control = px_field(g->p, at, "control");
-    g->rate = prog_local(g->p, g->func, "rate", prog_f32());
-    ps_let(g->p, b, g->rate, px_select(g->p, px_field(g->p, control, "dropout"),
-                                       px_f32(g->p, n->attrs.rate), px_f32(g->p, 0)));
-    g->site = prog_local(g->p, g->func, "site", prog_u32());
-    ProgExpr *site = px_int(g->p, n->attrs.site);
-    if (g->f->per_block)
-        site = px_add(g->p, px_int(g->p, 1 + n->attrs.site),
-                      px_mul(g->p, px_field(g->p, at, "block"),
-                             px_int(g->p, g->l->m->sites_per_block)));
-    ps_let(g->p, b, g->site, px_cast(g->p, prog_u32(), site));
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        const Node *n = g->k->nodes.at[i];
+        if (n->op != OP_dropout)
+            continue;
+        int number = n->out[0]->number;
+        ProgExpr *at = px_var(g->p, g->at), *control = px_field(g->p, at, "control");
+        g->rates[number] = prog_local(g->p, g->func, "rate", prog_f32());
+        ps_let(g->p, b, g->rates[number],
+               px_select(g->p, px_field(g->p, control, "dropout"), px_f32(g->p, n->attrs.rate),
+                         px_f32(g->p, 0)));
+        ProgExpr *site = px_int(g->p, n->attrs.site);
+        if (g->f->per_block)
+            site = px_add(g->p, px_int(g->p, 1 + n->attrs.site),
+                          px_mul(g->p, px_field(g->p, at, "block"),
+                                 px_int(g->p, g->l->m->sites_per_block)));
+        g->sites[number] = prog_local(g->p, g->func, "site", prog_u32());
+        ps_let(g->p, b, g->sites[number], px_cast(g->p, prog_u32(), site));
+    }
 }
 
 void dropout_row(Generate *g, ProgBlock *b)
 {
-    if (!g->rate)
+    bool any = false;
+    for (int i = 0; i < g->k->nodes.count; i++)
+        any |= g->k->nodes.at[i]->op == OP_dropout;
+    if (!any)
         return;
     ProgExpr *at = px_var(g->p, g->at);
     ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"), px_field(g->p, at, "sequence"));
@@ -383,14 +384,15 @@ void dropout_row(Generate *g, ProgBlock *b)
     ps_let(g->p, b, g->seed_row, px_cast(g->p, prog_u32(), px_add(g->p, first, g->row)));
 }
 
-static ProgExpr *dropout_lanes(Generate *g, ProgExpr *x)
+static ProgExpr *dropout_lanes(Generate *g, const Node *n, ProgExpr *x)
 {
+    int number = n->out[0]->number;
     ProgExpr *control = px_field(g->p, px_var(g->p, g->at), "control");
     ProgExpr *args[] = {
         px_field(g->p, control, "seed"),
         px_cast(g->p, prog_u32(), px_field(g->p, control, "step")),
-        px_var(g->p, g->site), px_var(g->p, g->seed_row),
-        px_cast(g->p, prog_u32(), px_var(g->p, g->column)), px_var(g->p, g->rate),
+        px_var(g->p, g->sites[number]), px_var(g->p, g->seed_row),
+        px_cast(g->p, prog_u32(), px_var(g->p, g->column)), px_var(g->p, g->rates[number]),
     };
     return px_mul(g->p, x, px_call(g->p, prog_library(g->p, "dropout16"), 6, args));
 }
@@ -458,7 +460,7 @@ ProgExpr *point_expression(Generate *g, ProgBlock *b, const Node *n, bool lanes)
     case OP_scored:
         return px_select(g->p, px_le(g->p, px_i32(g->p, 0), in[0]), px_f32(g->p, 1),
                          px_f32(g->p, 0));
-    case OP_dropout: return dropout_lanes(g, in[0]);
+    case OP_dropout: return dropout_lanes(g, n, in[0]);
     case OP_copy: case OP_expand: return in[0];
     default: ice("%s is not pointwise", op_info[n->op].name);
     }

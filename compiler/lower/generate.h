@@ -23,7 +23,8 @@ typedef struct Generate {
     int inner;                  /* rows of a token: a dim (heads), or 0 */
     bool ragged;                /* the width is no multiple of 16 */
     int phase;
-    ProgVar *rate, *site, *seed_row;    /* dropout */
+    ProgVar **rates, **sites;   /* by value: of a dropout */
+    ProgVar *seed_row;          /* a dropout's row in the whole batch */
 } Generate;
 
 Generate generate_begin(Lower *l, const Func *f, int kernel, KernelCode *code);

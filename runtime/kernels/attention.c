@@ -33,8 +33,8 @@ enum {
     QUERIES = ATTENTION_QUERIES,        /* of a block */
     QUERY_VECTORS = QUERIES / VL,
     SCORE_ROWS = VL == 16 ? 8 : 4,      /* a tile of scores: keys by two vectors of queries */
-    SUM_ROWS = 4,                       /* a tile of sums: rows by up to SUM_VECTORS vectors */
-    SUM_VECTORS = VL == 16 ? 4 : 2,
+    SUM_ROWS = 4,                       /* a tile of sums: rows by SUM_VECTORS vectors */
+    SUM_VECTORS = VL == 16 ? 4 : 3,
     FEW_QUERIES = 8,                    /* fewer go one by one */
 };
 #define NOINLINE __attribute__((noinline)) static
@@ -115,6 +115,7 @@ typedef struct Block {
     long query, count;
     long vectors;               /* that hold any query */
     Lanes lanes[QUERY_VECTORS];
+    Range keys[QUERIES];        /* of each query */
 } Block;
 
 static void block_of(Block *block, const Head *head, long query)
@@ -122,22 +123,19 @@ static void block_of(Block *block, const Head *head, long query)
     block->query = query;
     block->count = least(QUERIES, head->a->queries - query);
     block->vectors = (block->count + VL - 1) / VL;
+    for (long i = 0; i < block->vectors * VL; i++)      /* lanes without a query see what the last does */
+        block->keys[i] = keys_of(head->a, head->length, query + least(i, block->count - 1));
     for (long v = 0; v < block->vectors; v++) {
         Lanes *lanes = &block->lanes[v];
-        int32_t from[VL], to[VL];
-        long last = least(VL, block->count - v * VL) - 1;
-        lanes->query = query + v * VL;
-        for (long i = 0; i < VL; i++) {         /* lanes without a query see what the last one does */
-            Range keys = keys_of(head->a, head->length, lanes->query + least(i, last));
-            from[i] = (int32_t)keys.from;
-            to[i] = (int32_t)keys.to;
+        const Range *keys = block->keys + v * VL, *last = keys + VL - 1;
+        UNROLL for (int l = 0; l < VL; l++) {
+            lanes->from[l] = (int32_t)keys[l].from;
+            lanes->to[l] = (int32_t)keys[l].to;
         }
-        lanes->from = (vi)vload((const float *)(const void *)from);
-        lanes->to = (vi)vload((const float *)(const void *)to);
+        lanes->query = query + v * VL;
         lanes->at = vcount() + vseti((int32_t)(head->a->pos + lanes->query));
-        lanes->all = (Range){from[0], to[last]};
-        lanes->common = (Range){least(from[last], to[last]), to[0]};
-        lanes->common.to = most(lanes->common.from, lanes->common.to);
+        lanes->all = (Range){keys->from, last->to};
+        lanes->common = (Range){last->from, most(last->from, keys->to)};
     }
 }
 
@@ -220,13 +218,14 @@ typedef struct Sum {
 
 /* `lanes` of the last vector exist; with more than one vector, all do. */
 INLINE void sum_tile(const int rows, const int vectors, const int partial, const Sum *s,
-                     const Range *range, long column, long lanes)
+                     const Range *ranges, long row, long column, long lanes)
 {
-    float *c = s->c + column;
-    const float *a = s->a + range[0].from * s->a_step;
-    const float *b = s->b + range[0].from * s->b_row + column;
+    const Range *range = ranges + row;
     const long a_row = s->a_row, a_step = s->a_step, b_row = s->b_row, c_row = s->c_row;
-    vf acc[SUM_ROWS][SUM_VECTORS];
+    const float *a = s->a + row * a_row + range[0].from * a_step;
+    const float *b = s->b + range[0].from * b_row + column;
+    float *c = s->c + row * c_row + column;
+    vf acc[2 * SUM_ROWS][SUM_VECTORS];
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++)
             acc[i][v] = !s->resume ? vset(0.0f)
@@ -254,7 +253,7 @@ INLINE void sum_tile(const int rows, const int vectors, const int partial, const
     }
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) {
-            vf sum = s->factor ? acc[i][v] * vset(s->factor[i]) : acc[i][v];
+            vf sum = s->factor ? acc[i][v] * vset(s->factor[row + i]) : acc[i][v];
             if (partial)
                 vstore_first(c + i * c_row, sum, lanes);
             else
@@ -262,66 +261,76 @@ INLINE void sum_tile(const int rows, const int vectors, const int partial, const
         }
 }
 
-#define SUM(rows, vectors)                                                              \
-    NOINLINE void sum_##rows##x##vectors(const Sum *s, const Range *range, long column) \
-    {                                                                                   \
-        sum_tile(rows, vectors, 0, s, range, column, VL);                               \
-    }
-SUM(4, 1) SUM(4, 2) SUM(1, 1) SUM(1, 2)
-#if VL == 16
-SUM(4, 3) SUM(4, 4) SUM(1, 3) SUM(1, 4)
-#endif
-NOINLINE void sum_4_partial(const Sum *s, const Range *range, long column, long lanes)
+/* Rows from i on, as many whole tiles as there are; gives the next row. */
+INLINE long sum_rows(const int tile, const int vectors, const int partial, const Sum *s,
+                     const Range *range, long i, long rows, long column, long lanes)
 {
-    sum_tile(4, 1, 1, s, range, column, lanes);
-}
-NOINLINE void sum_1_partial(const Sum *s, const Range *range, long column, long lanes)
-{
-    sum_tile(1, 1, 1, s, range, column, lanes);
+    for (; i + tile <= rows; i += tile)
+        sum_tile(tile, vectors, partial, s, range, i, column, lanes);
+    return i;
 }
 
-/* `rows` rows, SUM_ROWS or 1, in the given columns. */
-static void sums(const Sum *s, long rows, const Range *range, Range columns)
+/* Narrow tiles are twice as high. */
+#define SUM(name, tile, vectors, partial)                                                   \
+    NOINLINE void name(const Sum *s, const Range *range, long rows, long column, long lanes) \
+    {                                                                                       \
+        long i = sum_rows(tile, vectors, partial, s, range, 0, rows, column, lanes);        \
+        if (tile > SUM_ROWS)                                                                \
+            i = sum_rows(SUM_ROWS, vectors, partial, s, range, i, rows, column, lanes);     \
+        sum_rows(1, vectors, partial, s, range, i, rows, column, lanes);                    \
+    }
+SUM(sum_1, 2 * SUM_ROWS, 1, 0)
+SUM(sum_2, VL == 16 ? 2 * SUM_ROWS : SUM_ROWS, 2, 0)
+SUM(sum_3, SUM_ROWS, 3, 0)
+#if VL == 16
+SUM(sum_4, SUM_ROWS, 4, 0)
+#endif
+SUM(sum_partial, SUM_ROWS, 1, 1)
+
+/* All rows, in the given columns. */
+static void sums(const Sum *s, const Range *range, long rows, Range columns)
 {
-    typedef void (*SumFunction)(const Sum *, const Range *, long);
-    static const SumFunction sum_of[2][SUM_VECTORS + 1] = {
-        {0, sum_1x1, sum_1x2,
+    static void (*const sum_of[SUM_VECTORS + 1])(const Sum *, const Range *, long, long, long) = {
+        0, sum_1, sum_2, sum_3,
 #if VL == 16
-         sum_1x3, sum_1x4
+        sum_4,
 #endif
-        },
-        {0, sum_4x1, sum_4x2,
-#if VL == 16
-         sum_4x3, sum_4x4
-#endif
-        },
     };
     long d = columns.from;
     while (d + VL <= columns.to) {
-        long vectors = least(SUM_VECTORS, (columns.to - d) / VL);
-        sum_of[rows > 1][vectors](s, range, d);
+        long whole = (columns.to - d) / VL, parts = (whole + SUM_VECTORS - 1) / SUM_VECTORS;
+        long vectors = (whole + parts - 1) / parts;
+        sum_of[vectors](s, range, rows, d, VL);
         d += vectors * VL;
     }
     if (d < columns.to)
-        (rows > 1 ? sum_4_partial : sum_1_partial)(s, range, d, columns.to - d);
+        sum_partial(s, range, rows, d, columns.to - d);
 }
 
 /* ---- rows of a block, turned and copied --------------------------------------------- */
+/* VL rows by VL columns of it; `rows` and `columns` exist. */
+INLINE void turn_square(const int whole, float *to, const float *from, long row, long rows,
+                        long columns, float scale)
+{
+    vf r[VL];
+    UNROLL for (int l = 0; l < VL; l++)
+        r[l] = whole      ? vload(from + l * row) * vset(scale)
+               : l < rows ? vload_first(from + l * row, columns) * vset(scale) : vset(0.0f);
+    vtranspose(r);
+    UNROLL for (int l = 0; l < VL; l++)
+        if (whole || l < columns)
+            vstore(to + l * QUERIES, r[l]);
+}
+
 /* to[d][query] = from[query][d]·scale for `count` queries; the other lanes are 0. */
 static void turn(float *to, const float *from, long row, long count, long head_dim, float scale)
 {
     for (long i = 0; i < count; i += VL, from += VL * row, to += VL)
-        for (long d = 0; d < head_dim; d += VL) {
-            vf r[VL];
-            UNROLL for (int l = 0; l < VL; l++)
-                r[l] = l < count - i
-                           ? vload_first(from + l * row + d, head_dim - d) * vset(scale)
-                           : vset(0.0f);
-            vtranspose(r);
-            UNROLL for (int l = 0; l < VL; l++)
-                if (l < head_dim - d)
-                    vstore(to + (d + l) * QUERIES, r[l]);
-        }
+        for (long d = 0; d < head_dim; d += VL)
+            if (count - i >= VL && head_dim - d >= VL)
+                turn_square(1, to + d * QUERIES, from + d, row, VL, VL, scale);
+            else
+                turn_square(0, to + d * QUERIES, from + d, row, count - i, head_dim - d, scale);
 }
 
 /* to[query][d] = from[query][d]·scale, rows to_row apart. */
@@ -329,26 +338,28 @@ static void scaled(float *to, long to_row, const float *from, long row, long cou
                    float scale)
 {
     for (long i = 0; i < count; i++)
-        for (long d = 0; d < head_dim; d++)
-            to[i * to_row + d] = from[i * row + d] * scale;
+        for (long d = 0; d < head_dim; d += VL)
+            vstore_first(to + i * to_row + d,
+                         vload_first(from + i * row + d, head_dim - d) * vset(scale), head_dim - d);
 }
 
 /* A row's sum of products, in 16 lanes. */
 static float row_product(const float *x, const float *y, long n)
 {
-    float sum[16];
-    UNROLL for (int p = 0; p < 16; p += VL) {
-        vf lane = vset(0.0f);
-        for (long d = p; d < n; d += 16) {
-            vf product = vfma(vload_first(x + d, n - d), vload_first(y + d, n - d), lane);
-            lane = n - d >= VL ? product : vpick(vcount() < vseti((int32_t)(n - d)), product, lane);
+    vf lane[16 / VL];
+    UNROLL for (int p = 0; p < 16 / VL; p++)
+        lane[p] = vset(0.0f);
+    for (long d = 0; d < n; d += 16)
+        UNROLL for (int p = 0; p < 16 / VL; p++) {
+            long at = d + p * VL, left = n - at;
+            if (left >= VL)
+                lane[p] = vfma(vload(x + at), vload(y + at), lane[p]);
+            else if (left > 0) {
+                vf sum = vfma(vload_first(x + at, left), vload_first(y + at, left), lane[p]);
+                lane[p] = vpick((vi)(vcount() < vseti((int32_t)left)), sum, lane[p]);
+            }
         }
-        vstore(sum + p, lane);
-    }
-    for (int half = 8; half; half /= 2)
-        for (int l = 0; l < half; l++)
-            sum[l] = sum[l] + sum[l + half];
-    return sum[0];
+    return vfold(lane);
 }
 
 /* ---- softmax, a vector of queries at a time ------------------------------------------
@@ -500,15 +511,9 @@ static void forward_block(const Thread *me, const Head *head, long query)
     scores(&block, s, head->k, head->k_row, q, a->head_dim);
     for (long v = 0; v < block.vectors; v++)
         softmax(head, &block.lanes[v], s + v * VL, maximum + v * VL, inverse + v * VL);
-    for (long i = 0, rows; i < block.count; i += rows) {
-        Range range[SUM_ROWS];
-        rows = block.count - i >= SUM_ROWS ? SUM_ROWS : 1;
-        for (long r = 0; r < rows; r++)
-            range[r] = keys_of(a, head->length, query + i + r);
-        Sum o = {a->out + head->q_offset + (query + i) * head->q_row, s + i, head->v, inverse + i,
-                 head->q_row, 1, QUERIES, head->k_row, 0};
-        sums(&o, rows, range, (Range){0, a->head_dim});
-    }
+    Sum o = {a->out + head->q_offset + query * head->q_row, s, head->v, inverse,
+             head->q_row, 1, QUERIES, head->k_row, 0};
+    sums(&o, block.keys, block.count, (Range){0, a->head_dim});
     for (long i = 0; i < block.count && head->stats; i++) {
         head->stats[2 * (query + i)] = maximum[i];
         head->stats[2 * (query + i) + 1] = inverse[i];
@@ -569,13 +574,7 @@ static Row one_query(const Thread *me, const Head *head, long i)
             lane[p] = lane[p] + e;
             vstore(s + j + p * VL, e);
         }
-    float sum[16];
-    UNROLL for (int p = 0; p < 16 / VL; p++)
-        vstore(sum + p * VL, lane[p]);
-    for (int half = 8; half; half /= 2)
-        for (int l = 0; l < half; l++)
-            sum[l] = sum[l] + sum[l + half];
-    return (Row){s, keys, high, 1.0f / sum[0]};
+    return (Row){s, keys, high, 1.0f / vfold(lane)};
 }
 
 static void forward_query(const Thread *me, const Head *head, long i)
@@ -587,7 +586,7 @@ static void forward_query(const Thread *me, const Head *head, long i)
                                             head->dropout_row + (uint32_t)i, (uint32_t)j, a->rate);
     Sum o = {a->out + head->q_offset + i * head->q_row, row.e, head->v, &row.inverse, 0, 0, 1,
              head->k_row, 0};
-    sums(&o, 1, &row.keys, (Range){0, a->head_dim});
+    sums(&o, &row.keys, 1, (Range){0, a->head_dim});
     if (head->stats) {
         head->stats[2 * i] = row.maximum;
         head->stats[2 * i + 1] = row.inverse;
@@ -595,81 +594,107 @@ static void forward_query(const Thread *me, const Head *head, long i)
 }
 
 /* ---- backward --------------------------------------------------------------------------- */
-/* One block of queries of one head: dq of its queries, and its share of dk and dv;
- * of head_dim only `columns`. */
-static void backward_block(const Thread *me, const Head *head, long query, Range columns)
+/* Scores of a block become p (with dropout) and ds. */
+static void backward_scores(const Head *head, const Block *block, float *p, float *ds,
+                            const float *delta)
 {
-    const Attention *a = head->a;
-    const long D = a->head_dim, D16 = (D + 15) / 16 * 16;
-    float *qt = me->workspace, *gt = qt + D * QUERIES, *q = gt + D * QUERIES;
-    float *g = q + D16 * QUERIES, *p = g + D16 * QUERIES, *ds = p + a->keys * QUERIES;
-    float maximum[QUERIES] = {0}, inverse[QUERIES] = {0}, delta[QUERIES] = {0}, scale[SUM_ROWS];
-    const float *q_in = head->q + query * head->q_row;
-    const float *g_in = a->dout + head->q_offset + query * head->q_row;
-    const float *o_in = a->out + head->q_offset + query * head->q_row;
-    Block block;
-    block_of(&block, head, query);
-    turn(qt, q_in, head->q_row, block.count, D, a->scale);
-    turn(gt, g_in, head->q_row, block.count, D, 1.0f);
-    scaled(q, D16, q_in, head->q_row, block.count, D, a->scale);
-    scaled(g, D16, g_in, head->q_row, block.count, D, 1.0f);
-    for (long i = 0; i < block.count; i++) {
-        delta[i] = row_product(g_in + i * head->q_row, o_in + i * head->q_row, D);
-        maximum[i] = head->stats[2 * (query + i)];
-        inverse[i] = head->stats[2 * (query + i) + 1];
+    float maximum[QUERIES] = {0}, inverse[QUERIES] = {0};
+    for (long i = 0; i < block->count; i++) {
+        maximum[i] = head->stats[2 * (block->query + i)];
+        inverse[i] = head->stats[2 * (block->query + i) + 1];
     }
-    scores(&block, p, head->k, head->k_row, qt, D);
-    scores(&block, ds, head->v, head->k_row, gt, D);
-    for (long v = 0; v < block.vectors; v++) {
-        if (a->alibi)
-            add_alibi(head, &block.lanes[v], p + v * VL);
-        (a->rate > 0.0f ? backward_dropout : backward_plain)(
-            head, &block.lanes[v], p + v * VL, ds + v * VL, maximum + v * VL, inverse + v * VL,
+    for (long v = 0; v < block->vectors; v++) {
+        if (head->a->alibi)
+            add_alibi(head, &block->lanes[v], p + v * VL);
+        (head->a->rate > 0.0f ? backward_dropout : backward_plain)(
+            head, &block->lanes[v], p + v * VL, ds + v * VL, maximum + v * VL, inverse + v * VL,
             delta + v * VL);
     }
-    for (int r = 0; r < SUM_ROWS; r++)
-        scale[r] = a->scale;
-    for (long i = 0, rows; i < block.count; i += rows) {
-        Range range[SUM_ROWS];
-        rows = block.count - i >= SUM_ROWS ? SUM_ROWS : 1;
-        for (long r = 0; r < rows; r++)
-            range[r] = keys_of(a, head->length, query + i + r);
-        Sum dq = {a->dq + head->q_offset + (query + i) * head->q_row, ds + i, head->k, scale,
-                  head->q_row, 1, QUERIES, head->k_row, 0};
-        sums(&dq, rows, range, columns);
-    }
-    Range keys = {block.lanes[0].all.from, block.lanes[block.vectors - 1].all.to};
-    for (long j = keys.from, rows; j < keys.to; j += rows) {
-        Range range[SUM_ROWS];
-        rows = keys.to - j >= SUM_ROWS ? SUM_ROWS : 1;
-        for (long r = 0; r < rows; r++) {
-            Range seen = queries_of(a, j + r);
-            range[r] = (Range){clamp(seen.from - query, 0, block.count),
-                               clamp(seen.to - query, 0, block.count)};
+}
+
+/* dk and dv of some keys: what the block's queries add, or begin. */
+static void backward_keys(const Head *head, const Block *block, Sum dk, Sum dv, Range keys,
+                          Range columns)
+{
+    enum { KEYS = 2 * SUM_ROWS };
+    for (long j = keys.from, count; j < keys.to; j += count) {
+        Range range[KEYS];
+        count = least(KEYS, keys.to - j);
+        for (long r = 0; r < count; r++) {
+            Range seen = queries_of(head->a, j + r);
+            range[r] = (Range){clamp(seen.from - block->query, 0, block->count),
+                               clamp(seen.to - block->query, 0, block->count)};
         }
-        long to = head->k_offset + j * head->k_row;
-        Sum dv = {a->dv + to, p + j * QUERIES, g, 0, head->k_row, QUERIES, 1, D16, 1};
-        Sum dk = {a->dk + to, ds + j * QUERIES, q, 0, head->k_row, QUERIES, 1, D16, 1};
-        sums(&dv, rows, range, columns);
-        sums(&dk, rows, range, columns);
+        Sum v = dv, k = dk;
+        v.a += j * QUERIES;
+        k.a += j * QUERIES;
+        v.c += j * v.c_row;
+        k.c += j * k.c_row;
+        sums(&v, range, count, columns);
+        sums(&k, range, count, columns);
     }
+}
+
+static void clear(float *rows, long row, Range which, Range columns)
+{
+    for (long j = which.from; j < which.to; j++)
+        for (long d = columns.from; d < columns.to; d++)
+            rows[j * row + d] = 0.0f;
+}
+
+/* One block of queries of one head, of head_dim only `columns`: dq, and its share of
+ * dk and dv. Keys from `begun` on have no dk and dv yet; gives the new `begun`. */
+static long backward_block(const Thread *me, const Head *head, long query, Range columns,
+                           long begun)
+{
+    const Attention *a = head->a;
+    const long D = a->head_dim, q_row = head->q_row, k_row = head->k_row;
+    const long q_row_packed = (D + 15) / 16 * 16;
+    float *qt = me->workspace, *gt = qt + D * QUERIES, *q = gt + D * QUERIES;
+    float *p = q + q_row_packed * QUERIES, *ds = p + a->keys * QUERIES;
+    float delta[QUERIES] = {0}, scale[QUERIES];
+    const float *q_in = head->q + query * q_row;
+    const float *g = a->dout + head->q_offset + query * q_row;
+    const float *o = a->out + head->q_offset + query * q_row;
+    Block block;
+    block_of(&block, head, query);
+    turn(qt, q_in, q_row, block.count, D, a->scale);
+    turn(gt, g, q_row, block.count, D, 1.0f);
+    scaled(q, q_row_packed, q_in, q_row, block.count, D, a->scale);
+    for (long i = 0; i < block.count; i++) {
+        delta[i] = row_product(g + i * q_row, o + i * q_row, D);
+        scale[i] = a->scale;
+    }
+    scores(&block, p, head->k, k_row, qt, D);
+    scores(&block, ds, head->v, k_row, gt, D);
+    backward_scores(head, &block, p, ds, delta);
+
+    Sum dq = {a->dq + head->q_offset + query * q_row, ds, head->k, scale, q_row, 1, QUERIES, k_row, 0};
+    Sum dk = {a->dk + head->k_offset, ds, q, 0, k_row, QUERIES, 1, q_row_packed, 1};
+    Sum dv = {a->dv + head->k_offset, p, g, 0, k_row, QUERIES, 1, q_row, 1};
+    Range keys = {block.keys[0].from, block.keys[block.count - 1].to};
+    long old = clamp(begun, keys.from, keys.to);
+    sums(&dq, block.keys, block.count, columns);
+    backward_keys(head, &block, dk, dv, (Range){keys.from, old}, columns);
+    clear(dk.c, k_row, (Range){begun, keys.from}, columns);
+    clear(dv.c, k_row, (Range){begun, keys.from}, columns);
+    dk.resume = dv.resume = 0;
+    backward_keys(head, &block, dk, dv, (Range){old, keys.to}, columns);
+    return most(begun, keys.to);
 }
 
 /* All heads that share a key head, one after another. */
 static void backward_group(const Thread *me, const Attention *a, long b, long kv_head,
                            Range columns)
 {
-    long group = a->heads / a->kv_heads;
+    long group = a->heads / a->kv_heads, begun = 0;
     for (long h = kv_head * group; h < (kv_head + 1) * group; h++) {
         Head head = head_of(a, b, h);
-        if (h == kv_head * group)
-            for (long j = 0; j < a->keys; j++)
-                for (long d = columns.from; d < columns.to; d++) {
-                    a->dk[head.k_offset + j * head.k_row + d] = 0.0f;
-                    a->dv[head.k_offset + j * head.k_row + d] = 0.0f;
-                }
         for (long query = 0; query < a->queries; query += QUERIES)
-            backward_block(me, &head, query, columns);
+            begun = backward_block(me, &head, query, columns, begun);
+        clear(a->dk + head.k_offset, head.k_row, (Range){begun, a->keys}, columns);
+        clear(a->dv + head.k_offset, head.k_row, (Range){begun, a->keys}, columns);
+        begun = a->keys;
     }
 }
 

@@ -30,10 +30,10 @@ long matmul_workspace(long rows, long K, long N)
     return floats;
 }
 
-/* Backward keeps a block's q and do, turned and plain, and two arrays of scores;
+/* Backward keeps a block's q, turned and plain, its do turned, and two arrays of scores;
  * the other uses of the workspace are smaller. */
 long attention_workspace(long queries, long keys, long head_dim)
 {
     (void)queries;
-    return ATTENTION_QUERIES * (4 * round_up(head_dim, 16) + 2 * keys) + 16;
+    return ATTENTION_QUERIES * (3 * round_up(head_dim, 16) + 2 * keys) + 16;
 }

@@ -142,45 +142,90 @@ INLINE void vstore_first(float *p, vf v, long n)
 }
 #endif
 
-/* r is a VL x VL matrix, a row a vector; afterwards it is its transpose. Each
- * round exchanges the off-diagonal halves of ever smaller squares. */
-#define VEC_ROUND(half, LOW, HIGH)                                      \
-    UNROLL for (int i = 0; i < VL; i++) if (!(i & (half))) {            \
-        vf top = r[i], bottom = r[i + (half)];                          \
-        r[i] = __builtin_shufflevector(top, bottom, LOW);               \
-        r[i + (half)] = __builtin_shufflevector(top, bottom, HIGH);     \
-    }
+/* The 16 lanes of a row's sum, in as many vectors as they take, folded by halves
+ * of 8, 4, 2, 1. */
 #if VL == 16
-#define LOW_8 0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23
-#define HIGH_8 8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31
-#define LOW_4 0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27
-#define HIGH_4 4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31
-#define LOW_2 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
-#define HIGH_2 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
-#define LOW_1 0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30
-#define HIGH_1 1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31
+#define ROTATE_8(x) __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define ROTATE_4(x) __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3)
+#define ROTATE_2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
+#define ROTATE_1(x) __builtin_shufflevector(x, x, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0)
 #elif VL == 8
-#define LOW_4 0, 1, 2, 3, 8, 9, 10, 11
-#define HIGH_4 4, 5, 6, 7, 12, 13, 14, 15
-#define LOW_2 0, 1, 8, 9, 4, 5, 12, 13
-#define HIGH_2 2, 3, 10, 11, 6, 7, 14, 15
-#define LOW_1 0, 8, 2, 10, 4, 12, 6, 14
-#define HIGH_1 1, 9, 3, 11, 5, 13, 7, 15
+#define ROTATE_4(x) __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3)
+#define ROTATE_2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1)
+#define ROTATE_1(x) __builtin_shufflevector(x, x, 1, 0, 1, 0, 1, 0, 1, 0)
 #else
-#define LOW_2 0, 1, 4, 5
-#define HIGH_2 2, 3, 6, 7
-#define LOW_1 0, 4, 2, 6
-#define HIGH_1 1, 5, 3, 7
+#define ROTATE_2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1)
+#define ROTATE_1(x) __builtin_shufflevector(x, x, 1, 0, 1, 0)
+#endif
+INLINE float vfold(const vf lane[16 / VL])
+{
+#if VL == 16
+    vf x = lane[0];
+    x = x + ROTATE_8(x);
+    x = x + ROTATE_4(x);
+#elif VL == 8
+    vf x = lane[0] + lane[1];
+    x = x + ROTATE_4(x);
+#else
+    vf x = (lane[0] + lane[2]) + (lane[1] + lane[3]);
+#endif
+    x = x + ROTATE_2(x);
+    x = x + ROTATE_1(x);
+    return x[0];
+}
+
+/* r is a VL x VL matrix, a row a vector; afterwards it is its transpose. First the
+ * 4 x 4 squares are turned, each where it is, then squares change places. The
+ * patterns are those that machines have as one instruction. */
+#if VL == 16
+#define EVEN_PAIRS 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29
+#define ODD_PAIRS 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31
+#define LOW_HALVES 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29
+#define HIGH_HALVES 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31
+#define EVEN_QUARTERS 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#define ODD_QUARTERS 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
+#elif VL == 8
+#define EVEN_PAIRS 0, 8, 1, 9, 4, 12, 5, 13
+#define ODD_PAIRS 2, 10, 3, 11, 6, 14, 7, 15
+#define LOW_HALVES 0, 1, 8, 9, 4, 5, 12, 13
+#define HIGH_HALVES 2, 3, 10, 11, 6, 7, 14, 15
+#define LOW_SQUARES 0, 1, 2, 3, 8, 9, 10, 11
+#define HIGH_SQUARES 4, 5, 6, 7, 12, 13, 14, 15
+#else
+#define EVEN_PAIRS 0, 4, 1, 5
+#define ODD_PAIRS 2, 6, 3, 7
+#define LOW_HALVES 0, 1, 4, 5
+#define HIGH_HALVES 2, 3, 6, 7
 #endif
 INLINE void vtranspose(vf r[VL])
 {
+    UNROLL for (int i = 0; i < VL; i += 4) {
+        vf a = __builtin_shufflevector(r[i], r[i + 1], EVEN_PAIRS);
+        vf b = __builtin_shufflevector(r[i + 2], r[i + 3], EVEN_PAIRS);
+        vf c = __builtin_shufflevector(r[i], r[i + 1], ODD_PAIRS);
+        vf d = __builtin_shufflevector(r[i + 2], r[i + 3], ODD_PAIRS);
+        r[i] = __builtin_shufflevector(a, b, LOW_HALVES);
+        r[i + 1] = __builtin_shufflevector(a, b, HIGH_HALVES);
+        r[i + 2] = __builtin_shufflevector(c, d, LOW_HALVES);
+        r[i + 3] = __builtin_shufflevector(c, d, HIGH_HALVES);
+    }
 #if VL == 16
-    VEC_ROUND(8, LOW_8, HIGH_8)
+    UNROLL for (int i = 0; i < 4; i++) {
+        vf a = __builtin_shufflevector(r[i], r[i + 4], EVEN_QUARTERS);
+        vf b = __builtin_shufflevector(r[i + 8], r[i + 12], EVEN_QUARTERS);
+        vf c = __builtin_shufflevector(r[i], r[i + 4], ODD_QUARTERS);
+        vf d = __builtin_shufflevector(r[i + 8], r[i + 12], ODD_QUARTERS);
+        r[i] = __builtin_shufflevector(a, b, EVEN_QUARTERS);
+        r[i + 4] = __builtin_shufflevector(c, d, EVEN_QUARTERS);
+        r[i + 8] = __builtin_shufflevector(a, b, ODD_QUARTERS);
+        r[i + 12] = __builtin_shufflevector(c, d, ODD_QUARTERS);
+    }
+#elif VL == 8
+    UNROLL for (int i = 0; i < 4; i++) {
+        vf a = r[i], b = r[i + 4];
+        r[i] = __builtin_shufflevector(a, b, LOW_SQUARES);
+        r[i + 4] = __builtin_shufflevector(a, b, HIGH_SQUARES);
+    }
 #endif
-#if VL >= 8
-    VEC_ROUND(4, LOW_4, HIGH_4)
-#endif
-    VEC_ROUND(2, LOW_2, HIGH_2)
-    VEC_ROUND(1, LOW_1, HIGH_1)
 }
 #endif

@@ -103,9 +103,9 @@ targets() { # through LLVM for the older level, and from C
             echo "skipped: $spec by $cc, which is not here"
             continue
         fi
-        CC=$cc build "c-$cc-$cpu" --via cc --cpu "$cpu" &&
-            way "c-$cc-$cpu" "c-$cc-$cpu" one --threads 2
-        [ ! -d "c-$cc-$cpu" ] || check "$pair: files" equal_files "c-$cc-$cpu" one
+        CC=$cc build cc --via cc --cpu "$cpu" || continue
+        train "$cc-$cpu" cc "${ends[@]}" --threads 2
+        check "$cc, $cpu" equal_files "$cc-$cpu" one
     done
 }
 
@@ -130,11 +130,11 @@ micro_batches() {
 
 recomputations() {
     for kind in attention block; do
-        build again --set memory.recompute=$kind && way $kind again one --threads 2
-        build again --set memory.recompute=$kind --set train.micro_batch=2 &&
-            way $kind-micro2 again one --threads 1
-        build again --set memory.recompute=$kind --set train.micro_batch=1 \
-            --set reproducible.groups=2 && way $kind-groups2 again groups2 --threads 2
+        build recompute --set memory.recompute=$kind && way $kind recompute one --threads 2
+        build recompute --set memory.recompute=$kind --set train.micro_batch=2 &&
+            way $kind-micro2 recompute one --threads 1
+        build recompute --set memory.recompute=$kind --set train.micro_batch=1 \
+            --set reproducible.groups=2 && way $kind-groups2 recompute groups2 --threads 2
     done
 }
 
@@ -163,7 +163,6 @@ pieces() {
     train pieces base --steps 5 --threads 3 || fail "pieces: $(cat pieces.said)"
     check "pieces: the first ends at 5" test -d pieces/step-5
     train pieces base --resume --threads 2 || fail "pieces: $(cat pieces.said)"
-    # the first piece ends with an evaluation, which at step 5 is due anyway
     check "in two pieces" equal_files pieces one
 }
 
@@ -179,48 +178,51 @@ scalars() {
 }
 seed() { if [ "$spec" = rotary ]; then echo 7; else echo 1337; fi; }
 sequence() { sed -n 's/^  sequence: //p; s/^  context: //p' "$here/specs/$spec.yaml" | tail -n 1; }
-logged() { # RUN STEP KEY
-    sed -n "s/^{\"step\":$2,.*\"$3\":\([^,}]*\).*/\1/p" "$1.jsonl"
-}
 ordered=(--set train.data.order=sequential --set train.data.split=0)
 interpret() { # IR STEP OUT FLAGS…
     "$compiler" run "$1" --step "$2" --seed "$(seed)" --out "$3" "${@:4}"
 }
 
+old=(--in old.safetensors)
+step1=(--f32 --step-number 1 "${old[@]}" --in batch1.safetensors --in scalars1.safetensors)
+step5=(--f32 --step-number 5 "${old[@]}" --in batch5.safetensors --in scalars5.safetensors
+       --in start/step-4/optimizer.safetensors)
+given() { # STEP RUN: the inputs of a step that RUN has logged
+    local lr
+    lr=$(sed -n "s/^{\"step\":$1,.*\"lr\":\([^,]*\),.*/\1/p" "$2.jsonl")
+    ./tool batch text.txt 8 "$(sequence)" "$1" "batch$1.safetensors" || exit 1
+    # shellcheck disable=SC2046  # a list
+    ./tool scalars "$1" "scalars$1.safetensors" "lr=$lr" $(scalars) || exit 1
+}
+
 # loss, logits and gradients of `grad`
 interpret_grad() { # NAME PROGRAM IR
-    check "$1: grad" "./$2" grad --weights old.safetensors --batch b5.safetensors --threads 2 \
-        --out "$1.grad.safetensors" || return
-    check "$1: interpreted grad" interpret "$3" grad "$1.int.safetensors" --f32 \
-        --in old.safetensors --in b5.safetensors || return
-    check "$1: grad's bits" ./tool within "$1.grad.safetensors" "$1.int.safetensors"
-    check "$1: grad in float64" interpret "$3" grad "$1.f64.safetensors" \
-        --in old.safetensors --in b5.safetensors &&
-        check "$1: float64 agrees" ./tool near "$1.grad.safetensors" "$1.f64.safetensors" 1e-4
+    local in=("${old[@]}" --in batch5.safetensors --in scalars5.safetensors)
+    check "$1: grad" "./$2" grad --weights old.safetensors --batch batch5.safetensors \
+        --threads 2 --out grad.safetensors || return
+    check "$1: interpreted grad" interpret "$3" grad int.safetensors --f32 "${in[@]}" &&
+        check "$1: grad's bits" ./tool within grad.safetensors int.safetensors
+    check "$1: grad in float64" interpret "$3" grad f64.safetensors "${in[@]}" &&
+        check "$1: float64 agrees" ./tool near grad.safetensors f64.safetensors 1e-4
 }
 
 # One step from a checkpoint's weights: of a fresh run, and of the run itself.
 interpret_train() { # NAME PROGRAM IR
     train "$1-first" "$2" "${ends[@]}" "${ordered[@]}" --steps 1 --init old.safetensors
-    lr=$(logged "$1-first" 1 lr)
-    # shellcheck disable=SC2046  # a list
-    ./tool batch text.txt 8 "$(sequence)" 1 1 b1.safetensors "lr=$lr" $(scalars)
-    check "$1: step 1 interpreted" interpret "$3" train "$1.int.safetensors" --f32 \
-        --step-number 1 --in old.safetensors --in b1.safetensors
+    given 1 "$1-first"
+    check "$1: step 1 interpreted" interpret "$3" train int.safetensors "${step1[@]}"
     check "$1: step 1's weights" ./tool within "$1-first/step-1/model.safetensors" \
-        "$1.int.safetensors" old.safetensors
+        int.safetensors old.safetensors
     check "$1: step 1's moments" ./tool within "$1-first/step-1/optimizer.safetensors" \
-        "$1.int.safetensors"
+        int.safetensors
     rm -rf "$1-next"
     cp -r start "$1-next"
     train "$1-next" "$2" "${ends[@]}" "${ordered[@]}" --steps 5 --resume
-    check "$1: step 5 interpreted" interpret "$3" train "$1.int.safetensors" --f32 \
-        --step-number 5 --in old.safetensors --in b5.safetensors \
-        --in start/step-4/optimizer.safetensors
+    check "$1: step 5 interpreted" interpret "$3" train int.safetensors "${step5[@]}"
     check "$1: step 5's weights" ./tool within "$1-next/step-5/model.safetensors" \
-        "$1.int.safetensors" old.safetensors
+        int.safetensors old.safetensors
     check "$1: step 5's moments" ./tool within "$1-next/step-5/optimizer.safetensors" \
-        "$1.int.safetensors"
+        int.safetensors
 }
 
 # A pass changes no bit: the same step after each. (Groups exist from schedule on.)
@@ -228,28 +230,23 @@ interpret_passes() {
     for pass in autodiff simplify precision recompute schedule fuse; do
         "$compiler" ir "$here/specs/$spec.yaml" --after $pass "$@" >pass.ir 2>said ||
             { fail "ir --after $pass: $(head -n 1 said)"; continue; }
-        check "after $pass: interpreted" interpret pass.ir train pass.safetensors --f32 \
-            --step-number 5 --in old.safetensors --in b5.safetensors \
-            --in start/step-4/optimizer.safetensors &&
-            check "after $pass: bits $*" ./tool same pass.safetensors passes.int.safetensors
+        check "after $pass: interpreted" interpret pass.ir train pass.safetensors "${step5[@]}" &&
+            check "after $pass: bits $*" ./tool within passes.safetensors pass.safetensors
     done
 }
 
 interpreter() {
     train start base "${ordered[@]}" --steps 4 --threads 2
     cp start/step-4/model.safetensors old.safetensors
-    train four base "${ends[@]}" "${ordered[@]}" --steps 5 --threads 2
-    lr=$(logged four 5 lr)
-    # shellcheck disable=SC2046  # a list
-    ./tool batch text.txt 8 "$(sequence)" 5 5 b5.safetensors "lr=$lr" $(scalars)
+    train five base "${ends[@]}" "${ordered[@]}" --steps 5 --threads 2
+    given 5 five
     "$compiler" ir "$here/specs/$spec.yaml" --after place >base.ir
     interpret_grad base base base.ir
     interpret_train base base base.ir
     local cut=(--set reproducible.groups=2 --set train.micro_batch=2 --set memory.recompute=block)
     "$compiler" ir "$here/specs/$spec.yaml" --after place "${cut[@]}" >cut.ir
     build cut "${cut[@]}" && interpret_grad cut cut cut.ir && interpret_train cut cut cut.ir
-    interpret base.ir train passes.int.safetensors --f32 --step-number 5 --in old.safetensors \
-        --in b5.safetensors --in start/step-4/optimizer.safetensors
+    interpret base.ir train passes.safetensors "${step5[@]}"
     interpret_passes
     interpret_passes --set memory.recompute=block
 }

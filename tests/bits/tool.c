@@ -4,11 +4,12 @@
  *     tool same A B            the same tensors: names, shapes, bits
  *     tool within A B [C]      every tensor of A is in B, or if not there in C
  *     tool near A B LIMIT      losses, logits and gradients of A are those of B
- *     tool batch TEXT B T STEP UPDATES OUT KEY=VALUE…
- *                              what the program gives its step STEP, the update
- *                              UPDATES, when it reads all of TEXT in order; keys
- *                              lr, beta1, beta2, epsilon, decay, momentum, clip
- *                              and smoothing become the step's scalars */
+ *     tool batch TEXT B T STEP OUT
+ *                              tokens and targets of the step, 1, 2, …, of a run
+ *                              that reads all of TEXT in order
+ *     tool scalars UPDATE OUT KEY=VALUE…
+ *                              the scalars of the update, 1, 2, …, from lr, beta1,
+ *                              beta2, epsilon, decay, momentum, clip, smoothing */
 #include "elementary.h"
 #include "safetensors.h"
 #include <math.h>
@@ -198,39 +199,54 @@ static int32_t *window(const char *text, size_t n, long first, long count)
     return ids;
 }
 
-static int batch(int argc, char **argv)
+static int write_tensors(const char *path, const TensorShape *shapes,
+                         const void *const *data, int count)
 {
-    char *text;
-    size_t n;
     Error error;
-    Scalars scalars = { .count = 2 };
-    long B = atol(argv[3]), T = atol(argv[4]), first = (atol(argv[5]) - 1) * B * T;
-    if (!file_read_whole(argv[2], 1 << 26, &text, &n, &error))
-        stop(error.text, "");
-    for (int i = 0; i < 2; i++) {
-        scalars.shapes[i] = (TensorShape){ i ? "targets" : "tokens", TENSOR_I32,
-                                           2, { B, T } };
-        scalars.data[i] = window(text, n, first + i, B * T);
-    }
-    for (int i = 8; i < argc; i++)
-        add_key(&scalars, argv[i], atof(argv[6]));
-    TensorOutput output = { .path = argv[7], .tensors = scalars.shapes,
-                            .count = scalars.count };
+    TensorOutput output = { .path = path, .tensors = shapes, .count = count };
     TensorWriter writer;
     bool good = tensors_create(&writer, &output, &error);
-    for (int i = 0; good && i < scalars.count; i++)
-        good = tensors_append(&writer, scalars.data[i],
-                              i < 2 ? (uint64_t)(B * T) * 4 : 4, &error);
+    for (int i = 0; good && i < count; i++) {
+        uint64_t bytes = 4;
+        for (int axis = 0; axis < shapes[i].rank; axis++)
+            bytes *= (uint64_t)shapes[i].dims[axis];
+        good = tensors_append(&writer, data[i], bytes, &error);
+    }
     if (!good || !tensors_commit(&writer, &error))
         stop(error.text, "");
     return 0;
 }
 
+static int batch(char **argv)
+{
+    char *text;
+    size_t n;
+    Error error;
+    long B = atol(argv[3]), T = atol(argv[4]), first = (atol(argv[5]) - 1) * B * T;
+    if (!file_read_whole(argv[2], 1 << 26, &text, &n, &error))
+        stop(error.text, "");
+    const TensorShape shapes[] = { { "tokens", TENSOR_I32, 2, { B, T } },
+                                   { "targets", TENSOR_I32, 2, { B, T } } };
+    const void *data[] = { window(text, n, first, B * T),
+                           window(text, n, first + 1, B * T) };
+    return write_tensors(argv[6], shapes, data, 2);
+}
+
+static int scalars(int argc, char **argv)
+{
+    Scalars scalars = {0};
+    for (int i = 4; i < argc; i++)
+        add_key(&scalars, argv[i], atof(argv[2]));
+    return write_tensors(argv[3], scalars.shapes, scalars.data, scalars.count);
+}
+
 int main(int argc, char **argv)
 {
     const char *what = argc > 3 ? argv[1] : "";
-    if (strcmp(what, "batch") == 0 && argc > 8)
-        return batch(argc, argv);
+    if (strcmp(what, "batch") == 0 && argc == 7)
+        return batch(argv);
+    if (strcmp(what, "scalars") == 0)
+        return scalars(argc, argv);
     if (argc < 4)
         return 2;
     Tensors a = open_file(argv[2]), b = open_file(argv[3]);

@@ -104,10 +104,25 @@ damage "torn state" "state.json"
 copy; truncate -s 5000 broken/step-40/model.safetensors
 damage "short weights" "model.safetensors"
 copy; sed -i 's/"step": 40/"step": 41/' broken/step-40/state.json
-damage "another step" "state.json is of step 41"
+damage "another step" "state.json is not what was written"
 copy; sed -i 's/"step": 40/"step": -40/' broken/step-40/state.json
-damage "a negative step" "no good step"
+damage "a negative step" "state.json is not what was written"
+copy; sed -i 's/"updates": 40/"updates": 39/' broken/step-40/state.json
+damage "a digit" "state.json is not what was written"
+seal() { # FILE: gives a state.json that was meddled with its checksum again
+    head -c -83 "$1" > sealed
+    printf ',\n  "sha256": "%s"\n}\n' "$(sha256sum < sealed | cut -d' ' -f1)" \
+        >> sealed
+    cp sealed "$1"
+}
+copy; sed -i 's/"step": 40/"step": 41/' broken/step-40/state.json
+seal broken/step-40/state.json
+damage "another step, sealed" "state.json is of step 41"
+copy; sed -i 's/"step": 40/"step": -4/' broken/step-40/state.json
+seal broken/step-40/state.json
+damage "a negative step, sealed" "no good step"
 copy; sed -i 's/"model.safetensors"/"..\/..\/data.txt"/' broken/step-40/state.json
+seal broken/step-40/state.json
 damage "a path in state.json" "names a file badly"
 copy; : > broken/step-40/state.json
 damage "empty state" "state.json"

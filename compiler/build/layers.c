@@ -1,0 +1,170 @@
+/* layers.c: the pieces that functions are made of: nodes, weights, norms, linear
+ * layers, dropout. */
+#include "builder.h"
+
+Value *make(Builder *b, Op op, const char *name, int inputs, Value *const *in, const Attrs *attrs)
+{
+    return func_node(b->m, b->f, op, name, inputs, in, attrs, NULL, (Origin){ .model = b->here })
+        ->out[0];
+}
+
+Value *make1(Builder *b, Op op, const char *name, Value *x)
+{
+    return make(b, op, name, 1, (Value *[]){ x }, NULL);
+}
+
+Value *make2(Builder *b, Op op, const char *name, Value *x, Value *y)
+{
+    return make(b, op, name, 2, (Value *[]){ x, y }, NULL);
+}
+
+Value *make_by(Builder *b, Op op, const char *name, Value *x, double by)
+{
+    return make(b, op, name, 1, (Value *[]){ x }, &(Attrs){ .by = by });
+}
+
+Value *make_reshape(Builder *b, const char *name, Value *x, int rank, const int *dims)
+{
+    Type type = type_of(x->type.dtype, rank, dims);
+    if (type_equal(&type, &x->type))
+        return x;
+    return func_node(b->m, b->f, OP_reshape, name, 1, (Value *[]){ x }, NULL, &type,
+                     (Origin){ .model = b->here })->out[0];
+}
+
+Init matrix_init(const Builder *b, int out, int in, bool residual)
+{
+    if (b->s->train_init == TRAIN_INIT_XAVIER) {
+        double fans = (double)(b->m->dims.at[out].size + b->m->dims.at[in].size);
+        return (Init){ .kind = INIT_NORMAL, .std = __builtin_sqrt(2 / fans) };
+    }
+    return (Init){ .kind = INIT_NORMAL, .std = b->s->train_init_std,
+                   .residual = residual && b->s->train_init_residual_scale };
+}
+
+/* Matches `*` (any characters, dots too) and plain characters. */
+static bool glob_matches(const char *glob, const char *name)
+{
+    for (; *glob; glob++, name++) {
+        if (*glob == '*') {
+            for (const char *rest = name;; rest++) {
+                if (glob_matches(glob + 1, rest))
+                    return true;
+                if (!*rest)
+                    return false;
+            }
+        }
+        if (*glob != *name)
+            return false;
+    }
+    return !*name;
+}
+
+static bool is_frozen(const Spec *s, const char *name)
+{
+    for (int i = 0; i < s->train_freeze.count; i++)
+        if (glob_matches(s->train_freeze.at[i], name))
+            return true;
+    return false;
+}
+
+/* Marks the copies that `train.freeze` names. */
+static void freeze(Builder *b, Weight *w)
+{
+    if (!w->per_block) {
+        w->frozen = is_frozen(b->s, w->name);
+        return;
+    }
+    int64_t blocks = b->s->model_blocks;
+    char *mask = arena_alloc(b->m->arena, (size_t)blocks + 1);
+    int64_t frozen = 0;
+    for (int64_t i = 0; i < blocks; i++) {
+        const char *full = arena_printf(b->m->arena, "blocks.%lld.%s", (long long)i, w->name);
+        bool yes = is_frozen(b->s, full);
+        mask[i] = yes ? 'f' : '-';
+        frozen += yes;
+    }
+    w->frozen = frozen == blocks && blocks > 0;
+    w->frozen_blocks = frozen && !w->frozen ? mask : NULL;
+}
+
+static bool ends_in_bias(const char *name)
+{
+    size_t length = strlen(name);
+    return length >= 4 && !strcmp(name + length - 4, "bias");
+}
+
+Value *weight(Builder *b, bool per_block, const char *name, int rank, const int *dims, Init init)
+{
+    int found = module_find_weight(b->m, name, per_block);
+    if (found < 0) {
+        Weight w = {
+            .name = arena_strdup(b->m->arena, name),
+            .per_block = per_block,
+            .constant = init.kind >= INIT_SINUSOIDAL,
+            .type = type_of(DT_F32, rank, dims),
+            .init = init,
+            .origin = { .model = b->here },
+        };
+        w.decay = !w.constant && rank >= 2 && !ends_in_bias(name);
+        if (!w.constant)
+            freeze(b, &w);
+        list_push(b->m->arena, &b->m->weights, w);
+        found = b->m->weights.count - 1;
+    }
+    return func_weight(b->m, b->f, found);
+}
+
+/* Layer norm: (x - mean) · 1/√(mean (x - mean)² + eps) · weight + bias, the biased
+ * variance; RMS norm: x · 1/√(mean x² + eps) · weight. */
+Value *build_norm(Builder *b, bool per_block, const char *name, Value *x)
+{
+    const Spec *s = b->s;
+    Arena *a = b->m->arena;
+    if (s->model_norm_type == MODEL_NORM_TYPE_NONE)
+        return x;
+    b->here = s->loc[KEY_model_norm_type];
+    bool centre = s->model_norm_type == MODEL_NORM_TYPE_LAYERNORM;
+    int width = x->type.dims[x->type.rank - 1];
+    Value *w = weight(b, per_block, arena_printf(a, "%s.weight", name), 1, &width,
+                      (Init){ .kind = INIT_ONES });
+    Value *from = x;
+    if (centre) {
+        Value *mean = make1(b, OP_mean, arena_printf(a, "%s.mean", name), x);
+        from = make2(b, OP_sub, arena_printf(a, "%s.centred", name), x, mean);
+    }
+    Value *square = make1(b, OP_square, arena_printf(a, "%s.square", name), from);
+    Value *spread = make1(b, OP_mean, arena_printf(a, "%s.variance", name), square);
+    Value *safe = make_by(b, OP_shift, arena_printf(a, "%s.shifted", name), spread,
+                          s->model_norm_eps);
+    Value *root = make1(b, OP_sqrt, arena_printf(a, "%s.deviation", name), safe);
+    Value *scale = make1(b, OP_recip, arena_printf(a, "%s.rstd", name), root);
+    Value *normal = make2(b, OP_mul, arena_printf(a, "%s.normal", name), from, scale);
+    if (!centre || !s->model_norm_bias)
+        return make2(b, OP_mul, name, normal, w);
+    Value *scaled = make2(b, OP_mul, arena_printf(a, "%s.scaled", name), normal, w);
+    Value *bias = weight(b, per_block, arena_printf(a, "%s.bias", name), 1, &width,
+                         (Init){ .kind = INIT_ZEROS });
+    return make2(b, OP_add, name, scaled, bias);
+}
+
+Value *build_linear(Builder *b, const Linear *linear, Value *x)
+{
+    Arena *a = b->m->arena;
+    Value *w = weight(b, true, arena_printf(a, "%s.weight", linear->name), 2,
+                      (int[]){ linear->out, linear->in },
+                      matrix_init(b, linear->out, linear->in, linear->residual));
+    if (!linear->bias)
+        return make2(b, OP_matmul, linear->result, x, w);
+    Value *bias = weight(b, true, arena_printf(a, "%s.bias", linear->name), 1, &linear->out,
+                         (Init){ .kind = INIT_ZEROS });
+    Value *product = make2(b, OP_matmul, arena_printf(a, "%s.product", linear->result), x, w);
+    return make2(b, OP_add, linear->result, product, bias);
+}
+
+Value *build_dropout(Builder *b, const char *name, Value *x, double rate, int site)
+{
+    if (rate == 0)
+        return x;
+    return make(b, OP_dropout, name, 1, (Value *[]){ x }, &(Attrs){ .rate = rate, .site = site });
+}

@@ -1,0 +1,5 @@
+/* exit.c: ends the process where it is no one's to end. */
+static void stop(void)
+{
+    exit(1);
+}

@@ -1,0 +1,2 @@
+/* globals.c: state that no context holds. */
+static int count = 0;

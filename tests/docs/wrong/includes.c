@@ -1,0 +1,2 @@
+/* includes.c: the language reads a pass. */
+#include "../passes/pass.h"

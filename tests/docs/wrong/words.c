@@ -1,0 +1,2 @@
+/* words.c: a promise. */
+/* TODO: later */
