@@ -259,13 +259,17 @@ static void verify(Llvm *l)
     LLVMDisposeMessage(text);
 }
 
+/* The loops come as vectors of 16 lanes, so what is left to do is little: lane
+ * functions inlined, variables in registers, what repeats computed once, what
+ * does not change moved out of loops. default<O3> takes four times as long for
+ * no faster code, and inlines kernels, so that a profile no longer names them. */
 static void optimise(Llvm *l, LLVMTargetMachineRef machine)
 {
     static const char passes[] =
-        "globaldce,always-inline,globaldce,default<O3>";
+        "globaldce,always-inline,globaldce,function("
+        "sroa,early-cse,instcombine<no-verify-fixpoint>,simplifycfg,"
+        "loop-mssa(licm),gvn,instcombine<no-verify-fixpoint>,simplifycfg)";
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMPassBuilderOptionsSetLoopVectorization(options, true);
-    LLVMPassBuilderOptionsSetSLPVectorization(options, true);
     LLVMErrorRef error = LLVMRunPasses(l->module, passes, machine, options);
     if (error)
         ice("LLVM's passes: %s", LLVMGetErrorMessage(error));
