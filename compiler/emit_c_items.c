@@ -162,22 +162,58 @@ static void datum(Buf *out, int indent, const ProgField *field,
     }
 }
 
+/* Columns to allow for a value. Numbers count as the longest likely one, so that
+ * the rows of a deep model break where those of a shallow one do. */
+static size_t allowance(ProgKind kind, const ProgDatum *value,
+                        const char *text)
+{
+    enum { SHORT = 4, INTEGER = 13, REAL = 20, STRING = 60 };
+    size_t length = strlen(text);
+    switch (value->kind) {
+    case PD_INT: return kind == PK_I32 ? SHORT : INTEGER;
+    case PD_FLOAT: return REAL;
+    case PD_TEXT: return length < STRING ? length : STRING;
+    case PD_DATA: case PD_FUNC: case PD_NULL: return length;
+    }
+    return length;
+}
+
+static void end_line(Buf *out, Buf *line, int indent)
+{
+    text_wrapped(out, indent, line->text, EMIT_WIDTH);
+    buf_printf(out, "\n");
+    buf_free(line);
+    *line = (Buf){0};
+}
+
 /* A row of a table: {.name = "…", …}, what is zero left out. */
 static void table_row(Buf *out, const ProgRecord *r, const ProgDatum *values)
 {
     Buf line = {0};
+    int indent = 4;
+    size_t column = 5;
     buf_printf(&line, "{");
     for (int i = 0; i < r->fields.count; i++) {
+        Buf text = {0};
         if (is_zero(&values[i]))
             continue;
-        buf_printf(&line, "%s.%s = ", line.length > 1 ? ", " : "",
-                   r->fields.at[i].name);
-        datum(&line, -1, &r->fields.at[i], &values[i]);
+        const ProgField *field = &r->fields.at[i];
+        datum(&text, -1, field, &values[i]);
+        size_t width = strlen(". = ,") + strlen(field->name)
+                       + allowance(field->type.kind, &values[i], text.text);
+        bool full = column > 5 && column + width >= EMIT_WIDTH;
+        if (full) {
+            buf_printf(&line, ",");
+            end_line(out, &line, indent);
+            indent = 5;
+        }
+        buf_printf(&line, "%s.%s = %s", column > 5 && !full ? ", " : "",
+                   field->name, text.text);
+        column = (full ? 5 : column) + width + 1;
+        buf_free(&text);
     }
-    buf_printf(&line, line.length > 1 ? "}," : "0},");
-    text_wrapped(out, 4, line.text, EMIT_WIDTH);
-    buf_printf(out, "\n");
-    buf_free(&line);
+    buf_printf(&line, column > 5 ? "}," : "0},");
+    end_line(out, &line, indent);
 }
 
 static void data(Buf *out, const ProgData *d)

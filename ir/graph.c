@@ -4,15 +4,28 @@
 #include "ir.h"
 
 const OpInfo op_info[OP_COUNT] = {
-#define INFIX(op, text) \
-    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 2, .results = 1, \
-                  .attributes = "", .sign = #text },
-#define CALL(op, cost, f64) \
-    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 1, .results = 1, \
-                  .attributes = "", .call = true, .costly = cost },
-#define OP(op, least, more, count, kind, names) \
-    [OP_##op] = { .name = #op, .class = CLASS_##kind, .inputs = least, .optional = more, \
-                  .results = count, .attributes = names },
+#define INFIX(op, text)                                                        \
+    [OP_##op] = { .name = #op,                                                 \
+                  .class = CLASS_POINT,                                        \
+                  .inputs = 2,                                                 \
+                  .results = 1,                                                \
+                  .attributes = "",                                            \
+                  .sign = #text },
+#define CALL(op, cost, f64)                                                    \
+    [OP_##op] = { .name = #op,                                                 \
+                  .class = CLASS_POINT,                                        \
+                  .inputs = 1,                                                 \
+                  .results = 1,                                                \
+                  .attributes = "",                                            \
+                  .call = true,                                                \
+                  .costly = cost },
+#define OP(op, least, more, count, kind, names)                                \
+    [OP_##op] = { .name = #op,                                                 \
+                  .class = CLASS_##kind,                                       \
+                  .inputs = least,                                             \
+                  .optional = more,                                            \
+                  .results = count,                                            \
+                  .attributes = names },
 #include "ops.def"
 #undef INFIX
 #undef CALL
@@ -20,8 +33,9 @@ const OpInfo op_info[OP_COUNT] = {
 };
 
 const char *const step_scalars[] = {
-    "inv_count", "smoothing", "sharpness", "lr", "beta1", "beta2", "rest1", "rest2",
-    "correction1", "correction2", "epsilon", "decay", "momentum", "clip_scale", NULL,
+    "inv_count", "smoothing", "sharpness", "lr",          "beta1",
+    "beta2",     "rest1",     "rest2",     "correction1", "correction2",
+    "epsilon",   "decay",     "momentum",  "clip_scale",  NULL,
 };
 
 /* ---- modules ---- */
@@ -49,7 +63,9 @@ int module_dim(Module *m, const char *name, DimKind kind, int64_t size)
     int found = module_find_dim(m, name);
     if (found >= 0)
         return found;
-    Dim dim = { .name = arena_strdup(m->arena, name), .kind = kind, .size = size };
+    Dim dim = { .name = arena_strdup(m->arena, name),
+                .kind = kind,
+                .size = size };
     list_push(m->arena, &m->dims, dim);
     return m->dims.count - 1;
 }
@@ -57,7 +73,8 @@ int module_dim(Module *m, const char *name, DimKind kind, int64_t size)
 int module_find_weight(const Module *m, const char *name, bool per_block)
 {
     for (int i = 0; i < m->weights.count; i++)
-        if (m->weights.at[i].per_block == per_block && !strcmp(m->weights.at[i].name, name))
+        if (m->weights.at[i].per_block == per_block
+            && !strcmp(m->weights.at[i].name, name))
             return i;
     return -1;
 }
@@ -97,7 +114,8 @@ static bool name_taken(const Func *f, const char *name)
     return false;
 }
 
-Value *func_value(Module *m, Func *f, ValueKind kind, const char *name, Type type)
+Value *func_value(Module *m, Func *f, ValueKind kind, const char *name,
+                  Type type)
 {
     const char *own = name;
     for (int i = 2; name_taken(f, own); i++)
@@ -119,7 +137,8 @@ Value *func_param(Module *m, Func *f, const char *name, Type type)
 Value *func_weight(Module *m, Func *f, int weight)
 {
     for (int i = 0; i < f->values.count; i++)
-        if (f->values.at[i]->kind == VALUE_WEIGHT && f->values.at[i]->weight == weight)
+        if (f->values.at[i]->kind == VALUE_WEIGHT
+            && f->values.at[i]->weight == weight)
             return f->values.at[i];
     const Weight *w = &m->weights.at[weight];
     Value *v = func_value(m, f, VALUE_WEIGHT, w->name, w->type);
@@ -131,13 +150,15 @@ Value *func_weight(Module *m, Func *f, int weight)
 Value *func_scalar(Module *m, Func *f, const char *name)
 {
     for (int i = 0; i < f->values.count; i++)
-        if (f->values.at[i]->kind == VALUE_SCALAR && !strcmp(f->values.at[i]->name, name))
+        if (f->values.at[i]->kind == VALUE_SCALAR
+            && !strcmp(f->values.at[i]->name, name))
             return f->values.at[i];
     return func_value(m, f, VALUE_SCALAR, name, type_of(DT_F32, 0, NULL));
 }
 
-Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs, Value *const *in,
-                const Attrs *attrs, const Type *type, Origin origin)
+Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs,
+                Value *const *in, const Attrs *attrs, const Type *type,
+                Origin origin)
 {
     Node *node = arena_alloc(m->arena, sizeof *node);
     node->op = op;
@@ -159,8 +180,9 @@ Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs, Value *
     };
     for (int i = 0; i < node->results; i++) {
         const char *end = suffix[op][i] ? suffix[op][i] : "";
-        node->out[i] = func_value(m, f, VALUE_NODE, arena_printf(m->arena, "%s%s", name, end),
-                                  types[i]);
+        node->out[i] =
+            func_value(m, f, VALUE_NODE,
+                       arena_printf(m->arena, "%s%s", name, end), types[i]);
         node->out[i]->node = node;
         node->out[i]->result = i;
         node->out[i]->origin = origin;

@@ -17,6 +17,7 @@ typedef struct Attention {
     /* one row of scores: */
     double *scaled;             /* q' = q · scale [D] */
     double *e;                  /* exp(s - m), 0 where masked [keys] */
+    double *dp;                 /* backward: of each visible key */
     double m, inverse;          /* the maximum; 1 / Σ e */
 } Attention;
 
@@ -45,6 +46,7 @@ static Attention attention_of(Frame *frame, const Node *node, int lengths, int s
     a.keys = a.position + a.T < a.key_rows ? a.position + a.T : a.key_rows;
     a.scaled = arena_alloc(frame->arena, (size_t)a.D * sizeof(double));
     a.e = arena_alloc(frame->arena, (size_t)a.keys * sizeof(double));
+    a.dp = arena_alloc(frame->arena, (size_t)a.keys * sizeof(double));
     return a;
 }
 
@@ -172,17 +174,26 @@ void run_attention_weights(Frame *frame, const Node *node)
 
 /* ---- backward: one query of one head ---- */
 typedef struct Backward {
-    const double *out, *dout;
+    const double *dout;
     double *dq, *dk, *dv;
 } Backward;
 
-/* delta = Σ dout · out, a row sum over head_dim. */
-static double delta_of(const Attention *a, const Backward *g, int64_t at)
+/* dp of every visible key, after dropout, and delta = Σ p · dp, a row sum over keys. */
+static double delta_of(Attention *a, const double *dout, int64_t b, int64_t i, int64_t h)
 {
+    const Machine *machine = a->machine;
     double lanes[16] = {0};
-    for (int64_t d = 0; d < a->D; d++)
-        lanes[d % 16] = fused(a->machine, g->dout[at + d], g->out[at + d], lanes[d % 16]);
-    return canonical_fold(a->machine, lanes);
+    for (int64_t j = 0; j < a->keys; j++) {
+        if (!visible(a, b, i, j))
+            continue;
+        const double *v = a->v + key_at(a, b, j, h);
+        double p = rounded(machine, a->e[j] * a->inverse), dp = 0;
+        for (int64_t d = 0; d < a->D; d++)
+            dp = fused(machine, dout[d], v[d], dp);
+        a->dp[j] = rounded(machine, dp * kept(a, b, i, h, j));
+        lanes[j % 16] = fused(machine, p, a->dp[j], lanes[j % 16]);
+    }
+    return canonical_fold(machine, lanes);
 }
 
 /* Every chain goes on from what its output holds: dq's over keys, dk's and dv's
@@ -194,20 +205,16 @@ static void backward_row(Attention *a, const Backward *g, int64_t b, int64_t i, 
         return;
     int64_t at = query_at(a, b, i, h);
     const double *dout = g->dout + at;
-    double delta = delta_of(a, g, at), scale = (double)(float)a->attrs->scale;
+    double delta = delta_of(a, dout, b, i, h), scale = (double)(float)a->attrs->scale;
     for (int64_t j = 0; j < a->keys; j++) {
         if (!visible(a, b, i, j))
             continue;
         int64_t key = key_at(a, b, j, h);
-        double p = rounded(machine, a->e[j] * a->inverse), keep = kept(a, b, i, h, j), dp = 0;
-        double weight = rounded(machine, p * keep);
+        double p = rounded(machine, a->e[j] * a->inverse);
+        double weight = rounded(machine, p * kept(a, b, i, h, j));
+        double ds = rounded(machine, p * rounded(machine, a->dp[j] - delta));
         for (int64_t d = 0; d < a->D; d++) {
             g->dv[key + d] = fused(machine, weight, dout[d], g->dv[key + d]);
-            dp = fused(machine, dout[d], a->v[key + d], dp);
-        }
-        dp = rounded(machine, dp * keep);
-        double ds = rounded(machine, p * rounded(machine, dp - delta));
-        for (int64_t d = 0; d < a->D; d++) {
             g->dq[at + d] = fused(machine, ds, a->k[key + d], g->dq[at + d]);
             g->dk[key + d] = fused(machine, ds, a->scaled[d], g->dk[key + d]);
         }
@@ -218,9 +225,9 @@ static void backward_row(Attention *a, const Backward *g, int64_t b, int64_t i, 
 
 void run_attention_backward(Frame *frame, const Node *node)
 {
-    Attention a = attention_of(frame, node, 3, 7);
+    Attention a = attention_of(frame, node, 3, 6);
     Backward g = {
-        .out = input(frame, node, 4), .dout = input(frame, node, 6),
+        .dout = input(frame, node, 5),
         .dq = frame->values[node->out[0]->number].at,
         .dk = frame->values[node->out[1]->number].at,
         .dv = frame->values[node->out[2]->number].at,

@@ -31,7 +31,8 @@ bool node_is_reduction(const Node *n)
 bool type_is_row_value(const Type *type)
 {
     /* ids are one a row, whatever their axes */
-    return type->dtype == DT_I32 || type->rank == 0 || type->dims[type->rank - 1] == 0;
+    return type->dtype == DT_I32 || type->rank == 0
+        || type->dims[type->rank - 1] == 0;
 }
 
 static bool is_inside(const Value *v, int kernel)
@@ -83,7 +84,9 @@ static bool crosses(const Func *f, const Value *v)
     for (int i = 0; i < k->nodes.count; i++) {
         const Node *n = k->nodes.at[i];
         for (int j = 0; j < n->inputs; j++)
-            if (n->in[j] == v && (turns(n) || (is_costly(v->node) && n->phase > v->node->phase)))
+            if (n->in[j] == v
+                && (turns(n)
+                    || (is_costly(v->node) && n->phase > v->node->phase)))
                 return true;
     }
     return false;
@@ -136,7 +139,8 @@ bool kernel_computes(const Func *f, int kernel, const Node *n, int phase)
     for (int i = 0; i < k->nodes.count; i++) {
         const Node *user = k->nodes.at[i];
         for (int j = 0; j < user->inputs; j++)
-            if (user->in[j] == n->out[0] && kernel_computes(f, kernel, user, phase))
+            if (user->in[j] == n->out[0]
+                && kernel_computes(f, kernel, user, phase))
                 return true;
     }
     return false;

@@ -218,8 +218,7 @@ static bool rule_attention(const Rule *r)
     if (n->op == OP_attention_backward) {
         r->out[0] = *q;
         r->out[1] = r->out[2] = *k;
-        return type_equal(q, input(r, 4)) && type_equal(q, input(r, 6))
-            ? true : wrong(r, "out and dout must be as q");
+        return type_equal(q, input(r, 5)) || wrong(r, "dout must be as q");
     }
     int heads = -1, two = module_find_dim(r->m, "two");
     for (int i = 1; i < r->m->dims.count; i++)

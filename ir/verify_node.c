@@ -19,7 +19,7 @@ static const char *operands(Op op)
     case OP_matmul: return "FF";
     case OP_matmul_input: case OP_matmul_weight: return "FFF";
     case OP_attention: return "FFFIF";
-    case OP_attention_backward: return "FFFIFFFF";
+    case OP_attention_backward: return "FFFIFFF";
     case OP_attention_weights: return "FFIF";
     case OP_gather: return "Fi";
     case OP_scatter_add: return "FIF";
@@ -88,7 +88,7 @@ static bool attention_fits(const Module *m, const Node *node, char *why, size_t 
 {
     const Type *q = &node->in[0]->type, *k = &node->in[1]->type;
     int ids = node->op == OP_attention_weights ? 2 : 3;
-    int slopes = node->op == OP_attention_backward ? 7 : ids + 1;
+    int slopes = node->op == OP_attention_backward ? 6 : ids + 1;
     const Type *lengths = &node->in[ids]->type;
     if (q->rank != 3 || k->rank != 3)
         return wrong(why, room, "q and k are [B,T,N]");
@@ -109,7 +109,7 @@ static bool attention_fits(const Module *m, const Node *node, char *why, size_t 
 
 static bool stats_fit(const Module *m, const Node *node, char *why, size_t room)
 {
-    const Type *q = &node->in[0]->type, *stats = &node->in[5]->type;
+    const Type *q = &node->in[0]->type, *stats = &node->in[4]->type;
     if (stats->rank != 4 || stats->dims[0] != q->dims[0] || stats->dims[1] != q->dims[1]
         || m->dims.at[stats->dims[2]].size != node->attrs.heads
         || m->dims.at[stats->dims[3]].size != 2)

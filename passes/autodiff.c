@@ -14,10 +14,12 @@ const char *ad_name(Autodiff *ad, const Value *after)
     return arena_printf(ad->m->arena, "d.%s", after->name);
 }
 
-Value *ad_node(Autodiff *ad, Op op, const char *name, int inputs, Value *const *in,
-               const Attrs *attrs, const Type *type)
+Value *ad_node(Autodiff *ad, Op op, const char *name, int inputs,
+               Value *const *in, const Attrs *attrs, const Type *type)
 {
-    return func_node(ad->m, ad->to, op, name, inputs, in, attrs, type, ad->origin)->out[0];
+    return func_node(ad->m, ad->to, op, name, inputs, in, attrs, type,
+                     ad->origin)
+        ->out[0];
 }
 
 Value *ad_1(Autodiff *ad, Op op, const Value *after, Value *a)
@@ -27,19 +29,22 @@ Value *ad_1(Autodiff *ad, Op op, const Value *after, Value *a)
 
 Value *ad_2(Autodiff *ad, Op op, const Value *after, Value *a, Value *b)
 {
-    return ad_node(ad, op, ad_name(ad, after), 2, (Value *[]){ a, b }, NULL, NULL);
+    return ad_node(ad, op, ad_name(ad, after), 2, (Value *[]){ a, b }, NULL,
+                   NULL);
 }
 
 Value *ad_by(Autodiff *ad, Op op, const Value *after, Value *a, double by)
 {
-    return ad_node(ad, op, ad_name(ad, after), 1, &a, &(Attrs){ .by = by }, NULL);
+    return ad_node(ad, op, ad_name(ad, after), 1, &a, &(Attrs){ .by = by },
+                   NULL);
 }
 
 /* ---- forward values in the backward function ---- */
 /* x Wᵀ + bias: one kernel, and saved as one value. */
 static bool is_biased_product(const Node *node)
 {
-    return node->op == OP_add && node->in[0]->node && node->in[0]->node->op == OP_matmul
+    return node->op == OP_add && node->in[0]->node
+        && node->in[0]->node->op == OP_matmul
         && node->in[1]->kind == VALUE_WEIGHT;
 }
 
@@ -55,7 +60,8 @@ static bool computed_again(const Module *m, const Node *node)
         return node->op == OP_rotate || node->op == OP_unrotate;
     case CLASS_INDEX:
         return node->op == OP_positions
-            || (node->op == OP_gather && m->weights.at[node->in[0]->weight].constant);
+            || (node->op == OP_gather
+                && m->weights.at[node->in[0]->weight].constant);
     case CLASS_COLUMN:
     case CLASS_MATMUL:
     case CLASS_ATTENTION:
@@ -66,7 +72,8 @@ static bool computed_again(const Module *m, const Node *node)
 
 static Value *read_saved(Autodiff *ad, Value *forward)
 {
-    Value *v = func_value(ad->m, ad->to, VALUE_SAVED, forward->name, forward->type);
+    Value *v =
+        func_value(ad->m, ad->to, VALUE_SAVED, forward->name, forward->type);
     v->origin = forward->origin;
     list_push(ad->m->arena, &ad->to->saved, v);
     list_push(ad->m->arena, &ad->from->saved, forward);
@@ -79,8 +86,8 @@ static Value *copy_node(Autodiff *ad, Value *forward)
     Value *in[MAX_INPUTS];
     for (int i = 0; i < node->inputs; i++)
         in[i] = ad_value(ad, node->in[i]);
-    Node *copy = func_node(ad->m, ad->to, node->op, forward->name, node->inputs, in,
-                           &node->attrs, &forward->type, node->origin);
+    Node *copy = func_node(ad->m, ad->to, node->op, forward->name, node->inputs,
+                           in, &node->attrs, &forward->type, node->origin);
     for (int i = 0; i < node->results; i++)
         ad->copies[node->out[i]->number] = copy->out[i];
     return copy->out[forward->result];
@@ -100,7 +107,8 @@ Value *ad_value(Autodiff *ad, Value *forward)
         return *copy = func_scalar(ad->m, ad->to, forward->name);
     case VALUE_PARAM:
         if (forward->type.dtype == DT_I32)
-            return *copy = func_param(ad->m, ad->to, forward->name, forward->type);
+            return *copy =
+                       func_param(ad->m, ad->to, forward->name, forward->type);
         return *copy = read_saved(ad, forward);
     case VALUE_NODE:
         if (computed_again(ad->m, forward->node))
@@ -144,9 +152,25 @@ static Gradient *gradient_of(Autodiff *ad, int weight)
     begin->weight = weight;
     begin->site = site;
     begin->origin = w->origin;
-    Gradient g = { .weight = weight, .site = site, .begin = begin, .end = begin };
+    Gradient g = {
+        .weight = weight, .site = site, .begin = begin, .end = begin
+    };
     list_push(ad->m->arena, &ad->to->gradients, g);
     return &ad->to->gradients.at[ad->to->gradients.count - 1];
+}
+
+/* The whole sum is called d.NAME; what bore the name, a part of it, is numbered. */
+static void take_name(Autodiff *ad, Value *sum, const char *name)
+{
+    size_t length = strlen(name);
+    if (strncmp(sum->name, name, length) != 0 || sum->name[length] != '.')
+        return;
+    for (int i = 0; i < ad->to->values.count; i++)
+        if (!strcmp(ad->to->values.at[i]->name, name)) {
+            ad->to->values.at[i]->name = sum->name;
+            sum->name = name;
+            return;
+        }
 }
 
 void ad_weight(Autodiff *ad, Value *v, Op op, Value *a, Value *b)
@@ -156,6 +180,7 @@ void ad_weight(Autodiff *ad, Value *v, Op op, Value *a, Value *b)
     if (!b)
         in[1] = g->end;
     g->end = ad_node(ad, op, ad_name(ad, v), b ? 3 : 2, in, NULL, NULL);
+    take_name(ad, g->end, ad_name(ad, v));
 }
 
 /* v's shape against the term's: was v spread over leading axes, over its last? */
@@ -174,7 +199,8 @@ void ad_add(Autodiff *ad, Value *v, Value *term)
         Type full = term->type;
         full.dims[full.rank - 1] = v->type.dims[0];
         if (!type_equal(&full, &term->type))
-            term = ad_node(ad, OP_expand, ad_name(ad, v), 1, &term, NULL, &full);
+            term =
+                ad_node(ad, OP_expand, ad_name(ad, v), 1, &term, NULL, &full);
         ad_weight(ad, v, OP_colsum, term, NULL);
         return;
     }
@@ -185,22 +211,10 @@ void ad_add(Autodiff *ad, Value *v, Value *term)
 
 void ad_add_product(Autodiff *ad, Value *v, Value *dy, Value *w)
 {
-    Product product = { .dy = dy, .w = w, .order = ad->order, .origin = ad->origin };
+    Product product = {
+        .dy = dy, .w = w, .order = ad->order, .origin = ad->origin
+    };
     list_push(ad->m->arena, &ad->cotangents[v->number].products, product);
-}
-
-/* The whole sum is called d.NAME; what bore the name, a part of it, is numbered. */
-static void take_name(Autodiff *ad, Value *sum, const char *name)
-{
-    size_t length = strlen(name);
-    if (strncmp(sum->name, name, length) != 0 || sum->name[length] != '.')
-        return;
-    for (int i = 0; i < ad->to->values.count; i++)
-        if (!strcmp(ad->to->values.at[i]->name, name)) {
-            ad->to->values.at[i]->name = sum->name;
-            sum->name = name;
-            return;
-        }
 }
 
 /* Whether the gradient of v's node takes dy as it is spread by its users: it is
@@ -210,7 +224,8 @@ static bool spreads_later(const Value *v)
     if (!v->node || v->node->op == OP_dropout)
         return false;
     OpClass class = op_info[v->node->op].class;
-    return class == CLASS_POINT || (class == CLASS_ROW && v->node->op != OP_rotate);
+    return class == CLASS_POINT
+        || (class == CLASS_ROW && v->node->op != OP_rotate);
 }
 
 /* The products in forward order as one chain (q, k, v; gate, up), then the rest. */
@@ -229,12 +244,14 @@ Value *ad_cotangent(Autodiff *ad, Value *v)
         }
         last = next->order;
         Value *in[3] = { next->dy, next->w, sum };
-        sum = func_node(ad->m, ad->to, OP_matmul_input, ad_name(ad, v), sum ? 3 : 2, in, NULL,
-                        NULL, next->origin)->out[0];
+        sum = func_node(ad->m, ad->to, OP_matmul_input, ad_name(ad, v),
+                        sum ? 3 : 2, in, NULL, NULL, next->origin)
+                  ->out[0];
     }
     for (int i = 0; i < c->terms.count; i++)
         sum = sum ? ad_2(ad, OP_add, v, sum, c->terms.at[i]) : c->terms.at[i];
-    if (sum && v->type.dtype == DT_F32 && !spreads_later(v) && !type_equal(&sum->type, &v->type))
+    if (sum && v->type.dtype == DT_F32 && !spreads_later(v)
+        && !type_equal(&sum->type, &v->type))
         sum = ad_node(ad, OP_expand, ad_name(ad, v), 1, &sum, NULL, &v->type);
     if (sum)
         take_name(ad, value_root(sum), ad_name(ad, v));
@@ -322,8 +339,11 @@ static void own_result(Module *m, Func *f)
         for (int j = 0; j < f->saved.count; j++)
             shared |= viewed(f->saved.at[j]) == viewed(v);
         if (shared && v->type.dtype == DT_F32)
-            f->results.at[i] = func_node(m, f, OP_copy, arena_printf(m->arena, "%s.copy", v->name),
-                                         1, &v, NULL, NULL, v->origin)->out[0];
+            f->results.at[i] =
+                func_node(m, f, OP_copy,
+                          arena_printf(m->arena, "%s.copy", v->name), 1, &v,
+                          NULL, NULL, v->origin)
+                    ->out[0];
     }
 }
 
@@ -333,7 +353,8 @@ static Func *differentiate(Module *m, Func *f)
     const char *root = f->name;
     f->name = arena_printf(m->arena, "%s.forward", root);
     f->record = root;
-    Func *back = func_new(m, arena_printf(m->arena, "%s.backward", root), f->root, f->per_block);
+    Func *back = func_new(m, arena_printf(m->arena, "%s.backward", root),
+                          f->root, f->per_block);
     back->record = root;
     back->origin = f->origin;
     Autodiff ad = autodiff_new(m, f, back);
@@ -369,12 +390,15 @@ typedef struct Update { Module *m; Func *f; Origin origin; Type flat; } Update;
 
 static Value *up2(Update *u, Op op, const char *name, Value *a, Value *b)
 {
-    return func_node(u->m, u->f, op, name, 2, (Value *[]){ a, b }, NULL, NULL, u->origin)->out[0];
+    return func_node(u->m, u->f, op, name, 2, (Value *[]){ a, b }, NULL, NULL,
+                     u->origin)
+        ->out[0];
 }
 
 static Value *up1(Update *u, Op op, const char *name, Value *a)
 {
-    return func_node(u->m, u->f, op, name, 1, &a, NULL, NULL, u->origin)->out[0];
+    return func_node(u->m, u->f, op, name, 1, &a, NULL, NULL, u->origin)
+        ->out[0];
 }
 
 static Value *scalar(Update *u, const char *name)
@@ -394,8 +418,10 @@ static Value *adam_step(Update *u, Value *g)
     Value *part2 = up2(u, OP_mul, "part2", g, scalar(u, "rest2"));
     Value *fresh2 = up2(u, OP_mul, "fresh2", part2, g);
     Value *m2 = up2(u, OP_add, "new_second", kept2, fresh2);
-    Value *unbiased1 = up2(u, OP_mul, "unbiased1", m1, scalar(u, "correction1"));
-    Value *unbiased2 = up2(u, OP_mul, "unbiased2", m2, scalar(u, "correction2"));
+    Value *unbiased1 =
+        up2(u, OP_mul, "unbiased1", m1, scalar(u, "correction1"));
+    Value *unbiased2 =
+        up2(u, OP_mul, "unbiased2", m2, scalar(u, "correction2"));
     Value *root = up1(u, OP_sqrt, "root", unbiased2);
     Value *safe = up2(u, OP_add, "safe", root, scalar(u, "epsilon"));
     list_push(u->m->arena, &u->f->results, m1);
@@ -408,7 +434,9 @@ static Func *make_update(Module *m, const Plan *plan)
 {
     int n = module_dim(m, "N", DIM_ROWS, 0);
     m->dims.at[n].doc = "elements of a tensor";
-    Update u = { .m = m, .origin = { .model = plan->optimizer_from, .pass = "autodiff" },
+    Update u = { .m = m,
+                 .origin = { .model = plan->optimizer_from,
+                             .pass = "autodiff" },
                  .flat = type_of(DT_F32, 1, &n) };
     u.f = func_new(m, "update", "update", false);
     Value *p = func_param(m, u.f, "p", u.flat);
@@ -426,7 +454,8 @@ static Func *make_update(Module *m, const Plan *plan)
             step = adam_step(&u, with_decay);
         } else if (plan->momentum) {
             Value *first = func_param(m, u.f, "first", u.flat);
-            Value *kept = up2(&u, OP_mul, "kept", first, scalar(&u, "momentum"));
+            Value *kept =
+                up2(&u, OP_mul, "kept", first, scalar(&u, "momentum"));
             step = up2(&u, OP_add, "new_first", kept, with_decay);
             list_push(m->arena, &u.f->results, step);
         }
@@ -469,11 +498,15 @@ static void append_backward(Module *m, Step *step, int forward_statements)
         if (s->kind == STEP_CALL && strstr(s->func->name, ".step")) {
             list_push(m->arena, &s->results, "dx");
         } else if (s->kind == STEP_CALL) {
-            Func *back = module_find_func(m, arena_printf(m->arena, "%s.backward", s->func->record));
+            Func *back = module_find_func(m,
+                                          arena_printf(m->arena, "%s.backward",
+                                                       s->func->record));
             list_push(m->arena, &step->body, backward_call(m, s, back));
         } else if (s->kind == STEP_REPEAT) {
             Stmt *call = s->body.at[0];
-            Func *back = module_find_func(m, arena_printf(m->arena, "%s.backward", call->func->record));
+            Func *back = module_find_func(m,
+                                          arena_printf(m->arena, "%s.backward",
+                                                       call->func->record));
             Stmt *down = new_stmt(m, STEP_REPEAT, s->origin);
             down->down = true;
             list_push(m->arena, &down->body, backward_call(m, call, back));
@@ -486,7 +519,8 @@ bool pass_autodiff(Module *m, const Plan *plan, Diag *diag)
 {
     (void)diag;
     Step *train = module_find_step(m, "train");
-    Func *embed = module_find_func(m, "embed"), *block = module_find_func(m, "block");
+    Func *embed = module_find_func(m, "embed"),
+         *block = module_find_func(m, "block");
     Func *head = module_find_func(m, "head");
     int statements = train->body.count;
     bool tied = module_find_weight(m, "head.weight", false) < 0;
@@ -495,7 +529,9 @@ bool pass_autodiff(Module *m, const Plan *plan, Diag *diag)
     differentiate(m, embed);
     append_backward(m, train, statements);
     Origin origin = { .model = plan->optimizer_from };
-    if (tied && !m->weights.at[module_find_weight(m, "embed.token.weight", false)].frozen)
+    if (tied
+        && !m->weights.at[module_find_weight(m, "embed.token.weight", false)]
+                .frozen)
         list_push(m->arena, &train->body, new_stmt(m, STEP_SITES, origin));
     list_push(m->arena, &train->body, new_stmt(m, STEP_NORM, origin));
     Stmt *update = new_stmt(m, STEP_UPDATE, origin);

@@ -134,7 +134,8 @@ static bool is_free(const Fuse *fuse, const Value *v)
         return false;
     for (int i = 0; i < v->node->inputs; i++) {
         const Value *in = v->node->in[i];
-        if (in->node && is_rowish(in->node) && !in_memory_anyway(fuse, in) && !is_free(fuse, in))
+        if (in->node && is_rowish(in->node) && !in_memory_anyway(fuse, in)
+            && !is_free(fuse, in))
             return false;
     }
     return true;
@@ -158,7 +159,8 @@ static int latest_input(const Fuse *fuse, KernelKind kind, const Node *n)
         const Value *in = n->in[i];
         if (!in->node)
             continue;
-        int one = computes(fuse, kind, in) ? latest_input(fuse, kind, in->node) : in->node->kernel;
+        int one = computes(fuse, kind, in) ? latest_input(fuse, kind, in->node)
+                                           : in->node->kernel;
         latest = one > latest ? one : latest;
     }
     return latest;
@@ -192,8 +194,8 @@ static Value *bring(Fuse *fuse, Value *v, int kernel)
             && !memcmp(old->in, in, (size_t)n->inputs * sizeof *in))
             return old->out[0];
     }
-    Node *copy = func_node(fuse->m, fuse->f, n->op, v->name, n->inputs, in, &n->attrs, &v->type,
-                           n->origin);
+    Node *copy = func_node(fuse->m, fuse->f, n->op, v->name, n->inputs, in,
+                           &n->attrs, &v->type, n->origin);
     fuse->f->nodes.count--;         /* it lives in its kernel; list_nodes lists it */
     put(fuse, copy, kernel);
     return copy->out[0];
@@ -216,12 +218,14 @@ static int open_kernel(Fuse *fuse, KernelKind kind)
 /* x Wᵀ, used by its bias alone. */
 static bool takes_bias(const Fuse *fuse, const Node *product, const Node *add)
 {
-    return add->op == OP_add && product->op == OP_matmul && add->in[0] == product->out[0]
-        && add->in[1]->kind == VALUE_WEIGHT && node_uses(fuse->f, product->out[0]) == 1;
+    return add->op == OP_add && product->op == OP_matmul
+        && add->in[0] == product->out[0] && add->in[1]->kind == VALUE_WEIGHT
+        && node_uses(fuse->f, product->out[0]) == 1;
 }
 
 /* The first kernel of this kind from `from` on that walks the same rows. */
-static int find_kernel(const Fuse *fuse, KernelKind kind, const Space *space, int from)
+static int find_kernel(const Fuse *fuse, KernelKind kind, const Space *space,
+                       int from)
 {
     for (int i = from < 0 ? 0 : from; i < fuse->f->kernels.count; i++) {
         const Kernel *k = &fuse->f->kernels.at[i];
@@ -277,6 +281,45 @@ static bool escapes(const Func *f, const Value *v)
     return node_uses(f, v) > inside;
 }
 
+/* Whether others know v by its name: the caller, or the other half of a pair. */
+static bool is_known_by_name(const Func *f, const Value *v)
+{
+    for (int i = 0; i < f->results.count; i++)
+        if (f->results.at[i] == v)
+            return true;
+    for (int i = 0; i < f->saved.count; i++)
+        if (f->saved.at[i] == v)
+            return true;
+    return v->kind != VALUE_NODE;
+}
+
+static bool is_free_name(const Func *f, const char *name)
+{
+    for (int i = 0; i < f->values.count; i++)
+        if (!strcmp(f->values.at[i]->name, name))
+            return false;
+    return true;
+}
+
+/* Values that went have left numbers behind: d.norm2.weight.3 becomes d.norm2.weight
+ * where no other is called so, else the first number that is free. */
+static void renumber(Module *m, Func *f)
+{
+    for (int i = 0; i < f->values.count; i++) {
+        Value *v = f->values.at[i];
+        char *stem = arena_strdup(m->arena, v->name), *dot = strrchr(stem, '.');
+        for (; dot && dot[1] >= '0' && dot[1] <= '9'; dot = strrchr(stem, '.'))
+            *dot = 0;
+        if (is_known_by_name(f, v) || !strcmp(stem, v->name))
+            continue;
+        const char *name = stem;
+        for (int j = 2; !is_free_name(f, name) && strcmp(name, v->name) != 0;
+             j++)
+            name = arena_printf(m->arena, "%s.%d", stem, j);
+        v->name = name;
+    }
+}
+
 /* After its last wide result, else its last result; a sum after its weight. */
 static void name_kernel(const Fuse *fuse, Kernel *k)
 {
@@ -285,8 +328,8 @@ static void name_kernel(const Fuse *fuse, Kernel *k)
         const Value *v = k->nodes.at[i]->out[0];
         if (!escapes(fuse->f, v))
             continue;
-        bool wide = v->type.rank && v->type.dims[v->type.rank - 1] != 0;
-        bool best_wide = best && best->type.rank && best->type.dims[best->type.rank - 1] != 0;
+        bool wide = !type_is_row_value(&v->type);
+        bool best_wide = best && !type_is_row_value(&best->type);
         if (!best || wide || !best_wide)
             best = v;
     }
@@ -294,7 +337,8 @@ static void name_kernel(const Fuse *fuse, Kernel *k)
         best = k->nodes.at[k->nodes.count - 1]->out[0];
     k->name = best->name;
     const Node *first = NULL;
-    for (int i = 0; k->kind == KERNEL_COLUMN && !first && i < k->nodes.count; i++)
+    for (int i = 0; k->kind == KERNEL_COLUMN && !first && i < k->nodes.count;
+         i++)
         if (k->nodes.at[i]->op == OP_colsum)
             first = k->nodes.at[i];
     if (first)
@@ -359,6 +403,7 @@ bool pass_fuse(Module *m, const Plan *plan, Diag *diag)
         drop_kernels(fuse.f);
         func_drop_values(fuse.f);
         func_derive(m, fuse.f);
+        renumber(m, fuse.f);
         for (int j = 0; j < fuse.f->kernels.count; j++)
             name_kernel(&fuse, &fuse.f->kernels.at[j]);
     }

@@ -17,7 +17,8 @@ typedef struct Place {
 
 static int64_t row_floats(const Place *p, const Value *v)
 {
-    return type_row_elements(p->m, &v->type) * (v->type.dtype == DT_F64 ? 2 : 1);
+    return type_row_elements(p->m, &v->type)
+        * (v->type.dtype == DT_F64 ? 2 : 1);
 }
 
 static bool is_result(const Func *f, const Value *root)
@@ -32,7 +33,8 @@ static void find_lives(Place *p)
 {
     const Func *f = p->f;
     for (int i = 0; i < f->values.count; i++)
-        p->born[i] = p->dies[i] = f->values.at[i]->node ? f->values.at[i]->node->kernel : -1;
+        p->born[i] = p->dies[i] =
+            f->values.at[i]->node ? f->values.at[i]->node->kernel : -1;
     for (int i = 0; i < f->kernels.count; i++)
         for (int j = 0; j < f->kernels.at[i].nodes.count; j++) {
             const Node *n = f->kernels.at[i].nodes.at[j];
@@ -47,10 +49,12 @@ static bool may_overwrite(const Place *p, const Value *v, const Value *old)
 {
     int kernel = v->node->kernel;
     const Kernel *k = &p->f->kernels.at[kernel];
-    bool same_pass = old->node && old->node->kernel == kernel && old->node->phase >= v->node->phase;
-    if (k->kind != KERNEL_ROW || old->area != AREA_FRAME || p->dies[old->number] != kernel
-        || same_pass || type_is_row_value(&v->type)
-        || row_floats(p, v) != row_floats(p, old) || v->type.rank != old->type.rank)
+    bool same_pass = old->node && old->node->kernel == kernel
+        && old->node->phase >= v->node->phase;
+    if (k->kind != KERNEL_ROW || old->area != AREA_FRAME
+        || p->dies[old->number] != kernel || same_pass
+        || type_is_row_value(&v->type) || row_floats(p, v) != row_floats(p, old)
+        || v->type.rank != old->type.rank)
         return false;
     for (int phase = v->node->phase + 1; phase < kernel_phases(k); phase++)
         if (kernel_reads(p->f, kernel, old, phase))
@@ -67,7 +71,8 @@ static bool may_overwrite(const Place *p, const Value *v, const Value *old)
 
 static bool share_time(const Place *p, const Value *a, const Value *b)
 {
-    return p->born[a->number] <= p->dies[b->number] && p->born[b->number] <= p->dies[a->number];
+    return p->born[a->number] <= p->dies[b->number]
+        && p->born[b->number] <= p->dies[a->number];
 }
 
 /* Whether `old` itself lies where w lay before it. */
@@ -84,7 +89,8 @@ static bool is_taken(const Place *p, const Value *v, const Value *old)
 {
     for (int i = 0; i < p->placed.count; i++) {
         const Value *w = p->placed.at[i];
-        if (!came_before(w, old) && w->offset == old->offset && share_time(p, w, v))
+        if (!came_before(w, old) && w->offset == old->offset
+            && share_time(p, w, v))
             return true;
     }
     return false;
@@ -187,7 +193,11 @@ bool pass_place(Module *m, const Plan *plan, Diag *diag)
         if (f->record && !backward)
             place_record(m, f);
         if (backward)
-            follow_record(m, module_find_func(m, arena_printf(m->arena, "%s.forward", f->record)), f);
+            follow_record(m,
+                          module_find_func(m,
+                                           arena_printf(m->arena, "%s.forward",
+                                                        f->record)),
+                          f);
         place_func(m, f);
     }
     return true;

@@ -10,7 +10,8 @@ bool pass_precision(Module *m, const Plan *plan, Diag *diag)
     for (int i = 0; i < m->funcs.count; i++)
         for (int j = 0; j < m->funcs.at[i]->nodes.count; j++) {
             const Node *n = m->funcs.at[i]->nodes.at[j];
-            if (op_info[n->op].class == CLASS_MATMUL && n->out[0]->type.dtype != DT_F32)
+            if (op_info[n->op].class == CLASS_MATMUL
+                && n->out[0]->type.dtype != DT_F32)
                 ice("%s: a matmul that is not f32", m->funcs.at[i]->name);
         }
     return true;

@@ -22,13 +22,15 @@ static bool is_kept(const Plan *plan, const Value *v)
         return true;
     if (plan->recompute == RECOMPUTE_BLOCK)
         return false;
-    return begins(v->name, "attn.out") || !(begins(v->name, "attn.") || begins(v->name, "norm1"));
+    return begins(v->name, "attn.out")
+        || !(begins(v->name, "attn.") || begins(v->name, "norm1"));
 }
 
 static Value *find_value(const Func *f, ValueKind kind, const char *name)
 {
     for (int i = 0; i < f->values.count; i++)
-        if (f->values.at[i]->kind == kind && !strcmp(f->values.at[i]->name, name))
+        if (f->values.at[i]->kind == kind
+            && !strcmp(f->values.at[i]->name, name))
             return f->values.at[i];
     return NULL;
 }
@@ -69,8 +71,8 @@ static Value *again(Again *a, const Plan *plan, Value *v)
     Origin origin = node->origin;
     origin.cause = plan->recompute_from;
     origin.pass = "recompute";
-    Node *made = func_node(a->m, a->backward, node->op, v->name, node->inputs, in, &node->attrs,
-                           &v->type, origin);
+    Node *made = func_node(a->m, a->backward, node->op, v->name, node->inputs,
+                           in, &node->attrs, &v->type, origin);
     for (int i = 0; i < node->results; i++)
         if (!a->copies[node->out[i]->number])
             a->copies[node->out[i]->number] = made->out[i];
@@ -89,7 +91,8 @@ static void replace(Func *f, Value *old, Value *by)
 static void move_to_front(Module *m, Func *f, int first)
 {
     int moved = f->nodes.count - first;
-    Node **order = arena_alloc(m->arena, (size_t)f->nodes.count * sizeof *order);
+    Node **order =
+        arena_alloc(m->arena, (size_t)f->nodes.count * sizeof *order);
     memcpy(order, f->nodes.at + first, (size_t)moved * sizeof *order);
     memcpy(order + moved, f->nodes.at, (size_t)first * sizeof *order);
     memcpy(f->nodes.at, order, (size_t)f->nodes.count * sizeof *order);
@@ -102,8 +105,10 @@ bool pass_recompute(Module *m, const Plan *plan, Diag *diag)
                 .backward = module_find_func(m, "block.backward") };
     if (plan->recompute == RECOMPUTE_NONE || !a.forward)
         return true;
-    a.copies = arena_alloc(m->arena, (size_t)a.forward->values.count * sizeof *a.copies);
-    int first = a.backward->nodes.count, pairs = a.forward->saved.count, kept = 0;
+    a.copies = arena_alloc(m->arena,
+                           (size_t)a.forward->values.count * sizeof *a.copies);
+    int first = a.backward->nodes.count, pairs = a.forward->saved.count,
+        kept = 0;
     for (int i = 0; i < pairs; i++)
         if (is_kept(plan, a.forward->saved.at[i]))
             a.copies[a.forward->saved.at[i]->number] = a.backward->saved.at[i];

@@ -22,7 +22,8 @@ static Stmt *new_stmt(Module *m, StepKind kind, Loc cause)
 static void size_chunks(const Module *m, const Step *step, Stmt *chunks)
 {
     int64_t vocab = m->dims.at[module_find_dim(m, "V")].size;
-    int64_t rows = step->micro * step->sequence, most = CHUNK_BYTES / (4 * vocab) / 16 * 16;
+    int64_t rows = step->micro * step->sequence,
+            most = CHUNK_BYTES / (4 * vocab) / 16 * 16;
     if (most < 16)
         most = 16;
     int64_t count = (rows + most - 1) / most;
@@ -76,7 +77,8 @@ static void cut_train(Module *m, Step *step, const Plan *plan)
         if (!opened)
             list_push(m->arena, &cut.body, groups);
         opened = true;
-        list_push(m->arena, &micros->body, is_head(s) ? chunked(m, step, s) : s);
+        list_push(m->arena, &micros->body,
+                  is_head(s) ? chunked(m, step, s) : s);
     }
     *step = cut;
 }
@@ -120,8 +122,10 @@ static void derive_grad(Module *m, const Step *train)
     grad->body.at = NULL;
     grad->body.count = grad->body.room = 0;
     for (int i = 0; i < train->body.count; i++)
-        if (train->body.at[i]->kind != STEP_NORM && train->body.at[i]->kind != STEP_UPDATE)
-            list_push(m->arena, &grad->body, copy_for_grad(m, train->body.at[i]));
+        if (train->body.at[i]->kind != STEP_NORM
+            && train->body.at[i]->kind != STEP_UPDATE)
+            list_push(m->arena, &grad->body,
+                      copy_for_grad(m, train->body.at[i]));
     list_push(m->arena, &m->steps, grad);
 }
 

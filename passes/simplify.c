@@ -23,15 +23,16 @@ static void replace_uses(Func *f, Value *old, Value *by)
 
 static bool same_attrs(const Attrs *a, const Attrs *b)
 {
-    return a->by == b->by && a->rate == b->rate && a->scale == b->scale && a->heads == b->heads
-        && a->kv_heads == b->kv_heads && a->window == b->window && a->site == b->site
-        && a->slot == b->slot && a->dim == b->dim && a->causal == b->causal
-        && a->cached == b->cached;
+    return a->by == b->by && a->rate == b->rate && a->scale == b->scale
+        && a->heads == b->heads && a->kv_heads == b->kv_heads
+        && a->window == b->window && a->site == b->site && a->slot == b->slot
+        && a->dim == b->dim && a->causal == b->causal && a->cached == b->cached;
 }
 
 static bool same_node(const Node *a, const Node *b)
 {
-    if (a->op != b->op || a->inputs != b->inputs || !same_attrs(&a->attrs, &b->attrs)
+    if (a->op != b->op || a->inputs != b->inputs
+        || !same_attrs(&a->attrs, &b->attrs)
         || !type_equal(&a->out[0]->type, &b->out[0]->type))
         return false;
     for (int i = 0; i < a->inputs; i++)
@@ -105,7 +106,10 @@ static void drop_saved(Module *m)
     for (int i = 0; i < m->funcs.count; i++) {
         Func *back = m->funcs.at[i];
         Func *forward = back->record
-            ? module_find_func(m, arena_printf(m->arena, "%s.forward", back->record)) : NULL;
+            ? module_find_func(m,
+                               arena_printf(m->arena, "%s.forward",
+                                            back->record))
+            : NULL;
         if (!forward || forward == back)
             continue;
         int kept = 0;

@@ -15,7 +15,8 @@ typedef struct Calls {
     const Func *f;
     FuncCode *code;
     ProgFunc *func;
-    ProgVar *me, *at, *saved, *frame, *cache, *block, *shared, *block_sums, *shared_sums;
+    ProgVar *me, *at, *saved, *frame, *cache, *block, *shared, *block_sums,
+        *shared_sums;
     ProgVar **pointers;                 /* by value: parameters, and the memory map's */
     List(Access) since;                 /* since the last barrier */
 } Calls;
@@ -34,7 +35,8 @@ static void find_uses(Calls *c)
     const Func *f = c->f;
     for (int i = 0; i < f->values.count; i++) {
         const Value *v = f->values.at[i];
-        const Weight *w = v->weight >= 0 ? &c->l->m->weights.at[v->weight] : NULL;
+        const Weight *w =
+            v->weight >= 0 ? &c->l->m->weights.at[v->weight] : NULL;
         c->code->uses_block |= v->kind == VALUE_WEIGHT && w->per_block;
         c->code->uses_shared |= v->kind == VALUE_WEIGHT && !w->per_block;
         c->code->sums_block |= v->kind == VALUE_GRADIENT && w->per_block;
@@ -64,19 +66,22 @@ static void result_params(Calls *c)
 static void params(Calls *c)
 {
     Prog *p = c->p;
-    c->me = add_param(c, "me", prog_pointer_to(prog_runtime_record(p, "Thread"), true));
+    c->me = add_param(c, "me",
+                      prog_pointer_to(prog_runtime_record(p, "Thread"), true));
     c->at = add_param(c, "at", prog_pointer_to(c->l->call, true));
     result_params(c);
     for (int i = 0; i < c->f->params.count; i++) {
         Value *v = c->f->params.at[i];
         bool sum = v->type.dtype == DT_F64;
-        c->pointers[v->number] = add_param(c, c_name(c->l, v->name), value_pointer(v, !sum));
+        c->pointers[v->number] =
+            add_param(c, c_name(c->l, v->name), value_pointer(v, !sum));
     }
     for (int i = 0; i < c->f->saved.count; i++) {
         Value *v = c->f->saved.at[i];
         if (v->kind != VALUE_SAVED || v->area != AREA_NONE)
             continue;
-        c->pointers[v->number] = add_param(c, c_name(c->l, v->name), value_pointer(v, true));
+        c->pointers[v->number] =
+            add_param(c, c_name(c->l, v->name), value_pointer(v, true));
         list_push(c->l->arena, &c->code->saved_params, v);
     }
     if (c->code->uses_saved)
@@ -90,7 +95,8 @@ static void params(Calls *c)
     if (c->code->uses_block)
         c->block = add_param(c, "w", prog_pointer_to(c->l->block, true));
     if (c->code->sums_shared)
-        c->shared_sums = add_param(c, "dshared", prog_pointer_to(c->l->shared, true));
+        c->shared_sums =
+            add_param(c, "dshared", prog_pointer_to(c->l->shared, true));
     if (c->code->sums_block)
         c->block_sums = add_param(c, "dw", prog_pointer_to(c->l->block, true));
 }
@@ -102,7 +108,8 @@ static void map_area(Calls *c, ProgVar *base, bool frame, const char *comment)
     bool opened = false;
     for (int i = 0; i < c->f->values.count; i++) {
         Value *v = c->f->values.at[i];
-        if (v->area != (frame ? AREA_FRAME : AREA_RECORD) || c->pointers[v->number])
+        if (v->area != (frame ? AREA_FRAME : AREA_RECORD)
+            || c->pointers[v->number])
             continue;
         if (!opened)
             ps_comment(p, &c->func->body, comment);
@@ -122,23 +129,40 @@ static void map_area(Calls *c, ProgVar *base, bool frame, const char *comment)
     }
 }
 
+/* Whose record it is: a forward's, to write or to read, or what can be inspected. */
+static const char *record_comment(const Func *f)
+{
+    if (f->record && !strcmp(f->record, f->name))
+        return "the record: what the forward command can save";
+    for (int i = 0; i < f->saved.count; i++)
+        if (f->saved.at[i]->kind == VALUE_SAVED)
+            return "the record: what forward has left";
+    return "the record: what backward will read";
+}
+
 static void map_memory(Calls *c)
 {
-    bool backward = c->f->gradients.count > 0;
-    map_area(c, c->saved, false, backward ? "what forward has left" : "what backward will read");
-    map_area(c, c->frame, true, "the frame: values of this call, which share its memory in turn");
+    map_area(c, c->saved, false, record_comment(c->f));
+    map_area(c, c->frame, true,
+             "the frame: values of this call, which share its memory in turn");
+    if (c->saved || c->frame)
+        ps_comment(c->p, &c->func->body,
+                   "the work; a barrier stands where threads meet");
 }
 
 /* Where a value lies. */
 static ProgExpr *pointer_to(Calls *c, Value *v)
 {
     Value *root = value_root(v);
-    const Weight *w = root->weight >= 0 ? &c->l->m->weights.at[root->weight] : NULL;
+    const Weight *w =
+        root->weight >= 0 ? &c->l->m->weights.at[root->weight] : NULL;
     if (root->kind == VALUE_WEIGHT)
         return px_field(c->p, px_var(c->p, w->per_block ? c->block : c->shared),
                         c_name(c->l, w->name));
     if (root->kind == VALUE_GRADIENT)
-        return px_field(c->p, px_var(c->p, w->per_block ? c->block_sums : c->shared_sums),
+        return px_field(c->p,
+                        px_var(c->p,
+                               w->per_block ? c->block_sums : c->shared_sums),
                         c_name(c->l, w->name));
     if (!c->pointers[root->number])
         ice("%s: %s has no memory", c->f->name, root->name);
@@ -160,8 +184,10 @@ static bool overlap(const Calls *c, const Value *a, const Value *b)
 /* Rows of the same size from the same place: a thread's rows are the same memory. */
 static bool same_rows(const Calls *c, const Value *a, const Value *b)
 {
-    return a == b || (a->offset == b->offset
-        && type_row_elements(c->l->m, &a->type) == type_row_elements(c->l->m, &b->type));
+    return a == b
+        || (a->offset == b->offset
+            && type_row_elements(c->l->m, &a->type)
+                == type_row_elements(c->l->m, &b->type));
 }
 
 static bool conflicts(const Calls *c, const Access *now)
@@ -201,13 +227,15 @@ static void guard(Calls *c, const Kernel *k)
         for (int j = 0; j < n->inputs; j++) {
             Value *root = value_root(n->in[j]);
             Access a = { root, false, share };
-            if (n->in[j]->in_memory && (is_tracked(root) || root->area != AREA_NONE))
+            if (n->in[j]->in_memory
+                && (is_tracked(root) || root->area != AREA_NONE))
                 list_push(c->l->arena, &now, a);
         }
         for (int j = 0; j < n->results; j++) {
             Value *root = value_root(n->out[j]);
             Access a = { root, true, share };
-            if (n->out[j]->in_memory && (is_tracked(root) || root->area != AREA_NONE))
+            if (n->out[j]->in_memory
+                && (is_tracked(root) || root->area != AREA_NONE))
                 list_push(c->l->arena, &now, a);
         }
     }
@@ -268,8 +296,9 @@ static void call_matmul(Calls *c, const Kernel *k)
     };
     int count = 4;
     if (n->op == OP_matmul)
-        args[count++] = k->nodes.count > 1 ? pointer_to(c, k->nodes.at[1]->in[1])
-                                           : px_null(p, prog_pointer(PK_F32, true));
+        args[count++] = k->nodes.count > 1
+            ? pointer_to(c, k->nodes.at[1]->in[1])
+            : px_null(p, prog_pointer(PK_F32, true));
     args[count++] = at_field(c, "rows");
     args[count++] = dim_size(c->l, w->dims[1]);
     args[count++] = dim_size(c->l, w->dims[0]);
@@ -277,7 +306,8 @@ static void call_matmul(Calls *c, const Kernel *k)
         args[count++] = px_i32(p, n->inputs == 3);
     if (weight)
         args[count++] = at_field(c, "accumulate");
-    ps_do(p, &c->func->body, px_call(p, prog_library(p, op_info[n->op].name), count, args));
+    ps_do(p, &c->func->body,
+          px_call(p, prog_library(p, op_info[n->op].name), count, args));
 }
 
 static void set(Calls *c, ProgVar *record, const char *field, ProgExpr *value)
@@ -291,14 +321,30 @@ static void set_dropout(Calls *c, ProgVar *a, const Node *n)
     if (n->attrs.rate == 0)
         return;
     ProgExpr *control = at_field(c, "control");
-    set(c, a, "rate", px_select(p, px_field(p, control, "dropout"), px_f32(p, n->attrs.rate),
-                                px_f32(p, 0)));
+    set(c, a, "rate",
+        px_select(p, px_field(p, control, "dropout"), px_f32(p, n->attrs.rate),
+                  px_f32(p, 0)));
     ProgExpr *site = px_add(p, px_int(p, 1 + n->attrs.site),
-                            px_mul(p, at_field(c, "block"), px_int(p, c->l->m->sites_per_block)));
+                            px_mul(p, at_field(c, "block"),
+                                   px_int(p, c->l->m->sites_per_block)));
     set(c, a, "site", px_cast(p, prog_u32(), site));
     set(c, a, "step", px_cast(p, prog_u32(), px_field(p, control, "step")));
     set(c, a, "seed", px_field(p, control, "seed"));
     set(c, a, "sequence", at_field(c, "first"));
+}
+
+/* How many keys there are, and the rows that they lie in. */
+static void set_keys(Calls *c, ProgVar *a, const Node *n)
+{
+    ProgExpr *sequence = at_field(c, "sequence");
+    if (!n->attrs.cached) {
+        set(c, a, "keys", sequence);
+        set(c, a, "key_rows", sequence);
+        return;
+    }
+    set(c, a, "keys", px_add(c->p, at_field(c, "position"), sequence));
+    set(c, a, "key_rows", dim_size(c->l, n->in[1]->type.dims[1]));
+    set(c, a, "pos", at_field(c, "position"));
 }
 
 /* An Attention filled in for a node; fields that are 0 are left out. */
@@ -307,10 +353,14 @@ static ProgVar *attention_record(Calls *c, const Node *n)
     Prog *p = c->p;
     const Attrs *at = &n->attrs;
     const Module *m = c->l->m;
-    const Type *q = &n->in[0]->type;
     bool weights = n->op == OP_attention_weights;
-    int lengths = weights ? 2 : 3, alibi = weights ? 3 : n->op == OP_attention ? 4 : 7;
-    ProgVar *a = prog_local(p, c->func, "a", prog_record_type(prog_runtime_record(p, "Attention")));
+    int lengths = weights ? 2 : 3,
+        alibi = weights         ? 3
+        : n->op == OP_attention ? 4
+                                : 6;
+    ProgVar *a =
+        prog_local(p, c->func, weights ? "weights" : "a",
+                   prog_record_type(prog_runtime_record(p, "Attention")));
     ps_let(p, &c->func->body, a, NULL);
     set(c, a, "q", pointer_to(c, n->in[0]));
     set(c, a, "k", pointer_to(c, n->in[1]));
@@ -321,14 +371,7 @@ static ProgVar *attention_record(Calls *c, const Node *n)
         set(c, a, "alibi", pointer_to(c, n->in[alibi]));
     set(c, a, "batch", at_field(c, "batch"));
     set(c, a, "queries", at_field(c, "sequence"));
-    ProgExpr *keys = at_field(c, "sequence");
-    set(c, a, "keys", at->cached ? px_add(p, at_field(c, "position"), keys) : keys);
-    if (at->cached) {
-        set(c, a, "key_rows", dim_size(c->l, n->in[1]->type.dims[1]));
-        set(c, a, "pos", at_field(c, "position"));
-    } else {
-        set(c, a, "key_rows", at_field(c, "sequence"));
-    }
+    set_keys(c, a, n);
     int heads = module_find_dim(m, "H"), kv = module_find_dim(m, "G");
     set(c, a, "heads", dim_size(c->l, heads));
     set(c, a, "kv_heads", dim_size(c->l, kv < 0 ? heads : kv));
@@ -339,7 +382,6 @@ static ProgVar *attention_record(Calls *c, const Node *n)
         set(c, a, "causal", px_i32(p, 1));
     set(c, a, "scale", px_f32(p, at->scale));
     set_dropout(c, a, n);
-    (void)q;
     return a;
 }
 
@@ -350,15 +392,15 @@ static void call_attention(Calls *c, const Node *n)
     ProgExpr *args[3] = { px_var(p, c->me), px_address(p, px_var(p, a)) };
     if (n->op == OP_attention_weights) {
         args[2] = pointer_to(c, n->out[0]);
-        ps_do(p, &c->func->body, px_call(p, prog_library(p, "attention_weights"), 3, args));
+        ps_do(p, &c->func->body,
+              px_call(p, prog_library(p, "attention_weights"), 3, args));
         return;
     }
     bool back = n->op == OP_attention_backward;
     if (back) {
         /* forward's results, which the kernel only reads */
-        set(c, a, "out", pointer_to(c, n->in[4]));
-        set(c, a, "stats", pointer_to(c, n->in[5]));
-        set(c, a, "dout", pointer_to(c, n->in[6]));
+        set(c, a, "stats", pointer_to(c, n->in[4]));
+        set(c, a, "dout", pointer_to(c, n->in[5]));
         set(c, a, "dq", pointer_to(c, n->out[0]));
         set(c, a, "dk", pointer_to(c, n->out[1]));
         set(c, a, "dv", pointer_to(c, n->out[2]));
@@ -375,19 +417,25 @@ static void call_scatter(Calls *c, const Node *n)
     Prog *p = c->p;
     const Type *table = &n->out[0]->type;
     ProgExpr *args[] = {
-        px_var(p, c->me), pointer_to(c, n->in[2]), pointer_to(c, n->in[0]), pointer_to(c, n->in[1]),
-        at_field(c, "rows"), dim_size(c->l, table->dims[1]), dim_size(c->l, table->dims[0]),
+        px_var(p, c->me),
+        pointer_to(c, n->in[2]),
+        pointer_to(c, n->in[0]),
+        pointer_to(c, n->in[1]),
+        at_field(c, "rows"),
+        dim_size(c->l, table->dims[1]),
+        dim_size(c->l, table->dims[0]),
         at_field(c, "accumulate"),
     };
-    ps_do(p, &c->func->body, px_call(p, prog_library(p, "scatter_add"), 8, args));
+    ps_do(p, &c->func->body,
+          px_call(p, prog_library(p, "scatter_add"), 8, args));
 }
 
 static void call_chain(Calls *c, const Node *n)
 {
     Prog *p = c->p;
     ProgExpr *args[] = {
-        px_var(p, c->me), pointer_to(c, n->in[1]), pointer_to(c, n->in[0]), at_field(c, "rows"),
-        at_field(c, "accumulate"),
+        px_var(p, c->me),    pointer_to(c, n->in[1]),   pointer_to(c, n->in[0]),
+        at_field(c, "rows"), at_field(c, "accumulate"),
     };
     ps_do(p, &c->func->body, px_call(p, prog_library(p, "chain_f64"), 5, args));
 }
@@ -397,16 +445,19 @@ static void call_cache(Calls *c, const Node *n)
 {
     Prog *p = c->p;
     Value *out = n->out[0];
-    ProgExpr *slot = px_mul(p, dim_size(c->l, out->type.dims[1]), width_of(c->l, &out->type));
-    ProgVar *local = prog_local(p, c->func, out->name, prog_pointer(PK_F32, false));
+    ProgExpr *slot = px_mul(p, dim_size(c->l, out->type.dims[1]),
+                            width_of(c->l, &out->type));
+    ProgVar *local =
+        prog_local(p, c->func, out->name, prog_pointer(PK_F32, false));
     ProgExpr *from = px_var(p, c->cache);
     if (n->attrs.slot)
         from = px_offset(p, from, px_mul(p, slot, px_int(p, n->attrs.slot)));
     ps_let(p, &c->func->body, local, from);
     c->pointers[out->number] = local;
     ProgExpr *args[] = {
-        px_var(p, c->me), px_var(p, local), pointer_to(c, n->in[0]), at_field(c, "position"),
-        at_field(c, "rows"), width_of(c->l, &out->type),
+        px_var(p, c->me),        px_var(p, local),
+        pointer_to(c, n->in[0]), at_field(c, "position"),
+        at_field(c, "rows"),     width_of(c->l, &out->type),
     };
     ps_do(p, &c->func->body, px_call(p, prog_library(p, "keep_rows"), 6, args));
 }
@@ -435,14 +486,18 @@ static const char *func_comment(const Lower *l, const Func *f)
     Buf buf = {0};
     buf_printf(&buf, "%s:", f->name);
     for (int i = 0; i < f->params.count; i++)
-        buf_printf(&buf, "%s %s %s", i ? "," : "", c_name(l, f->params.at[i]->name),
+        buf_printf(&buf, "%s %s %s", i ? "," : "",
+                   c_name(l, f->params.at[i]->name),
                    shape_comment(l, &f->params.at[i]->type));
-    buf_printf(&buf, " ->");
     for (int i = 0; i < f->results.count; i++)
-        buf_printf(&buf, "%s %s %s", i ? "," : "", c_name(l, f->results.at[i]->name),
+        buf_printf(&buf, "%s %s %s", i ? "," : " ->",
+                   c_name(l, f->results.at[i]->name),
                    shape_comment(l, &f->results.at[i]->type));
+    if (f->gradients.count)
+        buf_printf(&buf, "; sums gradients");
     if (f->record_floats)
-        buf_printf(&buf, "; %lld floats a row saved", (long long)f->record_floats);
+        buf_printf(&buf, "; a record of %lld floats a row",
+                   (long long)f->record_floats);
     buf_printf(&buf, ".");
     const char *text = arena_strndup(l->arena, buf.text, buf.length);
     buf_free(&buf);
@@ -453,8 +508,10 @@ void lower_func(Lower *l, const Func *f)
 {
     FuncCode code = { .func = f };
     Calls c = { .l = l, .p = l->p, .f = f, .code = &code };
-    c.pointers = arena_alloc(l->arena, (size_t)f->values.count * sizeof *c.pointers);
-    c.func = code.code = prog_func(l->p, c_name(l, f->name), func_comment(l, f), prog_void());
+    c.pointers =
+        arena_alloc(l->arena, (size_t)f->values.count * sizeof *c.pointers);
+    c.func = code.code =
+        prog_func(l->p, c_name(l, f->name), func_comment(l, f), prog_void());
     find_uses(&c);
     params(&c);
     map_memory(&c);

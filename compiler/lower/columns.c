@@ -8,7 +8,8 @@ static void load_row(Generate *g, ProgBlock *b)
         const Node *n = g->k->nodes.at[i];
         for (int j = 0; j < n->inputs; j++) {
             Value *in = n->in[j];
-            if (inside(g, in) || (n->op == OP_colsum && j == 1) || in->kind == VALUE_SCALAR)
+            if (inside(g, in) || (n->op == OP_colsum && j == 1)
+                || in->kind == VALUE_SCALAR)
                 continue;
             if (in->kind != VALUE_WEIGHT && type_is_row_value(&in->type))
                 row_value(g, b, in);
@@ -35,19 +36,24 @@ static ProgBlock *each_column(const Columns *columns, ProgBlock *b)
 {
     Generate *g = columns->g;
     g->column = prog_local(g->p, g->func, "c", prog_i64());
-    return ps_for(g->p, b, g->column, px_var(g->p, columns->from), px_var(g->p, columns->to),
-                  px_int(g->p, 16));
+    return ps_for(g->p, b, g->column, px_var(g->p, columns->from),
+                  px_var(g->p, columns->to), px_int(g->p, 16));
 }
 
 static Columns share_columns(Generate *g, ProgBlock *b)
 {
     Prog *p = g->p;
-    Columns columns = { .g = g, .from = prog_local(p, g->func, "from", prog_i64()),
+    Columns columns = { .g = g,
+                        .from = prog_local(p, g->func, "from", prog_i64()),
                         .to = prog_local(p, g->func, "to", prog_i64()) };
     ProgExpr *me = px_var(p, g->me);
-    ProgExpr *blocks = px_div(p, px_add(p, dim_size(g->l, g->width), px_int(p, 15)), px_int(p, 16));
-    ps_let(p, b, columns.from, px_mul(p, px_int(p, 16), call2(g, "share_start", me, blocks)));
-    ps_let(p, b, columns.to, px_mul(p, px_int(p, 16), call2(g, "share_end", me, blocks)));
+    ProgExpr *blocks =
+        px_div(p, px_add(p, dim_size(g->l, g->width), px_int(p, 15)),
+               px_int(p, 16));
+    ps_let(p, b, columns.from,
+           px_mul(p, px_int(p, 16), call2(g, "share_start", me, blocks)));
+    ps_let(p, b, columns.to,
+           px_mul(p, px_int(p, 16), call2(g, "share_end", me, blocks)));
     return columns;
 }
 
@@ -58,11 +64,14 @@ void generate_columns(Generate *g)
     Prog *p = g->p;
     ProgBlock *b = &g->func->body;
     Columns columns = share_columns(g, b);
-    ProgBlock *begin = ps_if(p, b, px_eq(p, px_var(p, g->accumulate), px_i32(p, 0)), NULL);
+    ProgBlock *begin =
+        ps_if(p, b, px_eq(p, px_var(p, g->accumulate), px_i32(p, 0)), NULL);
     ProgBlock *zero = each_column(&columns, begin);
     for (int i = 0; i < g->k->nodes.count; i++)
         if (g->k->nodes.at[i]->op == OP_colsum)
-            store_lanes(g, zero, px_var(p, g->pointers[g->k->nodes.at[i]->out[0]->number]),
+            store_lanes(g, zero,
+                        px_var(p,
+                               g->pointers[g->k->nodes.at[i]->out[0]->number]),
                         px_f32(p, 0));
     dropout_begin(g, b);
     ProgVar *r = prog_local(p, g->func, "r", prog_i64());

@@ -5,9 +5,11 @@
 /* A row of data of a record of program.def, filled by field name in any order. */
 typedef struct Row { Lower *l; ProgData *data; ProgDatum *values; } Row;
 
-static ProgData *rows_of(Lower *l, const char *name, const char *record, bool array)
+static ProgData *rows_of(Lower *l, const char *name, const char *record,
+                         bool array)
 {
-    return prog_data(l->p, name, prog_runtime_record(l->p, record), array, !array);
+    return prog_data(l->p, name, prog_runtime_record(l->p, record), array,
+                     !array);
 }
 
 static Row begin_row(Lower *l, ProgData *data)
@@ -59,7 +61,8 @@ static void put_text(Row *row, const char *name, const char *text)
     *field(row, name) = (ProgDatum){ .kind = PD_TEXT, .text = text };
 }
 
-static void put_data(Row *row, const char *name, const char *count, const ProgData *data)
+static void put_data(Row *row, const char *name, const char *count,
+                     const ProgData *data)
 {
     put_int(row, count, data ? data->rows : 0);
     if (data)
@@ -96,15 +99,19 @@ static void describe_tensor(Lower *l, ProgData *data, int i)
     int64_t gradient = l->gradient_at[i];
     if (gradient >= 0 && w->per_block)
         gradient += l->block_gradient_at;
-    put_text(&row, "name", w->per_block ? arena_printf(l->arena, "blocks.{i}.%s", w->name) : w->name);
+    put_text(&row, "name",
+             w->per_block ? arena_printf(l->arena, "blocks.{i}.%s", w->name)
+                          : w->name);
     put_int(&row, "repeat", w->per_block ? blocks : 1);
     put_int(&row, "rank", w->type.rank);
     put_int(&row, "dim0", l->m->dims.at[w->type.dims[0]].size);
-    put_int(&row, "dim1", w->type.rank > 1 ? l->m->dims.at[w->type.dims[1]].size : 1);
+    put_int(&row, "dim1",
+            w->type.rank > 1 ? l->m->dims.at[w->type.dims[1]].size : 1);
     put_int(&row, "weight", at);
     put_int(&row, "weight_stride", w->per_block ? l->block_floats : 0);
     put_int(&row, "gradient", gradient);
-    put_int(&row, "gradient_stride", w->per_block ? l->block_gradient_floats : 0);
+    put_int(&row, "gradient_stride",
+            w->per_block ? l->block_gradient_floats : 0);
     put_text(&row, "frozen", w->frozen_blocks ? w->frozen_blocks : "");
     describe_init(l, &row, &w->init);
     put_int(&row, "decay", w->decay);
@@ -122,13 +129,17 @@ static int64_t region_bytes(const StepMap *map, const char *name)
 /* Bytes of each class: from a region's start to the next one's. */
 static ProgData *describe_memory(Lower *l, const StepMap *map)
 {
-    ProgData *data = rows_of(l, arena_printf(l->arena, "%s_memory", map->step->name), "Memory", true);
+    ProgData *data =
+        rows_of(l, arena_printf(l->arena, "%s_memory", map->step->name),
+                "Memory", true);
     for (int i = 0; i < map->regions.count; i++) {
         const char *class = map->regions.at[i].class;
         bool seen = false;
         int64_t bytes = 0;
         for (int j = 0; j < map->regions.count; j++) {
-            int64_t end = j + 1 < map->regions.count ? map->regions.at[j + 1].offset : map->floats;
+            int64_t end = j + 1 < map->regions.count
+                ? map->regions.at[j + 1].offset
+                : map->floats;
             if (strcmp(map->regions.at[j].class, class))
                 continue;
             seen |= j < i;
@@ -159,10 +170,13 @@ static void describe_value(Lower *l, ProgData *data, const Saved *v)
     put_int(&row, "repeat", v->repeat);
     put_int(&row, "rank", v->type->rank);
     for (int i = 0; i < 4; i++) {
-        const Dim *dim = i < v->type->rank ? &l->m->dims.at[v->type->dims[i]] : NULL;
+        const Dim *dim =
+            i < v->type->rank ? &l->m->dims.at[v->type->dims[i]] : NULL;
         /* what a call sets: 0 its sequences, -1 the tokens of each */
-        int64_t size = !dim ? 1 : dim->kind == DIM_BATCH ? 0 : dim->kind == DIM_SEQUENCE ? -1
-                     : dim->size;
+        int64_t size = !dim             ? 1
+            : dim->kind == DIM_BATCH    ? 0
+            : dim->kind == DIM_SEQUENCE ? -1
+                                        : dim->size;
         put_int(&row, fields[i], size);
     }
     put_int(&row, "offset", v->offset);
@@ -178,14 +192,18 @@ static ProgData *describe_values(Lower *l, const StepMap *map)
     ProgData *data = rows_of(l, "forward_values", "Value", true);
     const Type *x = &block->params.at[0]->type;
     int64_t blocks = l->m->dims.at[module_find_dim(l->m, "L")].size;
-    int64_t stream = map->stride * l->m->dims.at[x->dims[2]].size, at = region_at(map, "stream");
+    int64_t stream = map->stride * l->m->dims.at[x->dims[2]].size,
+            at = region_at(map, "stream");
     describe_value(l, data, &(Saved){ "embed", 1, at, 0, x });
     for (int i = 0; i < block->saved.count; i++) {
         Value *v = block->saved.at[i];
         const char *name = arena_printf(l->arena, "blocks.{i}.%s", v->name);
-        int64_t offset = region_at(map, "records") + value_root(v)->offset * map->stride;
-        describe_value(l, data, &(Saved){ name, blocks, offset,
-                                          block->record_floats * map->stride, &v->type });
+        int64_t offset =
+            region_at(map, "records") + value_root(v)->offset * map->stride;
+        describe_value(l, data,
+                       &(Saved){ name, blocks, offset,
+                                 block->record_floats * map->stride,
+                                 &v->type });
     }
     describe_value(l, data, &(Saved){ "blocks.{i}.out", blocks, at + stream,
                                       stream, x });
@@ -199,15 +217,17 @@ static ProgData *describe_values(Lower *l, const StepMap *map)
     return data;
 }
 
-static void describe_step(Lower *l, ProgData *data, const StepMap *map, const ProgFunc *entry,
-                          const ProgData *memory, const ProgData *values)
+static void describe_step(Lower *l, ProgData *data, const StepMap *map,
+                          const ProgFunc *entry, const ProgData *memory,
+                          const ProgData *values)
 {
     Row row = begin_row(l, data);
     bool train = !strcmp(map->step->name, "train");
     put_text(&row, "name", map->step->name);
     put_int(&row, "batch", map->step->batch);
     put_int(&row, "sequence", map->step->sequence);
-    put_int(&row, "state_bytes", train ? 4 * l->info->moments * l->gradient_floats : 0);
+    put_int(&row, "state_bytes",
+            train ? 4 * l->info->moments * l->gradient_floats : 0);
     put_int(&row, "value_bytes", 4 * map->floats);
     put_int(&row, "thread_bytes", 4 * map->workspace_floats);
     put_real(&row, "flops", map->flops);
@@ -246,7 +266,8 @@ static int64_t parameter_count(const Lower *l)
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
         if (!w->constant)
-            count += (w->per_block ? blocks : 1) * type_elements(l->m, &w->type);
+            count +=
+                (w->per_block ? blocks : 1) * type_elements(l->m, &w->type);
     }
     return count;
 }
@@ -261,7 +282,8 @@ static bool is_causal(const Lower *l)
     return module_find_step(l->m, "generate") != NULL;
 }
 
-void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries, int count)
+void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
+                      int count)
 {
     const LowerInfo *info = l->info;
     ProgData *tensors = rows_of(l, "tensors", "Tensor", true);
@@ -307,11 +329,13 @@ void program_set_text(Prog *p, const char *name, const char *text)
 {
     for (int i = 0; i < p->items.count; i++) {
         ProgData *data = p->items.at[i].data;
-        if (p->items.at[i].kind != PI_DATA || strcmp(data->name, "program") != 0)
+        if (p->items.at[i].kind != PI_DATA
+            || strcmp(data->name, "program") != 0)
             continue;
         for (int j = 0; j < data->record->fields.count; j++)
             if (!strcmp(data->record->fields.at[j].name, name)) {
-                data->values.at[j] = (ProgDatum){ .kind = PD_TEXT, .text = text };
+                data->values.at[j] =
+                    (ProgDatum){ .kind = PD_TEXT, .text = text };
                 return;
             }
     }

@@ -8,6 +8,12 @@ bool inside(const Generate *g, const Value *v)
     return v->node && v->node->kernel == g->kernel;
 }
 
+/* Over all elements of a tensor, of whatever size: the optimizer's update. */
+static bool is_flat(const Generate *g)
+{
+    return g->width && g->l->m->dims.at[g->width].kind != DIM_MODEL;
+}
+
 /* The row space of the kernel, from its widest node. */
 static void find_space(Generate *g)
 {
@@ -40,10 +46,21 @@ static const char *kernel_name(const Lower *l, const Func *f, const Kernel *k)
     const char *rest = f->name + strlen(f->root);
     if (f->kernels.count == 1 && !*rest)        /* the update is its kernel */
         return f->name;
-    return c_name(l, arena_printf(l->arena, "%s.%s%s", f->root, c_name(l, k->name), rest));
+    const char *own = strcmp(k->name, f->root) ? c_name(l, k->name) : "rows";
+    return c_name(l, arena_printf(l->arena, "%s.%s%s", f->root, own, rest));
 }
 
-static const char *kernel_comment(const Lower *l, const Func *f, const Kernel *k)
+/* The node that the kernel is named after. */
+static const Node *named_node(const Kernel *k)
+{
+    for (int i = 0; i < k->nodes.count; i++)
+        if (!strcmp(k->nodes.at[i]->out[0]->name, k->name))
+            return k->nodes.at[i];
+    return k->nodes.at[k->nodes.count - 1];
+}
+
+static const char *kernel_comment(const Lower *l, const Func *f,
+                                  const Kernel *k)
 {
     Buf buf = {0};
     int outputs = 0;
@@ -51,10 +68,11 @@ static const char *kernel_comment(const Lower *l, const Func *f, const Kernel *k
         const Value *v = k->nodes.at[i]->out[0];
         if (!v->in_memory)
             continue;
-        buf_printf(&buf, "%s%s %s", outputs++ ? ", " : "", c_name(l, v->name), shape_comment(l, &v->type));
+        buf_printf(&buf, "%s%s %s", outputs++ ? ", " : "", c_name(l, v->name),
+                   shape_comment(l, &v->type));
     }
     buf_printf(&buf, " of %s.", f->name);
-    const char *at = where(l, &k->nodes.at[k->nodes.count - 1]->origin);
+    const char *at = where(l, &named_node(k)->origin);
     if (*at)
         buf_printf(&buf, "  %s", at);
     const char *text = arena_strndup(l->arena, buf.text, buf.length);
@@ -66,7 +84,12 @@ Generate generate_begin(Lower *l, const Func *f, int kernel, KernelCode *code)
 {
     size_t values = (size_t)f->values.count;
     Generate g = {
-        .l = l, .p = l->p, .f = f, .kernel = kernel, .k = &f->kernels.at[kernel], .code = code,
+        .l = l,
+        .p = l->p,
+        .f = f,
+        .kernel = kernel,
+        .k = &f->kernels.at[kernel],
+        .code = code,
         .pointers = arena_alloc(l->arena, values * sizeof(ProgVar *)),
         .row_pointers = arena_alloc(l->arena, values * sizeof(ProgVar *)),
         .locals = arena_alloc(l->arena, values * sizeof(ProgVar *)),
@@ -74,12 +97,69 @@ Generate generate_begin(Lower *l, const Func *f, int kernel, KernelCode *code)
         .sites = arena_alloc(l->arena, values * sizeof(ProgVar *)),
     };
     find_space(&g);
-    g.func = code->func = prog_func(l->p, kernel_name(l, f, g.k), kernel_comment(l, f, g.k),
-                                    prog_void());
+    g.func = code->func = prog_func(l->p, kernel_name(l, f, g.k),
+                                    kernel_comment(l, f, g.k), prog_void());
     return g;
 }
 
-static ProgVar *add_arg(Generate *g, ArgKind kind, Value *v, const char *name, ProgType type)
+/* ---- names ---- */
+/* Whether another value of the kernel would go by the same last part. */
+static bool is_ambiguous(const Generate *g, const Value *v)
+{
+    const char *stem = name_stem(g->l, v->name),
+               *last = last_part(g->l, v->name);
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        const Node *n = g->k->nodes.at[i];
+        for (int j = -1; j < n->inputs; j++) {
+            const char *other = j < 0 ? n->out[0]->name : n->in[j]->name;
+            if (!strcmp(last, last_part(g->l, other))
+                && strcmp(stem, name_stem(g->l, other)) != 0)
+                return true;
+        }
+    }
+    return false;
+}
+
+static const char *short_name(const Generate *g, const Value *v)
+{
+    return is_ambiguous(g, v) ? c_name(g->l, name_stem(g->l, v->name))
+                              : last_part(g->l, v->name);
+}
+
+static bool is_param(const Generate *g, const char *name)
+{
+    for (int i = 0; i < g->func->params.count; i++)
+        if (!strcmp(g->func->params.at[i]->name, name))
+            return true;
+    return false;
+}
+
+/* targets -> target, losses -> loss: what one row has of them. */
+static const char *singular(const Generate *g, const char *name)
+{
+    size_t length = strlen(name);
+    if (length < 4 || name[length - 1] != 's' || name[length - 2] == 's')
+        return name;
+    size_t ending = !strcmp(name + length - 4, "sses") ? 2 : 1;
+    return arena_strndup(g->l->arena, name, length - ending);
+}
+
+ProgVar *local_of(Generate *g, const Value *v, ProgType type)
+{
+    const char *name = short_name(g, v);
+    bool lanes = type.kind == PK_F32X16;
+    if (!lanes && (v->type.dtype == DT_I32 || is_param(g, name)))
+        name = singular(g, name);
+    const char *which = lanes ? (is_flat(g) ? "i" : "c")
+                              : inside(g, v) ? "each" : "r";
+    if (is_param(g, name))
+        name = arena_printf(g->l->arena, "%s_%s", name, which);
+    return prog_local(g->p, g->func, name, type);
+}
+
+/* ---- parameters ---- */
+static ProgVar *add_arg(Generate *g, ArgKind kind, Value *v, const char *name,
+                        ProgType type)
 {
     KernelArg arg = { .kind = kind, .value = v };
     list_push(g->l->arena, &g->code->args, arg);
@@ -89,14 +169,10 @@ static ProgVar *add_arg(Generate *g, ArgKind kind, Value *v, const char *name, P
 static bool wants_call(const Generate *g)
 {
     for (int i = 0; i < g->k->nodes.count; i++)
-        if (g->k->nodes.at[i]->op == OP_dropout || g->k->nodes.at[i]->op == OP_positions)
+        if (g->k->nodes.at[i]->op == OP_dropout
+            || g->k->nodes.at[i]->op == OP_positions)
             return true;
     return false;
-}
-
-static bool is_flat(const Generate *g)
-{
-    return g->width && g->l->m->dims.at[g->width].kind != DIM_MODEL;
 }
 
 /* A flat kernel's results go where its parameters p, first, second lie. */
@@ -113,7 +189,16 @@ static Value *flat_target(const Generate *g, const Value *v)
 /* The update reads its scalars itself, but for what differs by tensor and step. */
 static bool reads_control(const Generate *g, const Value *v)
 {
-    return is_flat(g) && strcmp(v->name, "decay") != 0 && strcmp(v->name, "clip_scale") != 0;
+    return is_flat(g) && strcmp(v->name, "decay") != 0
+        && strcmp(v->name, "clip_scale") != 0;
+}
+
+/* A chain of products lies where it began: d.x, not d.x.2, its second part. */
+static const char *memory_name(const Value *v)
+{
+    while (v->node && v->node->op == OP_matmul_input && v->node->inputs == 3)
+        v = v->node->in[2];
+    return v->name;
 }
 
 static void add_value(Generate *g, Value *v, bool output)
@@ -139,7 +224,8 @@ static void add_value(Generate *g, Value *v, bool output)
     if (v->kind == VALUE_SCALAR)
         g->pointers[v->number] = add_arg(g, ARG_SCALAR, v, v->name, prog_f32());
     else
-        g->pointers[v->number] = add_arg(g, ARG_VALUE, v, v->name, value_pointer(v, !output));
+        g->pointers[v->number] = add_arg(g, ARG_VALUE, v, memory_name(v),
+                                         value_pointer(v, !output));
 }
 
 void generate_params(Generate *g)
@@ -147,12 +233,16 @@ void generate_params(Generate *g)
     g->me = add_arg(g, ARG_THREAD, NULL, "me",
                     prog_pointer_to(prog_runtime_record(g->p, "Thread"), true));
     if (wants_call(g))
-        g->at = add_arg(g, ARG_CALL, NULL, "at", prog_pointer_to(g->l->call, true));
+        g->at =
+            add_arg(g, ARG_CALL, NULL, "at", prog_pointer_to(g->l->call, true));
     if (is_flat(g)) {
-        g->control = add_arg(g, ARG_CONTROL, NULL, "control",
-                             prog_pointer_to(prog_runtime_record(g->p, "Control"), true));
+        g->control =
+            add_arg(g, ARG_CONTROL, NULL, "control",
+                    prog_pointer_to(prog_runtime_record(g->p, "Control"),
+                                    true));
         for (int i = 0; i < g->f->params.count; i++)
-            add_value(g, g->f->params.at[i], strcmp(g->f->params.at[i]->name, "g") != 0);
+            add_value(g, g->f->params.at[i],
+                      strcmp(g->f->params.at[i]->name, "g") != 0);
     }
     for (int i = 0; i < g->k->nodes.count; i++)
         for (int j = 0; j < g->k->nodes.at[i]->results; j++)
@@ -190,10 +280,11 @@ ProgExpr *row_index(Generate *g, const Value *v)
 
 void point_at_row(Generate *g, ProgBlock *b, Value *v)
 {
-    if (g->row_pointers[v->number] || v->kind == VALUE_SCALAR || type_is_row_value(&v->type)
-        || v->kind == VALUE_WEIGHT || !v->in_memory)
+    if (g->row_pointers[v->number] || v->kind == VALUE_SCALAR
+        || type_is_row_value(&v->type) || v->kind == VALUE_WEIGHT
+        || !v->in_memory)
         return;
-    const char *name = arena_printf(g->l->arena, "%s_r", last_part(g->l, v->name));
+    const char *name = arena_printf(g->l->arena, "%s_r", short_name(g, v));
     ProgVar *from = g->pointers[v->number];
     ProgVar *row = prog_local(g->p, g->func, name, from->type);
     ProgExpr *start = px_mul(g->p, row_index(g, v), width_of(g->l, &v->type));
@@ -208,12 +299,14 @@ static ProgExpr *row_start(Generate *g, const Value *v)
     return px_var(g->p, row ? row : g->pointers[v->number]);
 }
 
-static ProgVar *row_local(Generate *g, ProgBlock *b, Value *v, ProgExpr *value)
+/* A variable that holds `value`, for all further uses of v. */
+static ProgExpr *keep_in_local(Generate *g, ProgBlock *b, const Value *v,
+                               ProgExpr *value)
 {
-    ProgVar *local = prog_local(g->p, g->func, last_part(g->l, v->name), value->type);
+    ProgVar *local = local_of(g, v, value->type);
     ps_let(g->p, b, local, value);
     g->locals[v->number] = local;
-    return local;
+    return px_var(g->p, local);
 }
 
 /* x[row][id], 0 where id < 0 */
@@ -230,7 +323,8 @@ static ProgExpr *position_expression(Generate *g)
 {
     ProgExpr *at = px_var(g->p, g->at);
     ProgExpr *t = px_rem(g->p, g->token, px_field(g->p, at, "sequence"));
-    return px_cast(g->p, prog_i32(), px_add(g->p, px_field(g->p, at, "position"), t));
+    return px_cast(g->p, prog_i32(),
+                   px_add(g->p, px_field(g->p, at, "position"), t));
 }
 
 ProgExpr *row_value(Generate *g, ProgBlock *b, Value *v)
@@ -242,14 +336,15 @@ ProgExpr *row_value(Generate *g, ProgBlock *b, Value *v)
     ProgExpr *value;
     Node *n = v->node;
     if (!inside(g, v))
-        value = px_load(g->p, px_var(g->p, g->pointers[v->number]), row_index(g, v));
+        value = px_load(g->p, px_var(g->p, g->pointers[v->number]),
+                        row_index(g, v));
     else if (n->op == OP_pick)
         value = pick_expression(g, b, n);
     else if (n->op == OP_positions)
         value = position_expression(g);
     else
         value = point_expression(g, b, n, false);
-    return px_var(g->p, row_local(g, b, v, value));
+    return keep_in_local(g, b, v, value);
 }
 
 /* ---- lanes ---- */
@@ -259,7 +354,8 @@ ProgExpr *load_lanes(Generate *g, ProgExpr *pointer)
     ProgExpr *from = px_offset(g->p, pointer, c);
     if (!g->ragged)
         return call1(g, "load16", from);
-    return call2(g, "load_tail", from, px_sub(g->p, dim_size(g->l, g->width), c));
+    return call2(g, "load_tail", from,
+                 px_sub(g->p, dim_size(g->l, g->width), c));
 }
 
 void store_lanes(Generate *g, ProgBlock *b, ProgExpr *pointer, ProgExpr *value)
@@ -273,14 +369,17 @@ void store_lanes(Generate *g, ProgBlock *b, ProgExpr *pointer, ProgExpr *value)
         return;
     }
     ProgExpr *rest = px_sub(g->p, dim_size(g->l, g->width), c);
-    ps_do(g->p, b, px_callv(g->p, prog_library(g->p, "store_tail"), to, value, rest, NULL));
+    ps_do(g->p, b,
+          px_callv(g->p, prog_library(g->p, "store_tail"), to, value, rest,
+                   NULL));
 }
 
 ProgExpr *keep_lanes(Generate *g, ProgExpr *fresh, ProgExpr *old)
 {
     if (!g->ragged)
         return fresh;
-    ProgExpr *rest = px_sub(g->p, dim_size(g->l, g->width), px_var(g->p, g->column));
+    ProgExpr *rest =
+        px_sub(g->p, dim_size(g->l, g->width), px_var(g->p, g->column));
     return px_callv(g->p, prog_library(g->p, "keep"), rest, fresh, old, NULL);
 }
 
@@ -297,7 +396,8 @@ static int uses_now(const Generate *g, const Value *v)
     int uses = 0;
     for (int i = 0; i < g->k->nodes.count; i++) {
         const Node *n = g->k->nodes.at[i];
-        bool now = g->k->kind != KERNEL_ROW || kernel_computes(g->f, g->kernel, n, g->phase);
+        bool now = g->k->kind != KERNEL_ROW
+            || kernel_computes(g->f, g->kernel, n, g->phase);
         for (int j = 0; now && j < n->inputs; j++)
             uses += n->in[j] == v;
     }
@@ -307,18 +407,21 @@ static int uses_now(const Generate *g, const Value *v)
 /* Half a row away: the other half of the pair, with its sign. */
 static ProgExpr *turned_lanes(Generate *g, const Node *n)
 {
-    ProgExpr *c = px_var(g->p, g->column), *half = px_div(g->p, dim_size(g->l, g->width),
-                                                          px_int(g->p, 2));
+    ProgExpr *c = px_var(g->p, g->column),
+             *half = px_div(g->p, dim_size(g->l, g->width), px_int(g->p, 2));
     const char *name = n->op == OP_rotate ? "rotate16" : "unrotate16";
-    return px_callv(g->p, prog_library(g->p, name), row_start(g, n->in[0]), c, half, NULL);
+    return px_callv(g->p, prog_library(g->p, name), row_start(g, n->in[0]), c,
+                    half, NULL);
 }
 
 /* The row of a table that an id names. */
 static ProgExpr *gathered_lanes(Generate *g, ProgBlock *b, const Node *n)
 {
     ProgExpr *id = row_value(g, b, n->in[1]);
-    ProgExpr *start = px_mul(g->p, px_cast(g->p, prog_i64(), id), width_of(g->l, &n->out[0]->type));
-    return load_lanes(g, px_offset(g->p, px_var(g->p, g->pointers[n->in[0]->number]), start));
+    ProgExpr *start = px_mul(g->p, px_cast(g->p, prog_i64(), id),
+                             width_of(g->l, &n->out[0]->type));
+    return load_lanes(
+        g, px_offset(g->p, px_var(g->p, g->pointers[n->in[0]->number]), start));
 }
 
 ProgExpr *lanes_of(Generate *g, ProgBlock *b, Value *v)
@@ -330,7 +433,8 @@ ProgExpr *lanes_of(Generate *g, ProgBlock *b, Value *v)
     Node *n = v->node;
     ProgExpr *value;
     bool again = inside(g, v)
-        && (g->k->kind != KERNEL_ROW || kernel_computes(g->f, g->kernel, n, g->phase));
+        && (g->k->kind != KERNEL_ROW
+            || kernel_computes(g->f, g->kernel, n, g->phase));
     if (!again)
         value = load_lanes(g, row_start(g, v));
     else if (n->op == OP_rotate || n->op == OP_unrotate)
@@ -341,33 +445,55 @@ ProgExpr *lanes_of(Generate *g, ProgBlock *b, Value *v)
         value = point_expression(g, b, n, true);
     if (uses_now(g, v) < 2 || value->type.kind != PK_F32X16)
         return value;
-    ProgVar *local = prog_local(g->p, g->func, last_part(g->l, v->name), prog_f32x16());
-    ps_let(g->p, b, local, value);
-    g->locals[v->number] = local;
-    return px_var(g->p, local);
+    return keep_in_local(g, b, v, value);
 }
 
 /* ---- dropout ---- */
-/* Of every dropout in the kernel: rate 0 outside training; the site of this block. */
+/* The rate, 0 outside training. */
+static ProgVar *rate_local(Generate *g, ProgBlock *b, double rate)
+{
+    ProgExpr *control = px_field(g->p, px_var(g->p, g->at), "control");
+    ProgVar *local = prog_local(g->p, g->func, "rate", prog_f32());
+    ps_let(g->p, b, local, px_select(g->p, px_field(g->p, control, "dropout"),
+                                     px_f32(g->p, rate), px_f32(g->p, 0)));
+    return local;
+}
+
+/* The site, of this block where there are blocks. */
+static ProgVar *site_local(Generate *g, ProgBlock *b, int site)
+{
+    ProgExpr *number = px_int(g->p, site);
+    if (g->f->per_block) {
+        ProgExpr *block = px_field(g->p, px_var(g->p, g->at), "block");
+        ProgExpr *before =
+            px_mul(g->p, block, px_int(g->p, g->l->m->sites_per_block));
+        number = px_add(g->p, px_int(g->p, 1 + site), before);
+    }
+    ProgVar *local = prog_local(g->p, g->func, "site", prog_u32());
+    ps_let(g->p, b, local, px_cast(g->p, prog_u32(), number));
+    return local;
+}
+
+/* Rate and site of every dropout in the kernel; those that are equal are one. */
 void dropout_begin(Generate *g, ProgBlock *b)
 {
     for (int i = 0; i < g->k->nodes.count; i++) {
         const Node *n = g->k->nodes.at[i];
         if (n->op != OP_dropout)
             continue;
-        int number = n->out[0]->number;
-        ProgExpr *at = px_var(g->p, g->at), *control = px_field(g->p, at, "control");
-        g->rates[number] = prog_local(g->p, g->func, "rate", prog_f32());
-        ps_let(g->p, b, g->rates[number],
-               px_select(g->p, px_field(g->p, control, "dropout"), px_f32(g->p, n->attrs.rate),
-                         px_f32(g->p, 0)));
-        ProgExpr *site = px_int(g->p, n->attrs.site);
-        if (g->f->per_block)
-            site = px_add(g->p, px_int(g->p, 1 + n->attrs.site),
-                          px_mul(g->p, px_field(g->p, at, "block"),
-                                 px_int(g->p, g->l->m->sites_per_block)));
-        g->sites[number] = prog_local(g->p, g->func, "site", prog_u32());
-        ps_let(g->p, b, g->sites[number], px_cast(g->p, prog_u32(), site));
+        ProgVar **rate = &g->rates[n->out[0]->number];
+        ProgVar **site = &g->sites[n->out[0]->number];
+        for (int j = 0; j < i; j++) {
+            const Node *old = g->k->nodes.at[j];
+            if (old->op == OP_dropout && old->attrs.rate == n->attrs.rate)
+                *rate = g->rates[old->out[0]->number];
+            if (old->op == OP_dropout && old->attrs.site == n->attrs.site)
+                *site = g->sites[old->out[0]->number];
+        }
+        if (!*rate)
+            *rate = rate_local(g, b, n->attrs.rate);
+        if (!*site)
+            *site = site_local(g, b, n->attrs.site);
     }
 }
 
@@ -379,9 +505,11 @@ void dropout_row(Generate *g, ProgBlock *b)
     if (!any)
         return;
     ProgExpr *at = px_var(g->p, g->at);
-    ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"), px_field(g->p, at, "sequence"));
+    ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"),
+                             px_field(g->p, at, "sequence"));
     g->seed_row = prog_local(g->p, g->func, "global_row", prog_u32());
-    ps_let(g->p, b, g->seed_row, px_cast(g->p, prog_u32(), px_add(g->p, first, g->row)));
+    ps_let(g->p, b, g->seed_row,
+           px_cast(g->p, prog_u32(), px_add(g->p, first, g->row)));
 }
 
 static ProgExpr *dropout_lanes(Generate *g, const Node *n, ProgExpr *x)
@@ -391,16 +519,20 @@ static ProgExpr *dropout_lanes(Generate *g, const Node *n, ProgExpr *x)
     ProgExpr *args[] = {
         px_field(g->p, control, "seed"),
         px_cast(g->p, prog_u32(), px_field(g->p, control, "step")),
-        px_var(g->p, g->sites[number]), px_var(g->p, g->seed_row),
-        px_cast(g->p, prog_u32(), px_var(g->p, g->column)), px_var(g->p, g->rates[number]),
+        px_var(g->p, g->sites[number]),
+        px_var(g->p, g->seed_row),
+        px_cast(g->p, prog_u32(), px_var(g->p, g->column)),
+        px_var(g->p, g->rates[number]),
     };
-    return px_mul(g->p, x, px_call(g->p, prog_library(g->p, "dropout16"), 6, args));
+    return px_mul(g->p, x,
+                  px_call(g->p, prog_library(g->p, "dropout16"), 6, args));
 }
 
 /* ---- pointwise ops ---- */
 static ProgExpr *onehot(Generate *g, ProgBlock *b, const Node *n)
 {
-    return call2(g, "onehot16", px_var(g->p, g->column), row_value(g, b, n->in[0]));
+    return call2(g, "onehot16", px_var(g->p, g->column),
+                 row_value(g, b, n->in[0]));
 }
 
 static ProgExpr *infix(Generate *g, Op op, ProgExpr *a, ProgExpr *b)
@@ -422,7 +554,10 @@ static ProgExpr *call_op(Generate *g, Op op, ProgExpr *a)
     case OP_square: return px_mul(g->p, a, a);
     case OP_recip: return px_div(g->p, px_f32(g->p, 1), a);
     default:
-        return call1(g, arena_printf(g->l->arena, lanes ? "%s16" : "%s_f32", op_info[op].name), a);
+        return call1(g,
+                     arena_printf(g->l->arena, lanes ? "%s16" : "%s_f32",
+                                  op_info[op].name),
+                     a);
     }
 }
 
@@ -431,10 +566,7 @@ static ProgExpr *named(Generate *g, ProgBlock *b, Value *v, ProgExpr *value)
 {
     if (value->kind == PE_VAR || g->locals[v->number])
         return value;
-    ProgVar *local = prog_local(g->p, g->func, last_part(g->l, v->name), value->type);
-    ps_let(g->p, b, local, value);
-    g->locals[v->number] = local;
-    return px_var(g->p, local);
+    return keep_in_local(g, b, v, value);
 }
 
 ProgExpr *point_expression(Generate *g, ProgBlock *b, const Node *n, bool lanes)
@@ -458,8 +590,8 @@ ProgExpr *point_expression(Generate *g, ProgBlock *b, const Node *n, bool lanes)
     case OP_scale: return px_mul(g->p, in[0], px_f32(g->p, n->attrs.by));
     case OP_shift: return px_add(g->p, in[0], px_f32(g->p, n->attrs.by));
     case OP_scored:
-        return px_select(g->p, px_le(g->p, px_i32(g->p, 0), in[0]), px_f32(g->p, 1),
-                         px_f32(g->p, 0));
+        return px_select(g->p, px_le(g->p, px_i32(g->p, 0), in[0]),
+                         px_f32(g->p, 1), px_f32(g->p, 0));
     case OP_dropout: return dropout_lanes(g, n, in[0]);
     case OP_copy: case OP_expand: return in[0];
     default: ice("%s is not pointwise", op_info[n->op].name);

@@ -16,12 +16,13 @@ typedef struct Generate {
     ProgVar *me, *at, *control, *rows, *accumulate;
     ProgVar **pointers;         /* by value: the parameter, or the step scalar itself */
     ProgVar **row_pointers;     /* by value: where this row begins */
-    ProgVar **locals;           /* by value: a row value, or 16 lanes in this pass */
+    ProgVar **locals;           /* by value: a row value, or 16 lanes now */
     ProgExpr *row, *token;      /* index of the row, of its token */
     ProgVar *column;
     int width;                  /* dim of the last axis; 0: row values alone */
     int inner;                  /* rows of a token: a dim (heads), or 0 */
     bool ragged;                /* the width is no multiple of 16 */
+    ProgVar *rest;              /* then, in a row kernel: where whole 16s end */
     int phase;
     ProgVar **rates, **sites;   /* by value: of a dropout */
     ProgVar *seed_row;          /* a dropout's row in the whole batch */
@@ -33,6 +34,10 @@ void generate_params(Generate *g);
 bool inside(const Generate *g, const Value *v);
 /* Of a value in memory: the index of its row when the kernel is at g->row. */
 ProgExpr *row_index(Generate *g, const Value *v);
+/* A variable for v in this function: a row value, or 16 lanes. It is called by
+ * the last part of v's name; where x is a parameter, x_r is its value in row r,
+ * x_each a value for every column of a row, x_c the columns from c on. */
+ProgVar *local_of(Generate *g, const Value *v, ProgType type);
 /* const float *x_r = x + row · width, for what pass over rows of vectors. */
 void point_at_row(Generate *g, ProgBlock *b, Value *v);
 /* A row value: loaded, or computed from its node; as a local of the row. */

@@ -39,7 +39,8 @@ static bool has_second(const Lower *l, int weight)
 static void place_weights(Lower *l)
 {
     const Module *m = l->m;
-    int64_t blocks = m->dims.at[module_find_dim(m, "L")].size, at = 0, gradient = 0;
+    int64_t blocks = m->dims.at[module_find_dim(m, "L")].size, at = 0,
+            gradient = 0;
     for (int i = 0; i < m->weights.count; i++) {
         const Weight *w = &m->weights.at[i];
         l->weight_at[i] = l->gradient_at[i] = l->second_at[i] = -1;
@@ -77,14 +78,17 @@ static void place_weights(Lower *l)
             l->second_at[i] = gradient;
             gradient += weight_size(l, &m->weights.at[i]);
         }
-    l->second_pointers = arena_alloc(l->arena, (size_t)m->weights.count * sizeof(int64_t));
+    l->second_pointers =
+        arena_alloc(l->arena, (size_t)m->weights.count * sizeof(int64_t));
     for (int i = 0; i < m->weights.count; i++)
-        l->second_pointers[i] = l->second_at[i] < 0 ? l->gradient_at[i] : l->second_at[i];
+        l->second_pointers[i] =
+            l->second_at[i] < 0 ? l->gradient_at[i] : l->second_at[i];
     l->weight_floats = at;
     l->gradient_floats = gradient;
 }
 
-static ProgRecord *record_of(Lower *l, const char *name, bool per_block, const char *comment)
+static ProgRecord *record_of(Lower *l, const char *name, bool per_block,
+                             const char *comment)
 {
     ProgRecord *r = prog_record(l->p, name, comment);
     for (int i = 0; i < l->m->weights.count; i++) {
@@ -92,16 +96,18 @@ static ProgRecord *record_of(Lower *l, const char *name, bool per_block, const c
         if (w->per_block != per_block)
             continue;
         const char *from = where(l, &w->origin);
-        const char *text = arena_printf(l->arena, "%s%s%s", shape_comment(l, &w->type),
-                                        *from ? "  " : "", from);
-        prog_field(l->p, r, c_name(l, w->name), prog_pointer(PK_F32, false), text);
+        const char *text =
+            arena_printf(l->arena, "%s%s%s", shape_comment(l, &w->type),
+                         *from ? "  " : "", from);
+        prog_field(l->p, r, c_name(l, w->name), prog_pointer(PK_F32, false),
+                   text);
     }
     return r;
 }
 
 /* void NAME(RECORD *to, float *base[, long l]): the fields, from their offsets. */
-static ProgFunc *pointing(Lower *l, const char *name, const char *comment, ProgRecord *record,
-                          const int64_t *offsets)
+static ProgFunc *pointing(Lower *l, const char *name, const char *comment,
+                          ProgRecord *record, const int64_t *offsets)
 {
     bool per_block = record == l->block;
     ProgFunc *f = prog_func(l->p, name, comment, prog_void());
@@ -115,7 +121,8 @@ static ProgFunc *pointing(Lower *l, const char *name, const char *comment, ProgR
         ProgExpr *value = offsets[i] < 0 ? px_null(l->p, base->type)
             : px_offset(l->p, px_var(l->p, base), px_int(l->p, offsets[i]));
         l->p->here = w->origin.model;
-        ps_field_set(l->p, &f->body, px_var(l->p, to), c_name(l, w->name), value);
+        ps_field_set(l->p, &f->body, px_var(l->p, to), c_name(l, w->name),
+                     value);
     }
     l->p->here = (Loc){0};
     prog_define(l->p, f);
@@ -125,18 +132,25 @@ static ProgFunc *pointing(Lower *l, const char *name, const char *comment, ProgR
 static void call_record(Lower *l)
 {
     Prog *p = l->p;
-    l->call = prog_record(p, "Call", "Where a call of a function stands in the batch.");
-    prog_field(p, l->call, "control", prog_pointer_to(prog_runtime_record(p, "Control"), true),
+    l->call = prog_record(p, "Call",
+                          "Where a call of a function stands in the batch.");
+    prog_field(p, l->call, "control",
+               prog_pointer_to(prog_runtime_record(p, "Control"), true),
                "what the runtime says");
     prog_field(p, l->call, "batch", prog_i64(), "sequences of this call");
     prog_field(p, l->call, "sequence", prog_i64(), "tokens of each");
     prog_field(p, l->call, "rows", prog_i64(), "tokens of all");
-    prog_field(p, l->call, "stride", prog_i64(), "rows that its memory has room for");
-    prog_field(p, l->call, "first", prog_i64(), "its first sequence, in the whole batch");
-    prog_field(p, l->call, "position", prog_i64(), "of each sequence's first token");
+    prog_field(p, l->call, "stride", prog_i64(),
+               "rows that its memory has room for");
+    prog_field(p, l->call, "first", prog_i64(),
+               "its first sequence, in the whole batch");
+    prog_field(p, l->call, "position", prog_i64(),
+               "of each sequence's first token");
     prog_field(p, l->call, "block", prog_i64(), "which block");
-    prog_field(p, l->call, "accumulate", prog_i32(), "1: sums over tokens go on; 0: they begin");
-    prog_field(p, l->call, "inv_count", prog_f32(), "1 / scored positions of the batch");
+    prog_field(p, l->call, "accumulate", prog_i32(),
+               "1: sums over tokens go on; 0: they begin");
+    prog_field(p, l->call, "inv_count", prog_f32(),
+               "1 / scored positions of the batch");
 }
 
 /* Where blocks lie among the parameters, and among the gradients. */
@@ -144,13 +158,17 @@ static void name_layout(Lower *l)
 {
     Prog *p = l->p;
     int group = prog_add_const_group(p, "Where blocks lie, in floats.");
-    l->blocks_const = prog_const(p, group, "BLOCKS", l->block_at, "the first, among the parameters");
+    l->blocks_const = prog_const(p, group, "BLOCKS", l->block_at,
+                                 "the first, among the parameters");
     l->block_const = prog_const(p, group, "BLOCK", l->block_floats, "one");
-    l->gradient_blocks_const = prog_const(p, group, "GRADIENT_BLOCKS", l->block_gradient_at,
-                                          "the first, among the gradients or moments");
-    l->gradient_block_const = prog_const(p, group, "GRADIENT_BLOCK", l->block_gradient_floats, "one");
-    l->gradients_const = prog_const(p, group, "GRADIENTS", l->gradient_floats,
-                                    "all gradients, or one moment of each parameter");
+    l->gradient_blocks_const =
+        prog_const(p, group, "GRADIENT_BLOCKS", l->block_gradient_at,
+                   "the first, among the gradients or moments");
+    l->gradient_block_const =
+        prog_const(p, group, "GRADIENT_BLOCK", l->block_gradient_floats, "one");
+    l->gradients_const =
+        prog_const(p, group, "GRADIENTS", l->gradient_floats,
+                   "all gradients, or one moment of each parameter");
 }
 
 void lower_records(Lower *l)
@@ -161,20 +179,25 @@ void lower_records(Lower *l)
     l->second_at = arena_alloc(l->arena, count * sizeof *l->second_at);
     place_weights(l);
     name_layout(l);
-    l->shared = record_of(l, "Shared", false,
+    l->shared = record_of(
+        l, "Shared", false,
         "Parameters and tables outside the blocks; the same fields serve their gradients.");
     l->block = record_of(l, "Block", true,
         "A block's parameters; the same fields serve their gradients.");
     call_record(l);
-    l->shared_weights = pointing(l, "shared_weights", "Where the parameters lie.", l->shared,
-                                 l->weight_at);
-    l->block_weights = pointing(l, "block_weights", "A block's, from its first.", l->block,
-                                l->weight_at);
-    l->shared_sums = pointing(l, "shared_gradients", "Where their gradients lie.", l->shared,
-                              l->gradient_at);
-    l->block_sums = pointing(l, "block_gradients", "A block's, from its first.", l->block,
-                             l->gradient_at);
-    l->shared_second = pointing(l, "shared_second_gradients",
-        "The same, but of parameters that are used twice the second use's.", l->shared,
-        l->second_pointers);
+    l->shared_weights =
+        pointing(l, "shared_weights", "Where the parameters lie.", l->shared,
+                 l->weight_at);
+    l->block_weights =
+        pointing(l, "block_weights", "A block's, from its first.", l->block,
+                 l->weight_at);
+    l->shared_sums =
+        pointing(l, "shared_gradients", "Where their gradients lie.", l->shared,
+                 l->gradient_at);
+    l->block_sums = pointing(l, "block_gradients", "A block's, from its first.",
+                             l->block, l->gradient_at);
+    l->shared_second = pointing(
+        l, "shared_second_gradients",
+        "The same, but of parameters that are used twice the second use's.",
+        l->shared, l->second_pointers);
 }

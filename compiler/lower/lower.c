@@ -13,7 +13,8 @@ static void lower_dims(Lower *l)
             continue;
         Origin origin = { .model = dim->origin };
         const char *at = where(l, &origin);
-        const char *comment = arena_printf(l->arena, "%s%s%s", dim->doc, *at ? "  " : "", at);
+        const char *comment =
+            arena_printf(l->arena, "%s%s%s", dim->doc, *at ? "  " : "", at);
         l->dims[i] = prog_const(l->p, group, dim->name, dim->size, comment);
     }
 }
@@ -30,11 +31,13 @@ static void lower_update(Lower *l, const Func *f)
 
 static const char *head_text(const Lower *l)
 {
-    return arena_printf(l->arena,
+    return arena_printf(
+        l->arena,
         "%s: from %s (sha256 %.16s) by trainwright %s. Plan: %s.\n"
         "Read: the dims, the records, block_forward, block_backward, update, train, the\n"
         "description. Every line that comes from a line of the spec names it.",
-        l->m->name, l->info->spec_name, l->info->spec_hash, l->info->version, l->info->plan);
+        l->m->name, l->info->spec_name, l->info->spec_hash, l->info->version,
+        l->info->plan);
 }
 
 static Lower begin(const Module *m, const LowerInfo *info, Arena *arena)
@@ -74,5 +77,6 @@ int64_t lower_train_bytes(const Module *m, const LowerInfo *info, Arena *arena)
 {
     Lower l = begin(m, info, arena);
     StepMap map = map_step(&l, module_find_step(m, "train"));
-    return 4 * (l.weight_floats + info->moments * l.gradient_floats + map.floats);
+    return 4
+        * (l.weight_floats + info->moments * l.gradient_floats + map.floats);
 }

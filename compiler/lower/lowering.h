@@ -55,7 +55,10 @@ typedef struct Lower {
 
 /* names.c */
 const char *c_name(const Lower *l, const char *dotted);     /* "attn.q" -> attn_q, "d.attn.q" -> dattn_q */
-const char *last_part(const Lower *l, const char *dotted);                  /* "norm1.mean" -> mean */
+/* "norm1.mean" -> mean; a number at the end goes first */
+const char *last_part(const Lower *l, const char *dotted);
+/* Without the number at its end, which only makes a name unique. */
+const char *name_stem(const Lower *l, const char *dotted);
 ProgType value_pointer(const Value *v, bool is_const);
 ProgExpr *dim_size(Lower *l, int dim);
 ProgExpr *width_of(Lower *l, const Type *type);             /* elements of the last axis */

@@ -15,11 +15,14 @@ static int64_t model_size(const Lower *l, const char *dim)
     return found < 0 ? 0 : l->m->dims.at[found].size;
 }
 
-static void add(Lower *l, StepMap *map, const char *name, const char *class, int64_t floats)
+static void add(Lower *l, StepMap *map, const char *name, const char *class,
+                int64_t floats)
 {
     if (!floats)
         return;
-    Region r = { .name = name, .class = class, .offset = map->floats, .floats = floats };
+    Region r = {
+        .name = name, .class = class, .offset = map->floats, .floats = floats
+    };
     list_push(l->arena, &map->regions, r);
     map->floats += round_up(floats, 1024);
 }
@@ -60,8 +63,11 @@ static double visible_pairs(const Attrs *a, int64_t queries, int64_t keys)
 {
     double pairs = 0;
     for (int64_t i = keys - queries; i < keys; i++) {
-        int64_t from = a->window && i - a->window + 1 > 0 ? i - a->window + 1 : 0;
-        int64_t to = a->causal ? i + 1 : a->window && i + a->window < keys ? i + a->window : keys;
+        int64_t from =
+            a->window && i - a->window + 1 > 0 ? i - a->window + 1 : 0;
+        int64_t to = a->causal                  ? i + 1
+            : a->window && i + a->window < keys ? i + a->window
+                                                : keys;
         pairs += (double)(to - from);
     }
     return pairs;
@@ -71,11 +77,13 @@ static void survey_node(Survey *s, const Node *n)
 {
     int64_t work = 0;
     if (op_info[n->op].class == CLASS_MATMUL) {
-        const Type *w = n->op == OP_matmul_weight ? &n->out[0]->type : &n->in[1]->type;
+        const Type *w =
+            n->op == OP_matmul_weight ? &n->out[0]->type : &n->in[1]->type;
         int64_t out = type_size(s->l, w, 0), in = type_size(s->l, w, 1);
         work = matmul_workspace(s->rows, in, out);
         if (n->op == OP_matmul)
-            s->flops += s->copies * 2.0 * (double)s->rows * (double)in * (double)out;
+            s->flops +=
+                s->copies * 2.0 * (double)s->rows * (double)in * (double)out;
     } else if (op_info[n->op].class == CLASS_ATTENTION) {
         int64_t head = model_size(s->l, "D"), queries = s->map->step->sequence;
         int64_t keys = n->attrs.cached ? s->keys : queries;
@@ -92,14 +100,17 @@ static void survey_func(Survey *s, const Func *f)
 {
     if (f->frame_floats * s->stride > s->frame)
         s->frame = f->frame_floats * s->stride;
-    if (f->record_floats && f->per_block && f->record_floats * s->stride > s->record)
+    if (f->record_floats && f->per_block
+        && f->record_floats * s->stride > s->record)
         s->record = f->record_floats * s->stride;
-    if (f->record_floats && !f->per_block && f->record_floats * s->stride > s->embed_record)
+    if (f->record_floats && !f->per_block
+        && f->record_floats * s->stride > s->embed_record)
         s->embed_record = f->record_floats * s->stride;
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
         if (n->op == OP_cache) {
-            int64_t end = (n->attrs.slot + 1) * type_size(s->l, &n->out[0]->type, 1)
+            int64_t end = (n->attrs.slot + 1)
+                * type_size(s->l, &n->out[0]->type, 1)
                 * type_size(s->l, &n->out[0]->type, 2);
             s->cache = end > s->cache ? end : s->cache;
         }
@@ -126,7 +137,8 @@ static void survey(Survey *s, const Stmt *stmt)
         in.rows = stmt->chunk_rows;
         in.stride = map->chunk_stride;
         /* the last chunk may be short: count the rows there are */
-        in.copies *= stmt->last ? 1 : (double)s->rows / (double)stmt->chunk_rows;
+        in.copies *=
+            stmt->last ? 1 : (double)s->rows / (double)stmt->chunk_rows;
     }
     if (stmt->kind == STEP_CALL)
         survey_func(&in, stmt->func);
@@ -146,7 +158,8 @@ static int64_t norm_blocks(const Lower *l)
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
         if (!w->constant && !w->frozen)
-            blocks += (w->per_block ? count : 1) * ((type_elements(l->m, &w->type) + 1023) / 1024);
+            blocks += (w->per_block ? count : 1)
+                * ((type_elements(l->m, &w->type) + 1023) / 1024);
     }
     return blocks;
 }
@@ -155,20 +168,31 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
 {
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
-    add(l, map, "gradients", "gradients", (map->levels + 1) * l->gradient_floats);
+    add(l, map, "gradients", "gradients",
+        (map->levels + 1) * l->gradient_floats);
     if (norm)
         add(l, map, "norms", "scalars", 2 * norm_blocks(l));
 }
 
 StepMap map_step(Lower *l, const Step *step)
 {
-    StepMap map = { .step = step, .rows = step->micro * step->sequence, .groups = 1, .micros = 1 };
-    bool train = !strcmp(step->name, "train"), grad = !strcmp(step->name, "grad");
-    bool forward = !strcmp(step->name, "forward"), generate = !strcmp(step->name, "generate");
-    int64_t width = model_size(l, "C"), vocab = model_size(l, "V"), blocks = model_size(l, "L");
+    StepMap map = { .step = step,
+                    .rows = step->micro * step->sequence,
+                    .groups = 1,
+                    .micros = 1 };
+    bool train = !strcmp(step->name, "train"),
+         grad = !strcmp(step->name, "grad");
+    bool forward = !strcmp(step->name, "forward"),
+         generate = !strcmp(step->name, "generate");
+    int64_t width = model_size(l, "C"), vocab = model_size(l, "V"),
+            blocks = model_size(l, "L");
     int64_t ids = step->batch * step->sequence;
     map.stride = round_up(map.rows, 16);
-    Survey s = { .l = l, .map = &map, .rows = map.rows, .stride = map.stride, .copies = 1,
+    Survey s = { .l = l,
+                 .map = &map,
+                 .rows = map.rows,
+                 .stride = map.stride,
+                 .copies = 1,
                  .keys = model_size(l, "P") };
     for (int i = 0; i < step->body.count; i++)
         survey(&s, step->body.at[i]);
@@ -181,9 +205,11 @@ StepMap map_step(Lower *l, const Step *step)
     if (!generate && !forward)
         add(l, &map, "targets", "input", ids);
     add(l, &map, "lengths", "input", step->batch);
-    add(l, &map, "stream", "saved", (map.keeps_stream ? blocks + 1 : 2) * map.stride * width);
+    add(l, &map, "stream", "saved",
+        (map.keeps_stream ? blocks + 1 : 2) * map.stride * width);
     add(l, &map, "embed_record", "saved", s.embed_record);
-    add(l, &map, "records", "saved", (map.keeps_stream ? blocks : 1) * s.record);
+    add(l, &map, "records", "saved",
+        (map.keeps_stream ? blocks : 1) * s.record);
     if (train || grad)
         add(l, &map, "dx", "work", 2 * map.stride * width);
     add(l, &map, "frame", "work", s.frame);
@@ -213,8 +239,11 @@ void name_regions(Lower *l, StepMap *map)
         "Where the values of %s lie, in floats from Control.values.", step));
     for (int i = 0; i < map->regions.count; i++) {
         Region *r = &map->regions.at[i];
-        const char *comment = arena_printf(l->arena, "%lld floats, %s", (long long)r->floats, r->class);
-        r->constant = prog_const(l->p, group, upper(l->arena, step, r->name), r->offset, comment);
+        const char *comment = arena_printf(l->arena, "%lld floats, %s",
+                                           (long long)r->floats, r->class);
+        r->constant = prog_const(l->p, group, upper(l->arena, step, r->name),
+                                 r->offset, comment);
     }
-    prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats, "in all");
+    prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats,
+               "in all");
 }

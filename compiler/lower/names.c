@@ -17,19 +17,19 @@ const char *c_name(const Lower *l, const char *dotted)
     return name;
 }
 
+const char *name_stem(const Lower *l, const char *dotted)
+{
+    char *name = arena_strdup(l->arena, dotted), *dot = strrchr(name, '.');
+    for (; dot && dot[1] >= '0' && dot[1] <= '9'; dot = strrchr(name, '.'))
+        *dot = 0;
+    return name;
+}
+
 const char *last_part(const Lower *l, const char *dotted)
 {
-    /* a number at the end only makes a name unique */
     bool gradient = is_gradient_name(dotted);
-    char *name = arena_strdup(l->arena, gradient ? dotted + 2 : dotted);
-    const char *last = name;
-    for (char *dot = strrchr(name, '.'); dot; dot = strrchr(name, '.')) {
-        if (dot[1] < '0' || dot[1] > '9') {
-            last = dot + 1;
-            break;
-        }
-        *dot = 0;
-    }
+    const char *stem = name_stem(l, gradient ? dotted + 2 : dotted);
+    const char *dot = strrchr(stem, '.'), *last = dot ? dot + 1 : stem;
     return gradient ? arena_printf(l->arena, "d%s", last) : last;
 }
 
@@ -60,9 +60,10 @@ ProgExpr *width_of(Lower *l, const Type *type)
 const char *shape_comment(const Lower *l, const Type *type)
 {
     Buf buf = {0};
-    buf_printf(&buf, "[");
+    buf_printf(&buf, type->rank ? "[" : "[1");
     for (int i = 0; i < type->rank; i++)
-        buf_printf(&buf, "%s%s", i ? ", " : "", l->m->dims.at[type->dims[i]].name);
+        buf_printf(&buf, "%s%s", i ? ", " : "",
+                   l->m->dims.at[type->dims[i]].name);
     buf_printf(&buf, "]");
     const char *text = arena_strndup(l->arena, buf.text, buf.length);
     buf_free(&buf);

@@ -10,9 +10,12 @@ typedef struct Steps {
     const StepMap *map;
     ProgFunc *func;
     ProgVar *me, *control, *shared, *w, *dshared, *dsecond, *dw, *at, *head;
-    ProgVar *values, *gradients, *loss, *count, *micro, *group, *block, *chunk, *first;
+    ProgVar *values, *gradients, *loss, *count, *micro, *group, *block, *chunk,
+        *first;
     ProgVar *norm, *applied, *clip_scale, *loss_value;
     ProgVar *moments[2], *block_moments[2];     /* in the update */
+    const char *mask;               /* frozen_blocks of the update's open `if`, */
+    ProgBlock *masked;              /* and its body */
     bool down;                      /* in the loop over blocks, from the last */
 } Steps;
 
@@ -28,7 +31,8 @@ static ProgExpr *control_field(Steps *s, const char *name)
 static ProgExpr *region(Steps *s, const char *name)
 {
     region_at(s->map, name);        /* which there must be */
-    return px_offset(s->p, var(s, s->values), px_const(s->p, find_region(s->map, name)->constant));
+    return px_offset(s->p, var(s, s->values),
+                     px_const(s->p, find_region(s->map, name)->constant));
 }
 
 static ProgVar *let(Steps *s, ProgBlock *b, const char *name, ProgExpr *value)
@@ -38,21 +42,24 @@ static ProgVar *let(Steps *s, ProgBlock *b, const char *name, ProgExpr *value)
     return v;
 }
 
-static void call(Steps *s, ProgBlock *b, const ProgFunc *f, ProgExpr *const *args, int count)
+static void call(Steps *s, ProgBlock *b, const ProgFunc *f,
+                 ProgExpr *const *args, int count)
 {
     ps_do(s->p, b, px_call(s->p, f, count, args));
 }
 
 static void barrier_here(Steps *s, ProgBlock *b)
 {
-    call(s, b, prog_library(s->p, "barrier"), (ProgExpr *[]){ var(s, s->me) }, 1);
+    call(s, b, prog_library(s->p, "barrier"), (ProgExpr *[]){ var(s, s->me) },
+         1);
 }
 
 /* ---- small functions that steps share ---- */
 static ProgFunc *find_func(Lower *l, const char *name)
 {
     for (int i = 0; i < l->p->items.count; i++)
-        if (l->p->items.at[i].kind == PI_FUNC && !strcmp(l->p->items.at[i].func->name, name))
+        if (l->p->items.at[i].kind == PI_FUNC
+            && !strcmp(l->p->items.at[i].func->name, name))
             return l->p->items.at[i].func;
     return NULL;
 }
@@ -64,14 +71,18 @@ static ProgFunc *count_scored(Lower *l)
     if (f)
         return f;
     Prog *p = l->p;
-    f = prog_func(p, "count_scored", "Positions with a target: those that are not negative.",
+    f = prog_func(p, "count_scored",
+                  "Positions with a target: those that are not negative.",
                   prog_i64());
     ProgVar *targets = prog_param(p, f, "targets", prog_pointer(PK_I32, true));
-    ProgVar *n = prog_param(p, f, "n", prog_i64()), *count = prog_local(p, f, "count", prog_i64());
+    ProgVar *n = prog_param(p, f, "n", prog_i64()),
+            *count = prog_local(p, f, "count", prog_i64());
     ProgVar *i = prog_local(p, f, "i", prog_i64());
     ps_let(p, &f->body, count, px_int(p, 0));
-    ProgBlock *b = ps_for(p, &f->body, i, px_int(p, 0), px_var(p, n), px_int(p, 1));
-    ProgExpr *scored = px_le(p, px_i32(p, 0), px_load(p, px_var(p, targets), px_var(p, i)));
+    ProgBlock *b =
+        ps_for(p, &f->body, i, px_int(p, 0), px_var(p, n), px_int(p, 1));
+    ProgExpr *scored =
+        px_le(p, px_i32(p, 0), px_load(p, px_var(p, targets), px_var(p, i)));
     ps_set(p, b, count, px_add(p, px_var(p, count), scored));
     ps_return(p, &f->body, px_var(p, count));
     prog_define(p, f);
@@ -85,21 +96,28 @@ static ProgFunc *add_into(Lower *l)
     if (f)
         return f;
     Prog *p = l->p;
-    f = prog_func(p, "add_into", "sum[i] += other[i], i < n, a multiple of 16.", prog_void());
-    ProgVar *me = prog_param(p, f, "me", prog_pointer_to(prog_runtime_record(p, "Thread"), true));
+    f = prog_func(p, "add_into", "sum[i] += other[i], i < n, a multiple of 16.",
+                  prog_void());
+    ProgVar *me =
+        prog_param(p, f, "me",
+                   prog_pointer_to(prog_runtime_record(p, "Thread"), true));
     ProgVar *sum = prog_param(p, f, "sum", prog_pointer(PK_F32, false));
     ProgVar *other = prog_param(p, f, "other", prog_pointer(PK_F32, true));
-    ProgVar *n = prog_param(p, f, "n", prog_i64()), *i = prog_local(p, f, "i", prog_i64());
+    ProgVar *n = prog_param(p, f, "n", prog_i64()),
+            *i = prog_local(p, f, "i", prog_i64());
     ProgExpr *blocks = px_div(p, px_var(p, n), px_int(p, 16));
-    ProgExpr *from = px_callv(p, prog_library(p, "share_start"), px_var(p, me), blocks, NULL);
-    ProgExpr *to = px_callv(p, prog_library(p, "share_end"), px_var(p, me), blocks, NULL);
+    ProgExpr *from = px_callv(p, prog_library(p, "share_start"), px_var(p, me),
+                              blocks, NULL);
+    ProgExpr *to =
+        px_callv(p, prog_library(p, "share_end"), px_var(p, me), blocks, NULL);
     ProgBlock *b = ps_for(p, &f->body, i, px_mul(p, px_int(p, 16), from),
                           px_mul(p, px_int(p, 16), to), px_int(p, 16));
     ProgExpr *a = px_offset(p, px_var(p, sum), px_var(p, i));
     ProgExpr *x = px_callv(p, prog_library(p, "load16"), a, NULL);
     ProgExpr *y = px_callv(p, prog_library(p, "load16"),
                            px_offset(p, px_var(p, other), px_var(p, i)), NULL);
-    ps_do(p, b, px_callv(p, prog_library(p, "store16"), a, px_add(p, x, y), NULL));
+    ps_do(p, b,
+          px_callv(p, prog_library(p, "store16"), a, px_add(p, x, y), NULL));
     prog_define(p, f);
     return f;
 }
@@ -111,16 +129,22 @@ static ProgFunc *ones(Lower *l)
     if (f)
         return f;
     Prog *p = l->p;
-    f = prog_func(p, "ones", "Bits of n that are 1; `trailing`: only those below the lowest 0.",
-                  prog_i64());
-    ProgVar *n = prog_param(p, f, "n", prog_i64()), *trailing = prog_param(p, f, "trailing", prog_i32());
-    ProgVar *rest = prog_local(p, f, "rest", prog_i64()), *count = prog_local(p, f, "count", prog_i64());
+    f = prog_func(
+        p, "ones",
+        "Bits of n that are 1; `trailing`: only those below the lowest 0.",
+        prog_i64());
+    ProgVar *n = prog_param(p, f, "n", prog_i64()),
+            *trailing = prog_param(p, f, "trailing", prog_i32());
+    ProgVar *rest = prog_local(p, f, "rest", prog_i64()),
+            *count = prog_local(p, f, "count", prog_i64());
     ProgVar *bit = prog_local(p, f, "bit", prog_i64());
     ps_let(p, &f->body, rest, px_var(p, n));
     ps_let(p, &f->body, count, px_int(p, 0));
-    ProgBlock *b = ps_for(p, &f->body, bit, px_int(p, 0), px_int(p, 62), px_int(p, 1));
+    ProgBlock *b =
+        ps_for(p, &f->body, bit, px_int(p, 0), px_int(p, 62), px_int(p, 1));
     ProgExpr *odd = px_rem(p, px_var(p, rest), px_int(p, 2));
-    ProgExpr *stop = px_and(p, px_var(p, trailing), px_eq(p, odd, px_int(p, 0)));
+    ProgExpr *stop =
+        px_and(p, px_var(p, trailing), px_eq(p, odd, px_int(p, 0)));
     ps_return(p, ps_if(p, b, stop, NULL), px_var(p, count));
     ps_set(p, b, count, px_add(p, px_var(p, count), odd));
     ps_set(p, b, rest, px_div(p, px_var(p, rest), px_int(p, 2)));
@@ -130,14 +154,16 @@ static ProgFunc *ones(Lower *l)
 }
 
 /* ---- records: where parameters and gradients lie ---- */
-static ProgVar *record_local(Steps *s, ProgBlock *b, const char *name, const ProgRecord *record)
+static ProgVar *record_local(Steps *s, ProgBlock *b, const char *name,
+                             const ProgRecord *record)
 {
     ProgVar *v = prog_local(s->p, s->func, name, prog_record_type(record));
     ps_let(s->p, b, v, NULL);
     return v;
 }
 
-static void point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record, ProgExpr *base)
+static void point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record,
+                  ProgExpr *base)
 {
     call(s, b, f, (ProgExpr *[]){ px_address(s->p, var(s, record)), base }, 2);
 }
@@ -150,18 +176,22 @@ static ProgExpr *nth(Steps *s, int64_t at, const ProgVar *index, int64_t each)
 /* From the start of gradients or a moment to this block's. */
 static ProgExpr *gradient_block(Steps *s)
 {
-    ProgExpr *own = px_mul(s->p, var(s, s->block), px_const(s->p, s->l->gradient_block_const));
+    ProgExpr *own = px_mul(s->p, var(s, s->block),
+                           px_const(s->p, s->l->gradient_block_const));
     return px_add(s->p, px_const(s->p, s->l->gradient_blocks_const), own);
 }
 
 static void point_at_block(Steps *s, ProgBlock *b)
 {
     Lower *l = s->l;
-    ProgExpr *own = px_mul(s->p, var(s, s->block), px_const(s->p, l->block_const));
+    ProgExpr *own =
+        px_mul(s->p, var(s, s->block), px_const(s->p, l->block_const));
     ProgExpr *at = px_add(s->p, px_const(s->p, l->blocks_const), own);
-    point(s, b, l->block_weights, s->w, px_offset(s->p, control_field(s, "weights"), at));
+    point(s, b, l->block_weights, s->w,
+          px_offset(s->p, control_field(s, "weights"), at));
     if (s->dw)
-        point(s, b, l->block_sums, s->dw, px_offset(s->p, var(s, s->gradients), gradient_block(s)));
+        point(s, b, l->block_sums, s->dw,
+              px_offset(s->p, var(s, s->gradients), gradient_block(s)));
 }
 
 static bool has_gradients(const Steps *s)
@@ -169,7 +199,8 @@ static bool has_gradients(const Steps *s)
     return find_region(s->map, "gradients") != NULL;
 }
 
-static void set_at(Steps *s, ProgBlock *b, ProgVar *at, const char *field, ProgExpr *value)
+static void set_at(Steps *s, ProgBlock *b, ProgVar *at, const char *field,
+                   ProgExpr *value)
 {
     ps_field_set(s->p, b, var(s, at), field, value);
 }
@@ -198,37 +229,58 @@ static void open_step(Steps *s)
         s->dw = record_local(s, b, "dw", s->l->block);
     }
     s->at = record_local(s, b, "at", s->l->call);
-    ProgExpr *sequence = flexible(s) ? control_field(s, "sequence") : num(s, s->map->step->sequence);
+    ProgExpr *sequence = flexible(s) ? control_field(s, "sequence")
+                                     : num(s, s->map->step->sequence);
     set_at(s, b, s->at, "control", var(s, s->control));
     set_at(s, b, s->at, "batch", num(s, s->map->step->micro));
     set_at(s, b, s->at, "sequence", sequence);
-    set_at(s, b, s->at, "rows", px_mul(p, num(s, s->map->step->micro), sequence));
+    set_at(s, b, s->at, "rows",
+           px_mul(p, num(s, s->map->step->micro), sequence));
     set_at(s, b, s->at, "stride", num(s, s->map->stride));
     if (is_generate(s))
         set_at(s, b, s->at, "position", control_field(s, "position"));
     if (!flexible(s))
-        s->loss = let(s, b, "loss", px_cast(p, prog_pointer(PK_F64, false), region(s, "loss")));
+        s->loss =
+            let(s, b, "loss",
+                px_cast(p, prog_pointer(PK_F64, false), region(s, "loss")));
 }
 
-/* count, and 1/count for the functions. */
+static void count_targets(Steps *s, ProgBlock *b)
+{
+    int64_t ids = s->map->step->batch * s->map->step->sequence;
+    ProgExpr *args[] = { control_field(s, "targets"), num(s, ids) };
+    s->count = let(s, b, "count", px_call(s->p, count_scored(s->l), 2, args));
+}
+
+/* The scored positions, and 1 / their number for the functions. */
 static void count(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
-    int64_t ids = s->map->step->batch * s->map->step->sequence;
-    ProgExpr *args[] = { control_field(s, "targets"), num(s, ids) };
-    s->count = let(s, b, "count", px_call(p, count_scored(s->l), 2, args));
-    ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, s->count)), var(s, s->count), num(s, 1));
-    set_at(s, b, s->at, "inv_count", px_div(p, px_f32(p, 1), px_cast(p, prog_f32(), some)));
+    count_targets(s, b);
+    ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, s->count)),
+                               var(s, s->count), num(s, 1));
+    set_at(s, b, s->at, "inv_count",
+           px_div(p, px_f32(p, 1), px_cast(p, prog_f32(), some)));
 }
 
 /* ---- calls ---- */
+/* A slot of a region whose slots hold what flows from block to block: [rows, C]. */
+static ProgExpr *slot_of(Steps *s, const char *name, ProgExpr *slot)
+{
+    ProgExpr *width = dim_size(s->l, module_find_dim(s->l->m, "C"));
+    if (slot->kind == PE_INT && slot->integer == 0)
+        return region(s, name);
+    ProgExpr *rows = px_mul(s->p, slot, num(s, s->map->stride));
+    return px_offset(s->p, region(s, name), px_mul(s->p, rows, width));
+}
+
 /* The input of block l: slot l of all, or of two in turn. */
 static ProgExpr *stream(Steps *s, ProgExpr *l)
 {
-    int64_t width = s->l->m->dims.at[module_find_dim(s->l->m, "C")].size;
-    if (!s->map->keeps_stream)
+    bool literal = l->kind == PE_INT;
+    if (!s->map->keeps_stream && !literal)
         l = px_rem(s->p, l, num(s, 2));
-    return px_offset(s->p, region(s, "stream"), px_mul(s->p, l, num(s, s->map->stride * width)));
+    return slot_of(s, "stream", l);
 }
 
 static int64_t block_count(const Steps *s)
@@ -241,19 +293,25 @@ static ProgExpr *blocks(Steps *s)
     return px_const(s->p, s->l->dims[module_find_dim(s->l->m, "L")]);
 }
 
-/* dx after i blocks of backward lies in slot i of two in turn. */
+/* dx after `done` blocks of backward lies in slot done % 2. */
 static ProgExpr *dx(Steps *s, ProgExpr *done)
 {
-    int64_t width = s->l->m->dims.at[module_find_dim(s->l->m, "C")].size;
-    return px_offset(s->p, region(s, "dx"),
-                     px_mul(s->p, px_rem(s->p, done, num(s, 2)), num(s, s->map->stride * width)));
+    bool literal = done->kind == PE_INT;
+    return slot_of(s, "dx", literal ? done : px_rem(s->p, done, num(s, 2)));
 }
 
-static ProgExpr *done_blocks(Steps *s)
+/* Blocks whose backward has run before this call, or after it. */
+static ProgExpr *blocks_before(Steps *s)
 {
-    if (s->down)
-        return px_sub(s->p, px_sub(s->p, blocks(s), num(s, 1)), var(s, s->block));
-    return blocks(s);
+    if (!s->down)
+        return blocks(s);
+    ProgExpr *last = px_sub(s->p, blocks(s), num(s, 1));
+    return px_sub(s->p, last, var(s, s->block));
+}
+
+static ProgExpr *blocks_after(Steps *s)
+{
+    return px_sub(s->p, blocks(s), var(s, s->block));
 }
 
 /* Rows before this chunk. */
@@ -267,7 +325,8 @@ static ProgExpr *rows_on(Steps *s, ProgExpr *from, const char *dim)
     if (!s->chunk)
         return from;
     int found = module_find_dim(s->l->m, dim);
-    return px_offset(s->p, from, px_mul(s->p, chunk_row(s), dim_size(s->l, found)));
+    return px_offset(s->p, from,
+                     px_mul(s->p, chunk_row(s), dim_size(s->l, found)));
 }
 
 static ProgExpr *ids(Steps *s, const char *name)
@@ -279,7 +338,9 @@ static ProgExpr *ids(Steps *s, const char *name)
             skip = px_mul(s->p, skip, num(s, s->map->step->sequence));
         from = px_offset(s->p, from, skip);
     }
-    return s->chunk && !strcmp(name, "targets") ? px_offset(s->p, from, chunk_row(s)) : from;
+    return s->chunk && !strcmp(name, "targets")
+        ? px_offset(s->p, from, chunk_row(s))
+        : from;
 }
 
 /* x where a call reads it: a block's input, or the last one's result. */
@@ -289,8 +350,11 @@ static ProgExpr *stream_in(Steps *s, const Func *f)
         return stream(s, var(s, s->block));
     ProgExpr *x = stream(s, blocks(s));
     if (is_generate(s)) {
-        ProgExpr *last = px_sub(s->p, px_field(s->p, var(s, s->at), "rows"), num(s, 1));
-        return px_offset(s->p, x, px_mul(s->p, last, dim_size(s->l, module_find_dim(s->l->m, "C"))));
+        ProgExpr *last =
+            px_sub(s->p, px_field(s->p, var(s, s->at), "rows"), num(s, 1));
+        return px_offset(s->p, x,
+                         px_mul(s->p, last,
+                                dim_size(s->l, module_find_dim(s->l->m, "C"))));
     }
     return rows_on(s, x, "C");
 }
@@ -300,10 +364,12 @@ static ProgExpr *argument(Steps *s, const Func *f, const char *name)
     if (!strcmp(name, "x"))
         return stream_in(s, f);
     if (!strcmp(name, "dx"))
-        return dx(s, done_blocks(s));
+        return dx(s, blocks_before(s));
     if (!strcmp(name, "loss")) {
-        ProgExpr *level = s->group ? px_callv(s->p, ones(s->l), var(s, s->group), px_i32(s->p, 0), NULL)
-                                   : num(s, 0);
+        ProgExpr *level = s->group
+            ? px_callv(s->p, ones(s->l), var(s, s->group), px_i32(s->p, 0),
+                       NULL)
+            : num(s, 0);
         return px_offset(s->p, var(s, s->loss), level);
     }
     return ids(s, name);
@@ -312,17 +378,21 @@ static ProgExpr *argument(Steps *s, const Func *f, const char *name)
 static ProgExpr *result(Steps *s, const Func *f, const char *name)
 {
     if (!strcmp(name, "x"))
-        return stream(s, f->per_block ? px_add(s->p, var(s, s->block), num(s, 1)) : num(s, 0));
+        return stream(s,
+                      f->per_block ? px_add(s->p, var(s, s->block), num(s, 1))
+                                   : num(s, 0));
     if (!strcmp(name, "dx"))
-        return f->per_block ? dx(s, px_add(s->p, done_blocks(s), num(s, 1)))
+        return f->per_block ? dx(s, blocks_after(s))
                             : rows_on(s, dx(s, num(s, 0)), "C");
     if (!strcmp(name, "norm"))
         return rows_on(s, region(s, "norm"), "C");
     ProgExpr *logits = region(s, "logits");
-    if (s->first)
-        logits = px_offset(s->p, logits, px_mul(s->p, var(s, s->first),
-            px_mul(s->p, num(s, s->map->step->sequence), dim_size(s->l, module_find_dim(s->l->m, "V")))));
-    return rows_on(s, logits, "V");
+    if (!s->first)
+        return rows_on(s, logits, "V");
+    ProgExpr *vocab = dim_size(s->l, module_find_dim(s->l->m, "V"));
+    ProgExpr *rows =
+        px_mul(s->p, var(s, s->first), num(s, s->map->step->sequence));
+    return rows_on(s, px_offset(s->p, logits, px_mul(s->p, rows, vocab)), "V");
 }
 
 /* The record of this call: a block's slot, or the embedding's. */
@@ -333,14 +403,16 @@ static ProgExpr *record_at(Steps *s, const Func *f)
     ProgExpr *from = region(s, "records");
     if (!s->map->keeps_stream)
         return from;
-    return px_offset(s->p, from, px_mul(s->p, var(s, s->block),
-                                        num(s, f->record_floats * s->map->stride)));
+    return px_offset(s->p, from,
+                     px_mul(s->p, var(s, s->block),
+                            num(s, f->record_floats * s->map->stride)));
 }
 
 static ProgExpr *cache_at(Steps *s)
 {
     int64_t each = find_region(s->map, "cache")->floats / block_count(s);
-    return px_offset(s->p, region(s, "cache"), px_mul(s->p, var(s, s->block), num(s, each)));
+    return px_offset(s->p, region(s, "cache"),
+                     px_mul(s->p, var(s, s->block), num(s, each)));
 }
 
 static ProgExpr *address(Steps *s, ProgVar *record)
@@ -362,16 +434,21 @@ static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
     const FuncCode *code = find_code(s->l, f);
     List(ProgExpr *) args = {0};
     Arena *a = s->l->arena;
+    if (has_gradients(s) && !strcmp(f->name, "embed.forward"))
+        ps_comment(s->p, b, "forward");
+    if (has_gradients(s) && !strcmp(f->name, "head.step") && !s->chunk)
+        ps_comment(s->p, b, "the head: the loss, and its gradient");
     s->p->here = stmt->origin.model;
     list_push(a, &args, var(s, s->me));
-    list_push(a, &args, address(s, s->chunk ? s->head : s->at));
+    list_push(a, &args, address(s, s->head ? s->head : s->at));
     for (int i = 0; i < f->results.count; i++)
         if (value_root(f->results.at[i])->kind != VALUE_PARAM)
             list_push(a, &args, result(s, f, stmt->results.at[i]));
     for (int i = 0; i < f->params.count; i++)
         list_push(a, &args, argument(s, f, stmt->arguments.at[i]));
     for (int i = 0; i < code->saved_params.count; i++)
-        list_push(a, &args, stream(s, f->per_block ? var(s, s->block) : num(s, 0)));
+        list_push(a, &args,
+                  stream(s, f->per_block ? var(s, s->block) : num(s, 0)));
     if (code->uses_saved)
         list_push(a, &args, record_at(s, f));
     if (code->uses_frame)
@@ -383,7 +460,8 @@ static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
     if (code->uses_block)
         list_push(a, &args, address(s, s->w));
     if (code->sums_shared)
-        list_push(a, &args, address(s, second_use(f) ? s->dsecond : s->dshared));
+        list_push(a, &args,
+                  address(s, second_use(f) ? s->dsecond : s->dshared));
     if (code->sums_block)
         list_push(a, &args, address(s, s->dw));
     call(s, b, code->code, args.at, args.count);
@@ -401,10 +479,13 @@ static void lower_body(Steps *s, ProgBlock *b, const Stmt *stmt)
 
 static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
+    if (stmt->down)
+        ps_comment(s->p, b, "backward");
     s->block = prog_local(s->p, s->func, "l", prog_i64());
     s->down = stmt->down;
-    ProgBlock *body = stmt->down ? ps_for_down(s->p, b, s->block, num(s, 0), blocks(s))
-                                 : ps_for(s->p, b, s->block, num(s, 0), blocks(s), num(s, 1));
+    ProgBlock *body = stmt->down
+        ? ps_for_down(s->p, b, s->block, num(s, 0), blocks(s))
+        : ps_for(s->p, b, s->block, num(s, 0), blocks(s), num(s, 1));
     set_at(s, body, s->at, "block", var(s, s->block));
     point_at_block(s, body);
     lower_body(s, body, stmt);
@@ -412,47 +493,86 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     s->down = false;
 }
 
+/* The head's own Call, of its rows alone. */
+static void open_head(Steps *s, ProgBlock *b)
+{
+    s->head = record_local(s, b, "rows_at", s->l->call);
+    set_at(s, b, s->head, "control", var(s, s->control));
+    if (s->count)
+        set_at(s, b, s->head, "inv_count",
+               px_field(s->p, var(s, s->at), "inv_count"));
+    set_at(s, b, s->head, "stride", num(s, s->map->chunk_stride));
+}
+
+/* The head on all rows in one go, or on the last row alone. */
+static void one_chunk(Steps *s, ProgBlock *b, const Stmt *stmt)
+{
+    if (stmt->last) {
+        open_head(s, b);
+        set_at(s, b, s->head, "rows", num(s, 1));
+    }
+    lower_body(s, b, stmt);
+    s->head = NULL;
+}
+
 /* Rows of the head at a time; the last chunk may have fewer. */
 static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
-    s->head = record_local(s, b, "rows_at", s->l->call);
-    set_at(s, b, s->head, "control", var(s, s->control));
-    set_at(s, b, s->head, "inv_count", px_field(p, var(s, s->at), "inv_count"));
-    set_at(s, b, s->head, "stride", num(s, s->map->chunk_stride));
-    s->chunk = prog_local(p, s->func, "chunk", prog_i64());
-    ProgBlock *body = ps_for(p, b, s->chunk, num(s, 0), num(s, stmt->count), num(s, 1));
-    ProgExpr *rows = num(s, stmt->chunk_rows);
-    if (!stmt->last) {
-        ProgExpr *left = px_sub(p, px_field(p, var(s, s->at), "rows"), chunk_row(s));
-        ProgVar *rest = let(s, body, "left", left);
-        if (flexible(s)) {
-            ProgBlock *none = ps_if(p, body, px_lt(p, num(s, 0), var(s, rest)), NULL);
-            body = none;
-        }
-        rows = px_select(p, px_lt(p, var(s, rest), rows), var(s, rest), rows);
+    if (stmt->count == 1) {
+        one_chunk(s, b, stmt);
+        return;
     }
-    set_at(s, body, s->head, "rows", rows);
+    if (has_gradients(s))
+        ps_comment(
+            p, b,
+            "the head, a chunk of rows at a time: the loss, and its gradient");
+    open_head(s, b);
+    s->chunk = prog_local(p, s->func, "chunk", prog_i64());
+    ProgBlock *body =
+        ps_for(p, b, s->chunk, num(s, 0), num(s, stmt->count), num(s, 1));
+    ProgExpr *most = num(s, stmt->chunk_rows);
+    ProgExpr *after =
+        px_sub(p, px_field(p, var(s, s->at), "rows"), chunk_row(s));
+    ProgVar *left = let(s, body, "left", after);
+    if (flexible(s))
+        body = ps_if(p, body, px_lt(p, num(s, 0), var(s, left)), NULL);
+    set_at(s, body, s->head, "rows",
+           px_select(p, px_lt(p, var(s, left), most), var(s, left), most));
     ProgExpr *later = px_lt(p, num(s, 0), var(s, s->chunk));
     if (s->micro)
         later = px_or(p, px_lt(p, num(s, 0), var(s, s->micro)), later);
     set_at(s, body, s->head, "accumulate", later);
     lower_body(s, body, stmt);
-    s->chunk = NULL;
+    s->chunk = s->head = NULL;
+}
+
+/* The first sequence of micro-batch `run` of the batch. */
+static void set_first(Steps *s, ProgBlock *b, ProgExpr *run)
+{
+    s->first =
+        let(s, b, "first", px_mul(s->p, run, num(s, s->map->step->micro)));
+    set_at(s, b, s->at, "first", var(s, s->first));
 }
 
 static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
+    if (stmt->count == 1) {
+        if (s->group)
+            set_first(s, b, var(s, s->group));
+        lower_body(s, b, stmt);
+        s->first = NULL;
+        return;
+    }
     s->micro = prog_local(p, s->func, "micro", prog_i64());
-    ProgBlock *body = ps_for(p, b, s->micro, num(s, 0), num(s, stmt->count), num(s, 1));
+    b = ps_for(p, b, s->micro, num(s, 0), num(s, stmt->count), num(s, 1));
     ProgExpr *run = var(s, s->micro);
     if (s->group)
         run = px_add(p, px_mul(p, var(s, s->group), num(s, stmt->count)), run);
-    s->first = let(s, body, "first", px_mul(p, run, num(s, s->map->step->micro)));
-    set_at(s, body, s->at, "first", var(s, s->first));
-    set_at(s, body, s->at, "accumulate", px_lt(p, num(s, 0), var(s, s->micro)));
-    lower_body(s, body, stmt);
+    set_first(s, b, run);
+    set_at(s, b, s->at, "accumulate", px_lt(p, num(s, 0), var(s, s->micro)));
+    lower_body(s, b, stmt);
     s->micro = s->first = NULL;
 }
 
@@ -467,23 +587,32 @@ static void point_at_gradients(Steps *s, ProgBlock *b)
 static void merge_groups(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
+    ps_comment(
+        p, b,
+        "groups are summed by a tree: one that ends a pair joins its elder");
     ProgExpr *group = var(s, s->group);
-    ProgVar *pairs = let(s, b, "pairs", px_callv(p, ones(s->l), group, px_i32(p, 1), NULL));
+    ProgVar *pairs =
+        let(s, b, "pairs", px_callv(p, ones(s->l), group, px_i32(p, 1), NULL));
     ProgVar *pair = prog_local(p, s->func, "pair", prog_i64());
     ProgBlock *body = ps_for(p, b, pair, num(s, 0), var(s, pairs), num(s, 1));
-    ProgExpr *own = px_sub(p, px_callv(p, ones(s->l), group, px_i32(p, 0), NULL), var(s, pair));
+    ProgExpr *own =
+        px_sub(p, px_callv(p, ones(s->l), group, px_i32(p, 0), NULL),
+               var(s, pair));
     ProgVar *level = let(s, body, "level", own);
     ProgExpr *elder = px_sub(p, var(s, level), num(s, 1));
-    ProgExpr *all = region(s, "gradients"), *each = px_const(p, s->l->gradients_const);
+    ProgExpr *all = region(s, "gradients"),
+             *each = px_const(p, s->l->gradients_const);
     ProgExpr *args[] = {
         var(s, s->me), px_offset(p, all, px_mul(p, elder, each)),
         px_offset(p, all, px_mul(p, var(s, level), each)), each,
     };
     call(s, body, add_into(s->l), args, 4);
-    ProgExpr *first = px_eq(p, px_field(p, var(s, s->me), "index"), px_i32(p, 0));
+    ProgExpr *first =
+        px_eq(p, px_field(p, var(s, s->me), "index"), px_i32(p, 0));
     ProgExpr *loss = var(s, s->loss);
     ps_store(p, ps_if(p, body, first, NULL), loss, elder,
-             px_add(p, px_load(p, loss, elder), px_load(p, loss, var(s, level))));
+             px_add(p, px_load(p, loss, elder),
+                    px_load(p, loss, var(s, level))));
     barrier_here(s, b);
 }
 
@@ -497,10 +626,13 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
         return;
     }
     s->group = prog_local(p, s->func, "group", prog_i64());
-    ProgBlock *body = ps_for(p, b, s->group, num(s, 0), num(s, stmt->count), num(s, 1));
-    ProgExpr *level = px_callv(p, ones(s->l), var(s, s->group), px_i32(p, 0), NULL);
-    ProgExpr *skip = px_mul(p, level, num(s, s->l->gradient_floats));
-    s->gradients = let(s, body, "gradients", px_offset(p, region(s, "gradients"), skip));
+    ProgBlock *body =
+        ps_for(p, b, s->group, num(s, 0), num(s, stmt->count), num(s, 1));
+    ProgExpr *level =
+        px_callv(p, ones(s->l), var(s, s->group), px_i32(p, 0), NULL);
+    ProgExpr *skip = px_mul(p, level, px_const(p, s->l->gradients_const));
+    s->gradients =
+        let(s, body, "gradients", px_offset(p, region(s, "gradients"), skip));
     point_at_gradients(s, body);
     lower_body(s, body, stmt);
     merge_groups(s, body);
@@ -516,6 +648,7 @@ static int64_t padded(const Steps *s, const Weight *w)
 
 static void sites(Steps *s, ProgBlock *b)
 {
+    ps_comment(s->p, b, "what is used twice: the sums of both uses");
     for (int i = 0; i < s->l->m->weights.count; i++) {
         const Weight *w = &s->l->m->weights.at[i];
         if (s->l->second_at[i] < 0)
@@ -535,8 +668,10 @@ static void sites(Steps *s, ProgBlock *b)
 static void finish_loss(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
-    ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, s->count)), var(s, s->count), num(s, 1));
-    ProgExpr *mean = px_div(p, px_load(p, var(s, s->loss), num(s, 0)), px_cast(p, prog_f64(), some));
+    ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, s->count)),
+                               var(s, s->count), num(s, 1));
+    ProgExpr *mean = px_div(p, px_load(p, var(s, s->loss), num(s, 0)),
+                            px_cast(p, prog_f64(), some));
     s->loss_value = let(s, b, "loss_value", px_cast(p, prog_f32(), mean));
 }
 
@@ -556,7 +691,10 @@ static ProgExpr *trains(Steps *s, const Weight *w)
         while (end < n && w->frozen_blocks[end] != 'f')
             end++;
         ProgExpr *from = px_le(p, num(s, i), var(s, s->block));
-        ProgExpr *run = px_and(p, from, px_lt(p, var(s, s->block), num(s, end)));
+        ProgExpr *before = px_lt(p, var(s, s->block), num(s, end));
+        ProgExpr *run = end == n ? from
+            : i == 0             ? before
+                                 : px_and(p, from, before);
         any = any ? px_or(p, any, run) : run;
         i = end;
     }
@@ -567,10 +705,12 @@ static ProgExpr *trains(Steps *s, const Weight *w)
 static ProgExpr *moment_start(Steps *s, int which)
 {
     ProgExpr *state = control_field(s, "state");
-    return which ? px_offset(s->p, state, px_const(s->p, s->l->gradients_const)) : state;
+    return which ? px_offset(s->p, state, px_const(s->p, s->l->gradients_const))
+                 : state;
 }
 
-typedef void TensorRule(Steps *s, ProgBlock *b, int weight, int64_t norm_at, int64_t norm_each);
+typedef void TensorRule(Steps *s, ProgBlock *b, int weight, int64_t norm_at,
+                        int64_t norm_each);
 
 static int64_t blocks_of(const Steps *s, const Weight *w)
 {
@@ -601,7 +741,8 @@ static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
             continue;
         looped = true;
         s->block = prog_local(s->p, s->func, "l", prog_i64());
-        ProgBlock *body = ps_for(s->p, b, s->block, num(s, 0), blocks(s), num(s, 1));
+        ProgBlock *body =
+            ps_for(s->p, b, s->block, num(s, 0), blocks(s), num(s, 1));
         point_at_block(s, body);
         for (int j = 0; j < 2; j++)
             if (s->block_moments[j])
@@ -622,48 +763,57 @@ static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
     s->p->here = (Loc){0};
 }
 
-static ProgExpr *tensor(Steps *s, const Weight *w, ProgVar *shared, ProgVar *block)
+static ProgExpr *tensor(Steps *s, const Weight *w, ProgVar *shared,
+                        ProgVar *block)
 {
-    return px_field(s->p, var(s, w->per_block ? block : shared), c_name(s->l, w->name));
+    return px_field(s->p, var(s, w->per_block ? block : shared),
+                    c_name(s->l, w->name));
 }
 
-static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at, int64_t each)
+static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
+                      int64_t each)
 {
     Prog *p = s->p;
     const Weight *w = &s->l->m->weights.at[weight];
     ProgExpr *place = s->block ? nth(s, at, s->block, each) : num(s, at);
     ProgExpr *sums = px_offset(p, var(s, s->norm), place);
+    ProgExpr *gradient = tensor(s, w, s->dshared, s->dw);
+    if (w->frozen_blocks)       /* NULL: zeros */
+        gradient =
+            px_select(p, trains(s, w), gradient, px_null(p, gradient->type));
     ProgExpr *n = num(s, type_elements(s->l->m, &w->type));
-    ProgBlock *frozen = NULL, *to = b;
-    if (w->frozen_blocks)
-        to = ps_if(p, b, trains(s, w), &frozen);
-    ProgExpr *args[] = { var(s, s->me), sums, tensor(s, w, s->dshared, s->dw), n };
-    call(s, to, prog_library(p, "square_blocks"), args, 4);
-    if (frozen) {
-        ProgExpr *none[] = { var(s, s->me), sums, px_null(p, prog_pointer(PK_F32, true)), n };
-        call(s, frozen, prog_library(p, "square_blocks"), none, 4);
-    }
+    ProgExpr *args[] = { var(s, s->me), sums, gradient, n };
+    call(s, b, prog_library(p, "square_blocks"), args, 4);
 }
 
 /* grad_norm, whether all is finite, and what clips the gradients. */
 static void norm(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
-    s->norm = let(s, b, "norms", px_cast(p, prog_pointer(PK_F64, false), region(s, "norms")));
+    ps_comment(
+        p, b,
+        "the gradient norm: blocks of 1024 elements, in checkpoint order");
+    s->norm = let(s, b, "norms",
+                  px_cast(p, prog_pointer(PK_F64, false), region(s, "norms")));
     each_tensor(s, b, norm_rule);
     barrier_here(s, b);
     const Region *r = find_region(s->map, "norms");
     ProgExpr *args[] = { var(s, s->norm), num(s, r->floats / 2) };
-    ProgVar *norm = let(s, b, "norm", px_call(p, prog_library(p, "norm_f64"), 2, args));
+    ProgVar *norm =
+        let(s, b, "norm", px_call(p, prog_library(p, "norm_f64"), 2, args));
     finish_loss(s, b);
+    ps_comment(
+        p, b, "x - x is 0 for all that is finite; another step is not applied");
     ProgExpr *n = var(s, norm), *loss = var(s, s->loss_value);
     ProgExpr *finite = px_and(p, px_eq(p, px_sub(p, n, n), px_f64(p, 0)),
                               px_eq(p, px_sub(p, loss, loss), px_f32(p, 0)));
     s->applied = let(s, b, "applied", finite);
     ProgExpr *clip = px_cast(p, prog_f64(), control_field(s, "clip"));
-    ProgExpr *clips = px_and(p, px_lt(p, px_f64(p, 0), clip), px_lt(p, clip, n));
+    ProgExpr *clips =
+        px_and(p, px_lt(p, px_f64(p, 0), clip), px_lt(p, clip, n));
     ProgExpr *factor = px_cast(p, prog_f32(), px_div(p, clip, n));
-    s->clip_scale = let(s, b, "clip_scale", px_select(p, clips, factor, px_f32(p, 1)));
+    s->clip_scale =
+        let(s, b, "clip_scale", px_select(p, clips, factor, px_f32(p, 1)));
     s->norm = norm;
 }
 
@@ -691,17 +841,31 @@ static ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
     return tensor(s, w, s->moments[which], s->block_moments[which]);
 }
 
-static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at, int64_t each)
+/* The body of an `if` that w is trained: neighbours of equal masks share one. */
+static ProgBlock *masked_block(Steps *s, ProgBlock *b, const Weight *w)
+{
+    if (!s->mask || strcmp(s->mask, w->frozen_blocks) != 0)
+        s->masked = ps_if(s->p, b, trains(s, w), NULL);
+    s->mask = w->frozen_blocks;
+    return s->masked;
+}
+
+static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
+                        int64_t each)
 {
     (void)at;
     (void)each;
     const Weight *w = &s->l->m->weights.at[weight];
-    const KernelCode *code = &find_code(s->l, module_find_func(s->l->m, "update"))->update;
+    const KernelCode *code =
+        &find_code(s->l, module_find_func(s->l->m, "update"))->update;
     List(ProgExpr *) args = {0};
-    if (w->frozen_blocks)
-        b = ps_if(s->p, b, trains(s, w), NULL);
+    if (!w->frozen_blocks)
+        s->mask = NULL;
+    else
+        b = masked_block(s, b, w);
     for (int i = 0; i < code->args.count; i++)
-        list_push(s->l->arena, &args, update_argument(s, &code->args.at[i], weight));
+        list_push(s->l->arena, &args,
+                  update_argument(s, &code->args.at[i], weight));
     call(s, b, code->func, args.at, args.count);
 }
 
@@ -709,6 +873,7 @@ static void update(Steps *s, ProgBlock *b)
 {
     static const char *const names[] = { "first", "second" };
     static const char *const block_names[] = { "block_first", "block_second" };
+    ps_comment(s->p, b, "the update, a tensor at a time");
     b = ps_if(s->p, b, var(s, s->applied), NULL);
     for (int i = 0; i < s->l->info->moments; i++) {
         s->moments[i] = record_local(s, b, names[i], s->l->shared);
@@ -744,10 +909,12 @@ static void report(Steps *s)
     if (flexible(s))
         return;
     if (eval)
-        count(s, b);
+        count_targets(s, b);
     if (!eval && !train)
         finish_loss(s, b);
-    ProgExpr *first = px_eq(p, px_field(p, var(s, s->me), "index"), px_i32(p, 0));
+    ps_comment(p, b, "what the runtime reads");
+    ProgExpr *first =
+        px_eq(p, px_field(p, var(s, s->me), "index"), px_i32(p, 0));
     ProgBlock *say = ps_if(p, b, first, NULL);
     ProgExpr *loss = eval ? px_load(p, var(s, s->loss), num(s, 0))
                           : px_cast(p, prog_f64(), var(s, s->loss_value));
@@ -756,26 +923,39 @@ static void report(Steps *s)
     if (!train)
         return;
     ps_field_set(p, say, var(s, s->control), "grad_norm", var(s, s->norm));
-    ps_field_set(p, say, var(s, s->control), "clip_scale", var(s, s->clip_scale));
+    ps_field_set(p, say, var(s, s->control), "clip_scale",
+                 var(s, s->clip_scale));
     ps_field_set(p, say, var(s, s->control), "applied", var(s, s->applied));
+}
+
+static const char *step_comment(Lower *l, const Step *step)
+{
+    const char *what =
+        arena_printf(l->arena, "%s: %lld sequence%s of %lld tokens", step->name,
+                     (long long)step->batch, step->batch == 1 ? "" : "s",
+                     (long long)step->sequence);
+    if (step->micro == step->batch)
+        return arena_printf(l->arena, "%s.", what);
+    return arena_printf(l->arena, "%s, %lld at a time.", what,
+                        (long long)step->micro);
 }
 
 ProgFunc *lower_step(Lower *l, const StepMap *map)
 {
     Prog *p = l->p;
     Steps s = { .l = l, .p = p, .map = map };
-    const char *comment = arena_printf(l->arena, "%s: %lld sequences of %lld tokens, %lld at a time.",
-        map->step->name, (long long)map->step->batch, (long long)map->step->sequence,
-        (long long)map->step->micro);
     count_scored(l);
     if (map->groups > 1)
         ones(l);
     if (find_region(map, "gradients"))
         add_into(l);
-    s.func = prog_func(p, map->step->name, comment, prog_void());
-    s.me = prog_param(p, s.func, "me", prog_pointer_to(prog_runtime_record(p, "Thread"), true));
-    s.control = prog_param(p, s.func, "control",
-                           prog_pointer_to(prog_runtime_record(p, "Control"), false));
+    s.func =
+        prog_func(p, map->step->name, step_comment(l, map->step), prog_void());
+    s.me = prog_param(p, s.func, "me",
+                      prog_pointer_to(prog_runtime_record(p, "Thread"), true));
+    s.control =
+        prog_param(p, s.func, "control",
+                   prog_pointer_to(prog_runtime_record(p, "Control"), false));
     open_step(&s);
     for (int i = 0; i < map->step->body.count; i++)
         lower_stmt(&s, &s.func->body, map->step->body.at[i]);

@@ -8,8 +8,9 @@
  *   l = 16 lanes of e, lane j mod 16, folded      w_j = e_j·(dropout's multiplier)
  *   o_d = (chain over j of fma(w_j, v_jd))·(1/l)
  * Backward:
- *   p_j = e_j·(1/l)       delta = 16 lanes over d of fma(do_d, o_d), folded
- *   dp_j = chain over d of fma(v_jd, do_d), then ·(dropout's multiplier)
+ *   p_j = e_j·(1/l)       dp_j = chain over d of fma(v_jd, do_d), then ·(multiplier)
+ *   delta = 16 lanes of fma(p_j, dp_j), lane j mod 16, folded: what the ds_j then
+ *   sum to is rounding alone, and exactly 0 for a query that sees one key
  *   ds_j = p_j·(dp_j - delta)
  *   dq_d = (chain over j of fma(ds_j, k_jd))·scale
  *   dv_jd, dk_jd = chains over queries of fma(p_j·(multiplier), do_d), fma(ds_j, q'_d),
@@ -123,7 +124,8 @@ static void block_of(Block *block, const Head *head, long query)
     block->query = query;
     block->count = least(QUERIES, head->a->queries - query);
     block->vectors = (block->count + VL - 1) / VL;
-    for (long i = 0; i < block->vectors * VL; i++)      /* lanes without a query see what the last does */
+    /* lanes without a query see what the last one does */
+    for (long i = 0; i < block->vectors * VL; i++)
         block->keys[i] = keys_of(head->a, head->length, query + least(i, block->count - 1));
     for (long v = 0; v < block->vectors; v++) {
         Lanes *lanes = &block->lanes[v];
@@ -149,7 +151,7 @@ INLINE void score_tile(const int rows, const int vectors, float *s, const float 
         UNROLL for (int v = 0; v < vectors; v++)
             acc[i][v] = vset(0.0f);
     for (long d = 0; d < head_dim; d++, q += QUERIES) {
-        if (d % 16 == 0)
+        if (d % 16 == 0)                /* meanwhile fetch the next tile's keys */
             UNROLL for (int i = 0; i < rows; i++)
                 __builtin_prefetch(k + (i + rows) * k_row + d);
         vf query[2];
@@ -229,7 +231,8 @@ INLINE void sum_tile(const int rows, const int vectors, const int partial, const
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++)
             acc[i][v] = !s->resume ? vset(0.0f)
-                        : partial ? vload_first(c + i * c_row, lanes) : vload(c + i * c_row + v * VL);
+                        : partial  ? vload_first(c + i * c_row, lanes)
+                                   : vload(c + i * c_row + v * VL);
     long k = range[0].from, end = range[rows - 1].to;
     long full = least(range[rows - 1].from, end), full_end = most(full, range[0].to);
 #define SUM_STEP(sees)                                                                      \
@@ -243,7 +246,7 @@ INLINE void sum_tile(const int rows, const int vectors, const int partial, const
     for (; k < full; k++, a += a_step, b += b_row) {
         SUM_STEP(k >= range[i].from && k < range[i].to)
     }
-    for (; k < full_end; k++, a += a_step, b += b_row) {
+    for (; k < full_end; k++, a += a_step, b += b_row) {    /* all rows, fetching ahead */
         UNROLL for (int v = 0; v < vectors; v++)
             __builtin_prefetch(b + 8 * b_row + v * VL);
         SUM_STEP(1)
@@ -343,25 +346,6 @@ static void scaled(float *to, long to_row, const float *from, long row, long cou
                          vload_first(from + i * row + d, head_dim - d) * vset(scale), head_dim - d);
 }
 
-/* A row's sum of products, in 16 lanes. */
-static float row_product(const float *x, const float *y, long n)
-{
-    vf lane[16 / VL];
-    UNROLL for (int p = 0; p < 16 / VL; p++)
-        lane[p] = vset(0.0f);
-    for (long d = 0; d < n; d += 16)
-        UNROLL for (int p = 0; p < 16 / VL; p++) {
-            long at = d + p * VL, left = n - at;
-            if (left >= VL)
-                lane[p] = vfma(vload(x + at), vload(y + at), lane[p]);
-            else if (left > 0) {
-                vf sum = vfma(vload_first(x + at, left), vload_first(y + at, left), lane[p]);
-                lane[p] = vpick((vi)(vcount() < vseti((int32_t)left)), sum, lane[p]);
-            }
-        }
-    return vfold(lane);
-}
-
 /* ---- softmax, a vector of queries at a time ------------------------------------------
  * s points at the vector's column of the block's scores. */
 INLINE vi sees(const Lanes *lanes, long j)
@@ -447,7 +431,8 @@ INLINE void exponentials(const int masked, const int dropout, const Head *head, 
     }
 }
 
-NOINLINE void softmax(const Head *head, const Lanes *lanes, float *s, float *maximum, float *inverse)
+NOINLINE void softmax(const Head *head, const Lanes *lanes, float *s, float *maximum,
+                      float *inverse)
 {
     Range all = lanes->all, common = lanes->common;
     Range before = {all.from, common.from}, after = {common.to, all.to};
@@ -473,30 +458,61 @@ NOINLINE void softmax(const Head *head, const Lanes *lanes, float *s, float *max
     vstore(inverse, vpick(any, vset(1.0f) / vload(lane), vset(0.0f)));
 }
 
-/* p (times dropout's multipliers) from the scores s, and ds from dp. What masked
- * lanes get is never read. */
-INLINE void softmax_backward(const int dropout, const Head *head, const Lanes *lanes, float *s,
-                             float *dp, const float *maximum, const float *inverse,
-                             const float *delta)
+/* Scores s become p, and dp is multiplied by dropout's multipliers; `lane` sums p·dp.
+ * What masked lanes get is never read. */
+INLINE void weights_backward(const int masked, const int dropout, const Head *head,
+                             const Lanes *lanes, float *s, float *dp, Range keys, vf m, vf inverse,
+                             float *lane)
 {
     float scale[4 * VL] __attribute__((aligned(64)));
-    vf m = vload(maximum), r = vload(inverse), mean = vload(delta);
-    for (long j = lanes->all.from; j < lanes->all.to; j++) {
-        vf p = vexp(vload(s + j * QUERIES) - m) * r, d = vload(dp + j * QUERIES);
-        vf kept = dropout ? dropout_of(scale, head, lanes, j, lanes->all.from) : vset(1.0f);
-        vstore(dp + j * QUERIES, p * ((dropout ? d * kept : d) - mean));
-        vstore(s + j * QUERIES, dropout ? p * kept : p);
+    for (long j = keys.from; j < keys.to; j++) {
+        vf p = vexp(vload(s + j * QUERIES) - m) * inverse, d = vload(dp + j * QUERIES);
+        if (dropout) {
+            d = d * dropout_of(scale, head, lanes, j, keys.from);
+            vstore(dp + j * QUERIES, d);
+        }
+        vf old = vload(lane + j % 16 * VL), sum = vfma(p, d, old);
+        vstore(lane + j % 16 * VL, masked ? vpick(sees(lanes, j), sum, old) : sum);
+        vstore(s + j * QUERIES, p);
+    }
+}
+
+/* p (times dropout's multipliers) from the scores s, and ds from dp. */
+INLINE void softmax_backward(const int dropout, const Head *head, const Lanes *lanes, float *s,
+                             float *dp, const float *maximum, const float *inverse)
+{
+    Range all = lanes->all, common = lanes->common;
+    Range before = {all.from, common.from}, after = {common.to, all.to};
+    float lane[16 * VL] __attribute__((aligned(64))) = {0};
+    float scale[4 * VL] __attribute__((aligned(64)));
+    vf m = vload(maximum), r = vload(inverse);
+    if (dropout)
+        weights_backward(1, 1, head, lanes, s, dp, all, m, r, lane);
+    else {
+        weights_backward(1, 0, head, lanes, s, dp, before, m, r, lane);
+        weights_backward(0, 0, head, lanes, s, dp, common, m, r, lane);
+        weights_backward(1, 0, head, lanes, s, dp, after, m, r, lane);
+    }
+    for (int half = 8; half; half /= 2)
+        for (int i = 0; i < half * VL; i += VL)
+            vstore(lane + i, vload(lane + i) + vload(lane + half * VL + i));
+    vf delta = vload(lane);
+    for (long j = all.from; j < all.to; j++) {
+        vf p = vload(s + j * QUERIES);
+        vstore(dp + j * QUERIES, p * (vload(dp + j * QUERIES) - delta));
+        if (dropout)
+            vstore(s + j * QUERIES, p * dropout_of(scale, head, lanes, j, all.from));
     }
 }
 NOINLINE void backward_plain(const Head *head, const Lanes *lanes, float *s, float *dp,
-                             const float *maximum, const float *inverse, const float *delta)
+                             const float *maximum, const float *inverse)
 {
-    softmax_backward(0, head, lanes, s, dp, maximum, inverse, delta);
+    softmax_backward(0, head, lanes, s, dp, maximum, inverse);
 }
 NOINLINE void backward_dropout(const Head *head, const Lanes *lanes, float *s, float *dp,
-                               const float *maximum, const float *inverse, const float *delta)
+                               const float *maximum, const float *inverse)
 {
-    softmax_backward(1, head, lanes, s, dp, maximum, inverse, delta);
+    softmax_backward(1, head, lanes, s, dp, maximum, inverse);
 }
 
 /* ---- forward -------------------------------------------------------------------------- */
@@ -563,9 +579,10 @@ static Row one_query(const Thread *me, const Head *head, long i)
         vstore(s + j, x);
         m = vmax(x, m);
     }
-    float high = m[0];
-    for (int l = 1; l < VL; l++)
-        high = m[l] > high ? m[l] : high;
+    vf highs[16 / VL];
+    UNROLL for (int p = 0; p < 16 / VL; p++)
+        highs[p] = m;
+    float high = vfold_max(highs);
     UNROLL for (int p = 0; p < 16 / VL; p++)
         lane[p] = vset(0.0f);
     for (long j = first; j < end; j += 16)
@@ -595,8 +612,7 @@ static void forward_query(const Thread *me, const Head *head, long i)
 
 /* ---- backward --------------------------------------------------------------------------- */
 /* Scores of a block become p (with dropout) and ds. */
-static void backward_scores(const Head *head, const Block *block, float *p, float *ds,
-                            const float *delta)
+static void backward_scores(const Head *head, const Block *block, float *p, float *ds)
 {
     float maximum[QUERIES] = {0}, inverse[QUERIES] = {0};
     for (long i = 0; i < block->count; i++) {
@@ -607,8 +623,7 @@ static void backward_scores(const Head *head, const Block *block, float *p, floa
         if (head->a->alibi)
             add_alibi(head, &block->lanes[v], p + v * VL);
         (head->a->rate > 0.0f ? backward_dropout : backward_plain)(
-            head, &block->lanes[v], p + v * VL, ds + v * VL, maximum + v * VL, inverse + v * VL,
-            delta + v * VL);
+            head, &block->lanes[v], p + v * VL, ds + v * VL, maximum + v * VL, inverse + v * VL);
     }
 }
 
@@ -643,7 +658,8 @@ static void clear(float *rows, long row, Range which, Range columns)
 }
 
 /* One block of queries of one head, of head_dim only `columns`: dq, and its share of
- * dk and dv. Keys from `begun` on have no dk and dv yet; gives the new `begun`. */
+ * dk and dv. Keys from `begun` on have no dk and dv yet; gives the new `begun`. (With
+ * a window, too, a block's keys start before the last block's end.) */
 static long backward_block(const Thread *me, const Head *head, long query, Range columns,
                            long begun)
 {
@@ -652,43 +668,45 @@ static long backward_block(const Thread *me, const Head *head, long query, Range
     const long q_row_packed = (D + 15) / 16 * 16;
     float *qt = me->workspace, *gt = qt + D * QUERIES, *q = gt + D * QUERIES;
     float *p = q + q_row_packed * QUERIES, *ds = p + a->keys * QUERIES;
-    float delta[QUERIES] = {0}, scale[QUERIES];
+    float scale[QUERIES];
     const float *q_in = head->q + query * q_row;
     const float *g = a->dout + head->q_offset + query * q_row;
-    const float *o = a->out + head->q_offset + query * q_row;
     Block block;
     block_of(&block, head, query);
     turn(qt, q_in, q_row, block.count, D, a->scale);
     turn(gt, g, q_row, block.count, D, 1.0f);
     scaled(q, q_row_packed, q_in, q_row, block.count, D, a->scale);
-    for (long i = 0; i < block.count; i++) {
-        delta[i] = row_product(g + i * q_row, o + i * q_row, D);
+    for (long i = 0; i < block.count; i++)
         scale[i] = a->scale;
-    }
     scores(&block, p, head->k, k_row, qt, D);
     scores(&block, ds, head->v, k_row, gt, D);
-    backward_scores(head, &block, p, ds, delta);
+    backward_scores(head, &block, p, ds);
 
-    Sum dq = {a->dq + head->q_offset + query * q_row, ds, head->k, scale, q_row, 1, QUERIES, k_row, 0};
+    float *dq_out = a->dq + head->q_offset + query * q_row;
+    Sum dq = {dq_out, ds, head->k, scale, q_row, 1, QUERIES, k_row, 0};
     Sum dk = {a->dk + head->k_offset, ds, q, 0, k_row, QUERIES, 1, q_row_packed, 1};
     Sum dv = {a->dv + head->k_offset, p, g, 0, k_row, QUERIES, 1, q_row, 1};
     Range keys = {block.keys[0].from, block.keys[block.count - 1].to};
     long old = clamp(begun, keys.from, keys.to);
     sums(&dq, block.keys, block.count, columns);
     backward_keys(head, &block, dk, dv, (Range){keys.from, old}, columns);
-    clear(dk.c, k_row, (Range){begun, keys.from}, columns);
-    clear(dv.c, k_row, (Range){begun, keys.from}, columns);
     dk.resume = dv.resume = 0;
     backward_keys(head, &block, dk, dv, (Range){old, keys.to}, columns);
     return most(begun, keys.to);
+}
+
+/* The first query head whose key head is kv_head or a later one. */
+static long first_head(const Attention *a, long kv_head)
+{
+    return (kv_head * a->heads + a->kv_heads - 1) / a->kv_heads;
 }
 
 /* All heads that share a key head, one after another. */
 static void backward_group(const Thread *me, const Attention *a, long b, long kv_head,
                            Range columns)
 {
-    long group = a->heads / a->kv_heads, begun = 0;
-    for (long h = kv_head * group; h < (kv_head + 1) * group; h++) {
+    long begun = 0;
+    for (long h = first_head(a, kv_head); h < first_head(a, kv_head + 1); h++) {
         Head head = head_of(a, b, h);
         for (long query = 0; query < a->queries; query += QUERIES)
             begun = backward_block(me, &head, query, columns, begun);

@@ -352,7 +352,14 @@ INLINE void few_columns(const int rows, float *y, const float *x, const float *w
     }
 }
 
-#define FEW_ROWS(rows)                                                                              static __attribute__((noinline)) void few_##rows(float *y, const float *x, const float *w,                                                       const float *bias, long K, long N,                                                              long from, long to)                            {                                                                                                   for (long n = from; n < to; n += VL)                                                                few_columns(rows, y + n, x, w + n * K, bias ? bias + n : 0, K, N, to - n);              }
+#define FEW_ROWS(rows)                                                                          \
+    static __attribute__((noinline)) void few_##rows(float *y, const float *x, const float *w,  \
+                                                     const float *bias, long K, long N,         \
+                                                     long from, long to)                        \
+    {                                                                                           \
+        for (long n = from; n < to; n += VL)                                                    \
+            few_columns(rows, y + n, x, w + n * K, bias ? bias + n : 0, K, N, to - n);          \
+    }
 FEW_ROWS(1) FEW_ROWS(2) FEW_ROWS(3) FEW_ROWS(4) FEW_ROWS(5) FEW_ROWS(6) FEW_ROWS(7)
 
 static void product_few(const Thread *me, float *y, const float *x, const float *w,

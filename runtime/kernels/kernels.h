@@ -55,7 +55,7 @@ void matmul_weight(const Thread *me, float *dw, const float *dy, const float *x,
  * [batch, key_rows, kv_heads·head_dim], of which the first `keys` rows count. */
 typedef struct Attention {
     const float *q, *k, *v;
-    float *out;
+    float *out;             /* forward only */
     float *stats;           /* [batch, heads, queries, 2]: the maximum, 1/sum
                                (0, 0 where nothing is visible); may be NULL in forward */
     const float *alibi;     /* [heads] slopes, or NULL */

@@ -15,8 +15,9 @@
 #include "dropout.h"
 #include "elementary.h"
 
-/* Every function here is inlined, so no ABI of wide vectors is ever used; that of
- * callers in the rest of the file neither. */
+/* Every function here is inlined, so the ABI of wide vectors never matters, here or
+ * in the rest of the file. (gcc below AVX-512 remarks on it all the same: give it
+ * -Wno-psabi; and -mmove-max=256 -mstore-max=256 make it copy an f32x16 by halves.) */
 #pragma GCC diagnostic ignored "-Wpsabi"
 
 #ifdef LANES_EXTERN
@@ -79,28 +80,18 @@ LANE f32x16 keep(long n, f32x16 fresh, f32x16 old)
 }
 
 /* ---- folds: halves of 8, 4, 2, 1 lanes ------------------------------------- */
-LANE float fold_add(f32x16 v)
-{
-    typedef float f32x8 __attribute__((vector_size(32)));
-    typedef float f32x4 __attribute__((vector_size(16)));
-    f32x8 a = __builtin_shufflevector(v, v, 0, 1, 2, 3, 4, 5, 6, 7) +
-              __builtin_shufflevector(v, v, 8, 9, 10, 11, 12, 13, 14, 15);
-    f32x4 b = __builtin_shufflevector(a, a, 0, 1, 2, 3) +
-              __builtin_shufflevector(a, a, 4, 5, 6, 7);
-    return (b[0] + b[2]) + (b[1] + b[3]);
-}
-
 LANE float max_f32(float a, float b) { return a > b ? a : b; }
 
-LANE float fold_max(f32x16 v)
+LANE float fold_add(f32x16 x)
 {
-    float m[16];
-    for (int i = 0; i < 16; i++)
-        m[i] = v[i];
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half; i++)
-            m[i] = max_f32(m[i], m[i + half]);
-    return m[0];
+    LaneParts v = {x};
+    return vfold(v.part);
+}
+
+LANE float fold_max(f32x16 x)
+{
+    LaneParts v = {x};
+    return vfold_max(v.part);
 }
 
 /* ---- functions of 16 lanes, and of one by the same code --------------------- */

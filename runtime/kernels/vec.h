@@ -142,20 +142,21 @@ INLINE void vstore_first(float *p, vf v, long n)
 }
 #endif
 
-/* The 16 lanes of a row's sum, in as many vectors as they take, folded by halves
- * of 8, 4, 2, 1. */
+/* The sum, or maximum, of the 16 lanes of a row, in as many vectors as they take,
+ * folded by halves of 8, 4, 2, 1. */
+#define ROTATE(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
 #if VL == 16
-#define ROTATE_8(x) __builtin_shufflevector(x, x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
-#define ROTATE_4(x) __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3)
-#define ROTATE_2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
-#define ROTATE_1(x) __builtin_shufflevector(x, x, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0)
+#define ROTATE_8(x) ROTATE(x, 8, 9, 10, 11, 12, 13, 14, 15, 0, 1, 2, 3, 4, 5, 6, 7)
+#define ROTATE_4(x) ROTATE(x, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3)
+#define ROTATE_2(x) ROTATE(x, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1, 2, 3, 0, 1)
+#define ROTATE_1(x) ROTATE(x, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0, 1, 0)
 #elif VL == 8
-#define ROTATE_4(x) __builtin_shufflevector(x, x, 4, 5, 6, 7, 0, 1, 2, 3)
-#define ROTATE_2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1, 2, 3, 0, 1)
-#define ROTATE_1(x) __builtin_shufflevector(x, x, 1, 0, 1, 0, 1, 0, 1, 0)
+#define ROTATE_4(x) ROTATE(x, 4, 5, 6, 7, 0, 1, 2, 3)
+#define ROTATE_2(x) ROTATE(x, 2, 3, 0, 1, 2, 3, 0, 1)
+#define ROTATE_1(x) ROTATE(x, 1, 0, 1, 0, 1, 0, 1, 0)
 #else
-#define ROTATE_2(x) __builtin_shufflevector(x, x, 2, 3, 0, 1)
-#define ROTATE_1(x) __builtin_shufflevector(x, x, 1, 0, 1, 0)
+#define ROTATE_2(x) ROTATE(x, 2, 3, 0, 1)
+#define ROTATE_1(x) ROTATE(x, 1, 0, 1, 0)
 #endif
 INLINE float vfold(const vf lane[16 / VL])
 {
@@ -171,6 +172,22 @@ INLINE float vfold(const vf lane[16 / VL])
 #endif
     x = x + ROTATE_2(x);
     x = x + ROTATE_1(x);
+    return x[0];
+}
+INLINE float vfold_max(const vf lane[16 / VL])
+{
+#if VL == 16
+    vf x = lane[0];
+    x = vmax(x, ROTATE_8(x));
+    x = vmax(x, ROTATE_4(x));
+#elif VL == 8
+    vf x = vmax(lane[0], lane[1]);
+    x = vmax(x, ROTATE_4(x));
+#else
+    vf x = vmax(vmax(lane[0], lane[2]), vmax(lane[1], lane[3]));
+#endif
+    x = vmax(x, ROTATE_2(x));
+    x = vmax(x, ROTATE_1(x));
     return x[0];
 }
 

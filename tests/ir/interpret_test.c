@@ -301,7 +301,7 @@ static const char gradient_text[] =
     "  ds: f32[B,T,C] = gather d, tokens\n"
     "  a: f32[B,T,C], a.stats: f32[B,T,H,two] = attention qs, ks, vs, lengths, slopes"
     " {heads=2, kv_heads=1, scale=0.7, causal, window=3, rate=0.25, site=1}\n"
-    "  dq: f32[B,T,C], dk: f32[B,T,D], dv: f32[B,T,D] = attention_backward qs, ks, vs, lengths, a,"
+    "  dq: f32[B,T,C], dk: f32[B,T,D], dv: f32[B,T,D] = attention_backward qs, ks, vs, lengths,"
     " a.stats, ds, slopes {heads=2, kv_heads=1, scale=0.7, causal, window=3, rate=0.25, site=1}\n"
     "  p: f32[B,T,C] = mul a, ds\n"
     "  total: f32[B,T,1] = sum p\n"

@@ -125,7 +125,7 @@ double bench_team(int threads, long floats, int samples, int calls, BenchWork wo
 }
 
 /* ---- the machine ---------------------------------------------------------------------- */
-enum { CHAINS = 12, PEAK_STEPS = 400000 };
+enum { CHAINS = 12, PEAK_STEPS = 400000, THROWS = 5000 };
 static _Atomic float sink;
 
 static void multiply_add(const Thread *me, void *argument, long turn)
@@ -158,7 +158,6 @@ static _Alignas(64) atomic_long ball;
 static void catch(const Thread *me, void *argument, long turn)
 {
     (void)argument;
-    enum { THROWS = 5000 };
     if (me->index > 1)
         return;
     if (turn == 0 && me->index == 0)
@@ -173,5 +172,7 @@ static void catch(const Thread *me, void *argument, long turn)
 
 double round_trip(void)
 {
-    return sysconf(_SC_NPROCESSORS_ONLN) < 2 ? 0 : run_team(2, NULL, 0, 3, catch, NULL) / 5000 * 1e9;
+    if (sysconf(_SC_NPROCESSORS_ONLN) < 2)
+        return 0;
+    return run_team(2, NULL, 0, 3, catch, NULL) / THROWS * 1e9;
 }

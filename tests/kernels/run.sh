@@ -26,7 +26,8 @@ for cc in ${COMPILERS:-gcc clang-19}; do
         done
         $build -c "$here/harness.c" -o "$dir/harness.o" || exit 1
         for t in $tests; do
-            $build "$here/test_$t.c" "$dir/harness.o" $objects -o "$dir/test_$t" -lm -pthread || exit 1
+            $build "$here/test_$t.c" "$dir/harness.o" $objects -o "$dir/test_$t" -lm -pthread ||
+                exit 1
             said=$("$dir/test_$t" 2>&1) || bad=$((bad + 1))
             echo "$said" | tail -n 12 | sed "s|^|$cc $level: |"
             n=$(echo "$said" | sed -n 's/.*: \([0-9]*\) passed.*/\1/p' | tail -n 1)

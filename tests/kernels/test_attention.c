@@ -110,20 +110,25 @@ static void plain_forward(const Attention *a, float *e, float *weights)
 
 static void plain_backward_row(const Attention *a, long b, long h, long i, float *e, float *ds)
 {
-    const float *g = a->dout + q_at(a, b, h, i), *o = a->out + q_at(a, b, h, i);
+    const float *g = a->dout + q_at(a, b, h, i);
     float lane[16] = {0}, stats[2];
     plain_row(a, b, h, i, e, stats);
-    for (long d = 0; d < a->head_dim; d++)
-        lane[d % 16] = fmaf(g[d], o[d], lane[d % 16]);
-    float delta = fold(lane);
     for (long j = 0; j < a->keys; j++) {
         if (!visible(a, b, i, j))
             continue;
         const float *v = a->v + k_at(a, b, h, j);
-        float dp = 0.0f, p = e[j] * stats[1], kept = multiplier(a, b, h, i, j);
+        float dp = 0.0f, p = e[j] * stats[1];
         for (long d = 0; d < a->head_dim; d++)
             dp = fmaf(v[d], g[d], dp);
-        ds[j] = p * (dp * kept - delta);
+        ds[j] = dp * multiplier(a, b, h, i, j);
+        lane[j % 16] = fmaf(p, ds[j], lane[j % 16]);
+    }
+    float delta = fold(lane);
+    for (long j = 0; j < a->keys; j++) {
+        if (!visible(a, b, i, j))
+            continue;
+        float p = e[j] * stats[1], kept = multiplier(a, b, h, i, j);
+        ds[j] = p * (ds[j] - delta);
         for (long d = 0; d < a->head_dim; d++) {
             float *dv = a->dv + k_at(a, b, h, j) + d, *dk = a->dk + k_at(a, b, h, j) + d;
             *dv = fmaf(p * kept, g[d], *dv);
@@ -410,6 +415,7 @@ int main(void)
         {"full, padded", 3, 70, 70, 70, 0, 2, 2, 48, 0, 0, 0, 1, 0},
         {"causal, padded", 3, 65, 65, 65, 0, 2, 2, 33, 0, 1, 0, 1, 0},
         {"grouped", 2, 40, 40, 40, 0, 6, 2, 16, 0, 1, 0, 0, 0},
+        {"grouped unevenly", 1, 40, 40, 40, 0, 5, 2, 16, 0, 1, 0, 0, 0},
         {"one key head", 1, 50, 50, 50, 0, 4, 1, 64, 0, 1, 0, 0, 0},
         {"window 1", 1, 40, 40, 40, 0, 2, 2, 16, 1, 1, 0, 0, 0},
         {"window 5", 1, 90, 90, 90, 0, 2, 2, 16, 5, 1, 0, 0, 0},

@@ -74,7 +74,8 @@ static void sweep(const char *name, Sixteen function, long double (*truth)(long 
                 continue;
             }
             long double want = truth((long double)in[l]);
-            double error = relative ? ulps(out[l], want) : fabs((double)((long double)out[l] - want));
+            double error = relative ? ulps(out[l], want)
+                                    : fabs((double)((long double)out[l] - want));
             if (!(error <= worst)) {
                 worst = isnan(error) ? INFINITY : error;
                 at = in[l];

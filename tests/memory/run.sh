@@ -37,7 +37,10 @@ programs() {
         /"total_bytes"/ { total = $3 }
         /^      "[a-z]+": \{/ { name = $2 }
         /"classes"/ { classes = 1; sum = 0; next }
-        classes && /\}/ { classes = 0; print name, fixed, thread, threads, total, sum }
+        classes && /\}/ {
+            classes = 0
+            printf "%s %.0f %.0f %d %.0f %.0f\n", name, fixed, thread, threads, total, sum
+        }
         classes { sum += $3 }'
 }
 adds_up() { # PROGRAM
@@ -55,7 +58,7 @@ adds_up() { # PROGRAM
     [ $count -ge 4 ] || fail "$1: info names $count programs"
 }
 planned() { # PROGRAM STEP THREADS
-    "./$1" info --json --threads "$3" | programs | awk -v step="$2" '$1 == step { print $5 }'
+    "./$1" info --json --threads "$3" | programs | awk -v step="$2" '$1 == step { printf "%.0f\n", $5 }'
 }
 
 # ---- what runs use -------------------------------------------------------------
