@@ -82,3 +82,12 @@ const char *child_says(Buf *output)
         output->text[--output->length] = 0;
     return output->length ? output->text : "(it said nothing)";
 }
+
+void signals_hold(sigset_t *before)
+{
+    sigset_t held;
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
+    sigaddset(&held, SIGTERM);
+    sigprocmask(SIG_BLOCK, &held, before);
+}

@@ -2,6 +2,7 @@
 #ifndef CHILD_H
 #define CHILD_H
 #include "../ir/base.h"
+#include <signal.h>
 #include <sys/types.h>
 
 typedef struct Child {
@@ -20,4 +21,8 @@ int child_run(const char *const *argv, const char *directory, Buf *output);
 /* What was printed, for a message: at most some 3000 bytes, without newlines at
  * the end. */
 const char *child_says(Buf *output);
+
+/* Holds SIGINT and SIGTERM back from this process, not from its children, so
+ * that what is written aside can be removed; until *before is set again. */
+void signals_hold(sigset_t *before);
 #endif

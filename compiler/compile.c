@@ -168,7 +168,7 @@ static void add_run_keys(Arena *arena, const Spec *spec, LowerInfo *info)
         RunKeyInfo row = {
             .path = key->path, .least = key->least, .most = key->most,
             /* the others are known too, so that the program can say "rebuild" */
-            .type = key->run_time ? type_name(key->type) : "fixed",
+            .type = key->run_time && key->ready ? type_name(key->type) : "fixed",
             .choices = choices_text(arena, key), .doc = key->doc,
             .value = arena_strdup(arena, value.text ? value.text : ""),
         };

@@ -89,6 +89,8 @@ static bool is_c_int(const ProgExpr *e)
     switch (e->kind) {
     case PE_INT: case PE_CONST: {
         int64_t value;
+        if (e->kind == PE_CONST && e->constant->wide)
+            return false;
         return e->type.kind == PK_I64 && c_known_int(e, &value);
     }
     case PE_ADD: case PE_SUB: case PE_MUL: case PE_NEG:

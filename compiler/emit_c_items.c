@@ -67,7 +67,7 @@ static void constant_lines(Buf *out, const ProgItem *item, bool defines)
 
 static void constants(Buf *out, const ProgItem *item)
 {
-    bool commented = false, large = false;
+    bool commented = false, large = item->wide;
     for (int i = 0; i < item->consts.count; i++) {
         commented |= item->consts.at[i]->comment != NULL;
         large |= !fits_int(item->consts.at[i]->value);
@@ -162,8 +162,9 @@ static void datum(Buf *out, int indent, const ProgField *field,
     }
 }
 
-/* Columns to allow for a value. Numbers count as the longest likely one, so that
- * the rows of a deep model break where those of a shallow one do. */
+/* Columns to allow for a value, such that the rows of a deep model break where
+ * those of a shallow one do: a number counts as the longest likely one, and marks
+ * a block (which are frozen: "f--") have a line of their own. */
 static size_t allowance(ProgKind kind, const ProgDatum *value,
                         const char *text)
 {
@@ -172,7 +173,10 @@ static size_t allowance(ProgKind kind, const ProgDatum *value,
     switch (value->kind) {
     case PD_INT: return kind == PK_I32 ? SHORT : INTEGER;
     case PD_FLOAT: return REAL;
-    case PD_TEXT: return length < STRING ? length : STRING;
+    case PD_TEXT:
+        if (length > 2 && strspn(text, "\"f-") == length)
+            return EMIT_WIDTH;
+        return length < STRING ? length : STRING;
     case PD_DATA: case PD_FUNC: case PD_NULL: return length;
     }
     return length;

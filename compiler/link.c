@@ -6,8 +6,10 @@
 #include "child.h"
 #include "commands.h"
 #include "embed.h"
+#include "../runtime/error.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
@@ -83,63 +85,84 @@ static const char *library(Arena *arena, const char *name)
 }
 
 /* ---- linking ------------------------------------------------------------- */
+/* What errno says of a path that cannot be written; gives the exit status. */
+int link_unwritable(Diag *diag, const char *path)
+{
+    Error error;
+    int number = errno;
+    error_system(&error, number, "%s", path);
+    diag_error_at(diag, path, "cannot be written: %s", strerror(number));
+    return error.status == ERROR_ENVIRONMENT ? LACKING : WRONG_INPUT;
+}
+
 int link_deliver(Diag *diag, const char *aside, const char *output)
 {
     if (rename(aside, output) == 0)
         return DONE;
-    int status = errno == ENOSPC || errno == EDQUOT || errno == EIO
-                     ? LACKING
-                     : WRONG_INPUT;
-    diag_error_at(diag, output, "cannot be written: %s", strerror(errno));
+    int status = link_unwritable(diag, output);
     unlink(aside);
     return status;
 }
 
-static int run_lld(Diag *diag, const char *const *argv, const char *aside)
+static int run_lld(Diag *diag, const char *const *argv, const char *aside,
+                   const char *output)
 {
     Buf says = {0};
     int status = child_run(argv, NULL, &says);
-    if (status != 0) {
+    /* lld maps its output: a disk that fills up reaches it as this signal. */
+    if (status == 128 + SIGBUS)
+        diag_error_at(diag, output, "cannot be written: %s", strerror(ENOSPC));
+    else if (status != 0)
         diag_error_at(diag, argv[0], "could not link (status %d):\n%s", status,
                       child_says(&says));
+    if (status != 0)
         unlink(aside);
-    }
     buf_free(&says);
     return status ? LACKING : DONE;
 }
 
-int link_check_output(Diag *diag, const char *output)
+/* The file behind symbolic links, which a rename would replace; a path where
+ * there is none yet stays as it is. */
+static const char *resolved(Arena *arena, const char *path)
+{
+    char *real = realpath(path, NULL);
+    const char *copy = real ? arena_strdup(arena, real) : path;
+    free(real);
+    return copy;
+}
+
+int link_check_output(Diag *diag, const char **output)
 {
     struct stat about;
-    const char *aside = arena_printf(diag->arena, "%s.tmp-%ld", output,
+    const char *path = *output = resolved(diag->arena, *output);
+    bool there = stat(path, &about) == 0;
+    if (there && !S_ISREG(about.st_mode)) {
+        diag_error_at(diag, path, "is %s; -o names the program's file",
+                      S_ISDIR(about.st_mode) ? "a directory" : "no file");
+        return WRONG_INPUT;
+    }
+    const char *aside = arena_printf(diag->arena, "%s.tmp-%ld", path,
                                      (long)getpid());
-    if (stat(output, &about) == 0 && S_ISDIR(about.st_mode)) {
-        diag_error_at(diag, output,
-                      "is a directory; -o names the program's file");
-        return WRONG_INPUT;
-    }
     FILE *file = fopen(aside, "we");
-    if (!file) {
-        diag_error_at(diag, output, "cannot be written: %s", strerror(errno));
-        return WRONG_INPUT;
-    }
+    if (!file)
+        return link_unwritable(diag, path);
     fclose(file);
     unlink(aside);
     return DONE;
 }
 
-int link_program(Diag *diag, const char *object, const char *level,
-                 const char *output)
+static int link_held(Diag *diag, const char *object, const char *level,
+                     const char *output)
 {
     Arena *arena = diag->arena;
-    const char *aside = arena_printf(arena, "%s.tmp-%ld", output,
-                                     (long)getpid());
     const char *lld = link_find_lld(arena, NULL);
     const char *libc = library(arena, "libc.so.6"),
                *libm = library(arena, "libm.so.6");
-    int status = link_check_output(diag, output);
+    int status = link_check_output(diag, &output);
     if (status != DONE)
         return status;
+    const char *aside = arena_printf(arena, "%s.tmp-%ld", output,
+                                     (long)getpid());
     if (!lld || !libc || !libm) {
         diag_error_at(diag, "trainwright", "%s is not to be found",
                       lld ? "libc.so.6" : "ld.lld, version 19 or later,");
@@ -160,9 +183,19 @@ int link_program(Diag *diag, const char *object, const char *level,
         "-o", aside, paths[0], object, paths[1], paths[2], libc, libm, LOADER,
         NULL,
     };
-    status = run_lld(diag, argv, aside);
+    status = run_lld(diag, argv, aside, output);
     for (int i = 0; i < 3; i++)
         if (open[i] >= 0)
             close(open[i]);
     return status == DONE ? link_deliver(diag, aside, output) : status;
+}
+
+int link_program(Diag *diag, const char *object, const char *level,
+                 const char *output)
+{
+    sigset_t before;
+    signals_hold(&before);
+    int status = link_held(diag, object, level, output);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
 }

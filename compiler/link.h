@@ -15,9 +15,14 @@ int link_program(Diag *diag, const char *object, const char *level,
  * none of version 19 or later. */
 const char *link_find_lld(Arena *arena, const char **version);
 
-/* Can a file be made at `output`, which must not be a directory? Better asked
- * before the work than after. Gives the exit status. */
-int link_check_output(Diag *diag, const char *output);
+/* Can a file be made at `output`? Better asked before the work than after. What
+ * is there must be a regular file: no directory, and no device or pipe, which a
+ * rename would replace. *output becomes the path behind symbolic links. Gives
+ * the exit status. */
+int link_check_output(Diag *diag, const char **output);
+
+/* Reports what errno says of a path that cannot be written; gives the status. */
+int link_unwritable(Diag *diag, const char *path);
 
 /* Renames what was written at `aside` to `output`, which must not be a
  * directory; removes it where that fails. Gives the exit status. */

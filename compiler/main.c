@@ -7,6 +7,7 @@
 #include "spec/commands.h"
 #include "version.h"
 #include "../ir/base.h"
+#include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -122,7 +123,9 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
-    if (!strcmp(word, "--version")) {
+    /* A limit on file sizes is to arrive as an error of write. */
+    signal(SIGXFSZ, SIG_IGN);
+    if (!strcmp(word, "--version") && argc == 2) {
         puts("trainwright " TRAINWRIGHT_VERSION);
         return finish(DONE);
     }

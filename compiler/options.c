@@ -130,7 +130,7 @@ bool options_read(Options *o, Arena *arena, int argc, char **argv,
             value++;
         else if (rows[row].value && ++i < argc)
             value = argv[i];
-        if (rows[row].value && !value)
+        if (rows[row].value && (!value || (row == OUTPUT && !*value)))
             return wrong(command, usage, "a value is missing after", argument);
         if (rows[row].choices && !is_choice(rows[row].choices, value)) {
             fprintf(stderr, "trainwright %s: %s is %s, not `%s`\n", command,

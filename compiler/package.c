@@ -275,20 +275,30 @@ static const char *trimmed(Arena *arena, const char *path)
     return arena_strndup(arena, path, length);
 }
 
-int package_write(Diag *diag, const Package *package, const char *directory)
+static int write_whole(Diag *diag, const Package *package,
+                       const char *directory)
 {
-    directory = trimmed(diag->arena, directory);
-    int status = check_directory(diag, directory);
-    if (status != DONE)
-        return status;
     const char *aside = arena_printf(diag->arena, "%s.tmp-%ld", directory,
                                      (long)getpid());
-    status = tree_write(diag, package, aside, directory);
+    int status = tree_write(diag, package, aside, directory);
     if (status != DONE) {
         tree_remove(aside);
         return status;
     }
     return replace(diag, aside, directory);
+}
+
+int package_write(Diag *diag, const Package *package, const char *directory)
+{
+    sigset_t before;
+    directory = trimmed(diag->arena, directory);
+    int status = check_directory(diag, directory);
+    if (status != DONE)
+        return status;
+    signals_hold(&before);
+    status = write_whole(diag, package, directory);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return status;
 }
 
 /* ---- compiling ----------------------------------------------------------- */
@@ -381,9 +391,9 @@ static int compile_in(Diag *diag, const Package *package, const char *cpu,
 {
     Arena *arena = diag->arena;
     Buf complaint = {0};
+    int status = link_check_output(diag, &output);
     const char *aside = arena_printf(arena, "%s.tmp-%ld",
                                      absolute(arena, output), (long)getpid());
-    int status = link_check_output(diag, output);
     if (status == DONE)
         status = tree_write(diag, package, directory, directory);
     if (status != DONE)
@@ -407,11 +417,8 @@ int package_compile(Diag *diag, const Package *package, const char *cpu,
                     const char *output)
 {
     char directory[] = "/tmp/trainwright-XXXXXX";
-    sigset_t held, before;
-    sigemptyset(&held);
-    sigaddset(&held, SIGINT);
-    sigaddset(&held, SIGTERM);
-    sigprocmask(SIG_BLOCK, &held, &before); /* until the directory is gone */
+    sigset_t before;
+    signals_hold(&before);              /* until the directory is gone */
     int status = LACKING;
     if (mkdtemp(directory)) {
         const char *below = arena_printf(diag->arena, "%s/source", directory);

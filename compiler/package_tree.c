@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "package.h"
 #include "commands.h"
+#include "link.h"
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
@@ -10,14 +11,6 @@
 #include <unistd.h>
 
 /* ---- writing ------------------------------------------------------------- */
-static int failed(Diag *diag, const char *path)
-{
-    int lacking = errno == ENOSPC || errno == EDQUOT || errno == EFBIG
-                  || errno == EIO;
-    diag_error_at(diag, path, "cannot be written: %s", strerror(errno));
-    return lacking ? LACKING : WRONG_INPUT;
-}
-
 /* Makes the directories on the way to `path`, below `directory`. */
 static bool make_parents(Arena *arena, const char *directory, const char *path)
 {
@@ -49,14 +42,14 @@ int tree_write(Diag *diag, const Package *package, const char *directory,
                const char *shown)
 {
     if (mkdir(directory, 0777) != 0)
-        return failed(diag, shown);
+        return link_unwritable(diag, shown);
     for (int i = 0; i < package->files.count; i++) {
         const PackageFile *file = &package->files.at[i];
         const char *path = arena_printf(diag->arena, "%s/%s", directory,
                                         file->path);
         if (!make_parents(diag->arena, directory, file->path)
             || !write_file(path, file))
-            return failed(diag, shown);
+            return link_unwritable(diag, shown);
     }
     return DONE;
 }

@@ -4,28 +4,15 @@
 #include "ir.h"
 
 const OpInfo op_info[OP_COUNT] = {
-#define INFIX(op, text)                                                        \
-    [OP_##op] = { .name = #op,                                                 \
-                  .class = CLASS_POINT,                                        \
-                  .inputs = 2,                                                 \
-                  .results = 1,                                                \
-                  .attributes = "",                                            \
-                  .sign = #text },
-#define CALL(op, cost, f64)                                                    \
-    [OP_##op] = { .name = #op,                                                 \
-                  .class = CLASS_POINT,                                        \
-                  .inputs = 1,                                                 \
-                  .results = 1,                                                \
-                  .attributes = "",                                            \
-                  .call = true,                                                \
-                  .costly = cost },
-#define OP(op, least, more, count, kind, names)                                \
-    [OP_##op] = { .name = #op,                                                 \
-                  .class = CLASS_##kind,                                       \
-                  .inputs = least,                                             \
-                  .optional = more,                                            \
-                  .results = count,                                            \
-                  .attributes = names },
+#define INFIX(op, text) \
+    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 2, .results = 1, \
+                  .attributes = "", .sign = #text },
+#define CALL(op, cost, f64) \
+    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 1, .results = 1, \
+                  .attributes = "", .call = true, .costly = cost },
+#define OP(op, least, more, count, kind, names) \
+    [OP_##op] = { .name = #op, .class = CLASS_##kind, .inputs = least, .optional = more, \
+                  .results = count, .attributes = names },
 #include "ops.def"
 #undef INFIX
 #undef CALL
@@ -33,9 +20,8 @@ const OpInfo op_info[OP_COUNT] = {
 };
 
 const char *const step_scalars[] = {
-    "inv_count", "smoothing", "sharpness", "lr",          "beta1",
-    "beta2",     "rest1",     "rest2",     "correction1", "correction2",
-    "epsilon",   "decay",     "momentum",  "clip_scale",  NULL,
+    "inv_count", "smoothing", "sharpness", "lr", "beta1", "beta2", "rest1", "rest2",
+    "correction1", "correction2", "epsilon", "decay", "momentum", "clip_scale", NULL,
 };
 
 /* ---- modules ---- */
@@ -121,8 +107,9 @@ Value *func_value(Module *m, Func *f, ValueKind kind, const char *name,
     for (int i = 2; name_taken(f, own); i++)
         own = arena_printf(m->arena, "%s.%d", name, i);
     Value *v = arena_alloc(m->arena, sizeof *v);
-    *v = (Value){ .name = arena_strdup(m->arena, own), .kind = kind, .type = type,
-                  .number = f->values.count, .weight = -1, .offset = -1 };
+    *v = (Value){ .name = arena_strdup(m->arena, own), .kind = kind,
+                  .type = type, .number = f->values.count, .weight = -1,
+                  .offset = -1 };
     list_push(m->arena, &f->values, v);
     return v;
 }
@@ -180,9 +167,9 @@ Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs,
     };
     for (int i = 0; i < node->results; i++) {
         const char *end = suffix[op][i] ? suffix[op][i] : "";
-        node->out[i] =
-            func_value(m, f, VALUE_NODE,
-                       arena_printf(m->arena, "%s%s", name, end), types[i]);
+        node->out[i] = func_value(m, f, VALUE_NODE,
+                                  arena_printf(m->arena, "%s%s", name, end),
+                                  types[i]);
         node->out[i]->node = node;
         node->out[i]->result = i;
         node->out[i]->origin = origin;
@@ -206,8 +193,8 @@ int node_uses(const Func *f, const Value *v)
     return uses;
 }
 
-/* Whether v still belongs: made by a node that is listed, read from the record, or a
- * weight or scalar that something reads. */
+/* Whether v still belongs: made by a node that is listed, read from the record,
+ * or a weight or scalar that something reads. */
 static bool is_live(const Func *f, const Value *v)
 {
     switch (v->kind) {

@@ -1,8 +1,8 @@
-/* kernels.c: what follows from the kernels of a fused function. A row kernel goes
- * over its row in passes: a reduction ends a pass, and what depends on its value
- * comes in the next. A value of an earlier pass is computed again, or read back
- * where it lies in memory; costly ones and those that are read at another place of
- * the row (rotate) are put there for that. */
+/* kernels.c: what follows from the kernels of a fused function. A row kernel
+ * goes over its row in passes: a reduction ends a pass, and what depends on its
+ * value comes in the next. A value of an earlier pass is computed again, or
+ * read back where it lies in memory; costly ones and those that are read at
+ * another place of the row (rotate) are put there for that. */
 #include "ir.h"
 
 Value *value_root(Value *v)
@@ -120,7 +120,8 @@ int kernel_phases(const Kernel *k)
     return most + 1;
 }
 
-/* A pass makes the reductions and the stores that are its own, and what those need. */
+/* A pass makes the reductions and the stores that are its own, and what those
+ * need. */
 static bool is_root(const Node *n, int phase)
 {
     return n->phase == phase && (node_is_reduction(n) || n->out[0]->in_memory)

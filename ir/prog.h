@@ -45,6 +45,7 @@ typedef struct ProgConst {
     const char *name;
     int64_t value;
     const char *comment;
+    bool wide;                      /* in C a long, whatever its value */
 } ProgConst;
 
 typedef struct ProgVar {
@@ -153,6 +154,7 @@ typedef struct ProgData {
 typedef struct ProgItem {           /* the file, in order */
     enum { PI_COMMENT, PI_CONSTS, PI_RECORD, PI_FUNC, PI_DATA } kind;
     const char *text;               /* PI_COMMENT; PI_CONSTS: a comment or NULL */
+    bool wide;                      /* PI_CONSTS */
     List(ProgConst *) consts;       /* one enum */
     ProgRecord *record;
     ProgFunc *func;

@@ -103,6 +103,13 @@ int prog_add_const_group(Prog *p, const char *comment)
     return p->items.count - 1;
 }
 
+int prog_add_wide_group(Prog *p, const char *comment)
+{
+    int group = prog_add_const_group(p, comment);
+    p->items.at[group].wide = true;
+    return group;
+}
+
 ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
                       const char *comment)
 {
@@ -113,6 +120,7 @@ ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
     constant->name = file_name(p, name);
     constant->value = value;
     constant->comment = copy_or_null(p, comment);
+    constant->wide = p->items.at[group].wide;
     list_push(p->arena, &p->items.at[group].consts, constant);
     return constant;
 }

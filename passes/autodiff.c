@@ -1,11 +1,12 @@
-/* autodiff.c: a forward function becomes a pair. `block` turns into block.forward,
- * which leaves in a record what backward needs, and block.backward, which reads it.
- * The head, whose backward follows its forward at once, becomes one function,
- * head.step. The train step gains the backward calls and the update.
+/* autodiff.c: a forward function becomes a pair. `block` turns into
+ * block.forward, which leaves in a record what backward needs, and
+ * block.backward, which reads it. The head, whose backward follows its forward
+ * at once, becomes one function, head.step. The train step gains the backward
+ * calls and the update.
  *
  * What is saved: results of matmuls, attention and row reductions, and inputs.
- * Pointwise values are computed again from those, which costs little and keeps the
- * record small; the bits are the same. */
+ * Pointwise values are computed again from those, which costs little and keeps
+ * the record small; the bits are the same. */
 #include "autodiff.h"
 
 /* ---- nodes of the backward function ---- */
@@ -17,9 +18,9 @@ const char *ad_name(Autodiff *ad, const Value *after)
 Value *ad_node(Autodiff *ad, Op op, const char *name, int inputs,
                Value *const *in, const Attrs *attrs, const Type *type)
 {
-    return func_node(ad->m, ad->to, op, name, inputs, in, attrs, type,
-                     ad->origin)
-        ->out[0];
+    Node *made = func_node(ad->m, ad->to, op, name, inputs, in, attrs, type,
+                           ad->origin);
+    return made->out[0];
 }
 
 Value *ad_1(Autodiff *ad, Op op, const Value *after, Value *a)
@@ -72,8 +73,8 @@ static bool computed_again(const Module *m, const Node *node)
 
 static Value *read_saved(Autodiff *ad, Value *forward)
 {
-    Value *v =
-        func_value(ad->m, ad->to, VALUE_SAVED, forward->name, forward->type);
+    Value *v = func_value(ad->m, ad->to, VALUE_SAVED, forward->name,
+                          forward->type);
     v->origin = forward->origin;
     list_push(ad->m->arena, &ad->to->saved, v);
     list_push(ad->m->arena, &ad->from->saved, forward);
@@ -107,8 +108,8 @@ Value *ad_value(Autodiff *ad, Value *forward)
         return *copy = func_scalar(ad->m, ad->to, forward->name);
     case VALUE_PARAM:
         if (forward->type.dtype == DT_I32)
-            return *copy =
-                       func_param(ad->m, ad->to, forward->name, forward->type);
+            return *copy = func_param(ad->m, ad->to, forward->name,
+                                      forward->type);
         return *copy = read_saved(ad, forward);
     case VALUE_NODE:
         if (computed_again(ad->m, forward->node))
@@ -127,8 +128,8 @@ bool ad_wants(const Autodiff *ad, const Value *v)
     return ad->wanted[v->number];
 }
 
-/* Whether a function that was differentiated before (one that runs later) has an
- * accumulator of this weight already: the head, for tied embeddings. */
+/* Whether a function that was differentiated before (one that runs later) has
+ * an accumulator of this weight already: the head, for tied embeddings. */
 static bool is_second_use(const Autodiff *ad, int weight)
 {
     for (int i = 0; i < ad->m->funcs.count; i++) {
@@ -159,7 +160,8 @@ static Gradient *gradient_of(Autodiff *ad, int weight)
     return &ad->to->gradients.at[ad->to->gradients.count - 1];
 }
 
-/* The whole sum is called d.NAME; what bore the name, a part of it, is numbered. */
+/* The whole sum is called d.NAME; what bore the name, a part of it, is
+ * numbered. */
 static void take_name(Autodiff *ad, Value *sum, const char *name)
 {
     size_t length = strlen(name);
@@ -183,7 +185,8 @@ void ad_weight(Autodiff *ad, Value *v, Op op, Value *a, Value *b)
     take_name(ad, g->end, ad_name(ad, v));
 }
 
-/* v's shape against the term's: was v spread over leading axes, over its last? */
+/* v's shape against the term's: was v spread over leading axes, over its
+ * last? */
 static bool spread_last(const Type *v, const Type *term)
 {
     return v->rank > 0 && term->rank >= v->rank && v->dims[v->rank - 1] == 0
@@ -199,8 +202,8 @@ void ad_add(Autodiff *ad, Value *v, Value *term)
         Type full = term->type;
         full.dims[full.rank - 1] = v->type.dims[0];
         if (!type_equal(&full, &term->type))
-            term =
-                ad_node(ad, OP_expand, ad_name(ad, v), 1, &term, NULL, &full);
+            term = ad_node(ad, OP_expand, ad_name(ad, v), 1, &term, NULL,
+                           &full);
         ad_weight(ad, v, OP_colsum, term, NULL);
         return;
     }
@@ -228,7 +231,8 @@ static bool spreads_later(const Value *v)
         || (class == CLASS_ROW && v->node->op != OP_rotate);
 }
 
-/* The products in forward order as one chain (q, k, v; gate, up), then the rest. */
+/* The products in forward order as one chain (q, k, v; gate, up), then the
+ * rest. */
 Value *ad_cotangent(Autodiff *ad, Value *v)
 {
     Cotangent *c = &ad->cotangents[v->number];
@@ -244,9 +248,9 @@ Value *ad_cotangent(Autodiff *ad, Value *v)
         }
         last = next->order;
         Value *in[3] = { next->dy, next->w, sum };
-        sum = func_node(ad->m, ad->to, OP_matmul_input, ad_name(ad, v),
-                        sum ? 3 : 2, in, NULL, NULL, next->origin)
-                  ->out[0];
+        Node *made = func_node(ad->m, ad->to, OP_matmul_input, ad_name(ad, v),
+                               sum ? 3 : 2, in, NULL, NULL, next->origin);
+        sum = made->out[0];
     }
     for (int i = 0; i < c->terms.count; i++)
         sum = sum ? ad_2(ad, OP_add, v, sum, c->terms.at[i]) : c->terms.at[i];
@@ -339,11 +343,11 @@ static void own_result(Module *m, Func *f)
         for (int j = 0; j < f->saved.count; j++)
             shared |= viewed(f->saved.at[j]) == viewed(v);
         if (shared && v->type.dtype == DT_F32)
-            f->results.at[i] =
-                func_node(m, f, OP_copy,
-                          arena_printf(m->arena, "%s.copy", v->name), 1, &v,
-                          NULL, NULL, v->origin)
-                    ->out[0];
+            f->results.at[i] = func_node(m, f, OP_copy,
+                                         arena_printf(m->arena, "%s.copy",
+                                                      v->name),
+                                         1, &v, NULL, NULL, v->origin)
+                                   ->out[0];
     }
 }
 
@@ -372,8 +376,8 @@ static Func *differentiate(Module *m, Func *f)
     return back;
 }
 
-/* Joined: NAME becomes NAME.step, which also returns the gradient of its input. A
- * row's loss weighs inv_count. */
+/* Joined: NAME becomes NAME.step, which also returns the gradient of its input.
+ * A row's loss weighs inv_count. */
 static void differentiate_joined(Module *m, Func *f)
 {
     f->name = arena_printf(m->arena, "%s.step", f->name);
@@ -390,15 +394,15 @@ typedef struct Update { Module *m; Func *f; Origin origin; Type flat; } Update;
 
 static Value *up2(Update *u, Op op, const char *name, Value *a, Value *b)
 {
-    return func_node(u->m, u->f, op, name, 2, (Value *[]){ a, b }, NULL, NULL,
-                     u->origin)
-        ->out[0];
+    Node *made = func_node(u->m, u->f, op, name, 2, (Value *[]){ a, b }, NULL,
+                           NULL, u->origin);
+    return made->out[0];
 }
 
 static Value *up1(Update *u, Op op, const char *name, Value *a)
 {
-    return func_node(u->m, u->f, op, name, 1, &a, NULL, NULL, u->origin)
-        ->out[0];
+    Node *made = func_node(u->m, u->f, op, name, 1, &a, NULL, NULL, u->origin);
+    return made->out[0];
 }
 
 static Value *scalar(Update *u, const char *name)
@@ -418,10 +422,10 @@ static Value *adam_step(Update *u, Value *g)
     Value *part2 = up2(u, OP_mul, "part2", g, scalar(u, "rest2"));
     Value *fresh2 = up2(u, OP_mul, "fresh2", part2, g);
     Value *m2 = up2(u, OP_add, "new_second", kept2, fresh2);
-    Value *unbiased1 =
-        up2(u, OP_mul, "unbiased1", m1, scalar(u, "correction1"));
-    Value *unbiased2 =
-        up2(u, OP_mul, "unbiased2", m2, scalar(u, "correction2"));
+    Value *unbiased1 = up2(u, OP_mul, "unbiased1", m1,
+                           scalar(u, "correction1"));
+    Value *unbiased2 = up2(u, OP_mul, "unbiased2", m2,
+                           scalar(u, "correction2"));
     Value *root = up1(u, OP_sqrt, "root", unbiased2);
     Value *safe = up2(u, OP_add, "safe", root, scalar(u, "epsilon"));
     list_push(u->m->arena, &u->f->results, m1);
@@ -429,7 +433,8 @@ static Value *adam_step(Update *u, Value *g)
     return up2(u, OP_div, "ratio", unbiased1, safe);
 }
 
-/* update(p, g, first, second) -> p, first, second: one tensor, element by element. */
+/* update(p, g, first, second) -> p, first, second: one tensor, element by
+ * element. */
 static Func *make_update(Module *m, const Plan *plan)
 {
     int n = module_dim(m, "N", DIM_ROWS, 0);
@@ -441,7 +446,7 @@ static Func *make_update(Module *m, const Plan *plan)
     u.f = func_new(m, "update", "update", false);
     Value *p = func_param(m, u.f, "p", u.flat);
     Value *g = func_param(m, u.f, "g", u.flat);
-    list_push(m->arena, &u.f->results, p);      /* its place; the new value below */
+    list_push(m->arena, &u.f->results, p);  /* its place; the new value below */
     Value *clipped = up2(&u, OP_mul, "clipped", g, scalar(&u, "clip_scale"));
     Value *decayed = up2(&u, OP_mul, "decayed", p, scalar(&u, "decay"));
     Value *step;
@@ -454,8 +459,8 @@ static Func *make_update(Module *m, const Plan *plan)
             step = adam_step(&u, with_decay);
         } else if (plan->momentum) {
             Value *first = func_param(m, u.f, "first", u.flat);
-            Value *kept =
-                up2(&u, OP_mul, "kept", first, scalar(&u, "momentum"));
+            Value *kept = up2(&u, OP_mul, "kept", first,
+                              scalar(&u, "momentum"));
             step = up2(&u, OP_add, "new_first", kept, with_decay);
             list_push(m->arena, &u.f->results, step);
         }
@@ -519,8 +524,8 @@ bool pass_autodiff(Module *m, const Plan *plan, Diag *diag)
 {
     (void)diag;
     Step *train = module_find_step(m, "train");
-    Func *embed = module_find_func(m, "embed"),
-         *block = module_find_func(m, "block");
+    Func *embed = module_find_func(m, "embed");
+    Func *block = module_find_func(m, "block");
     Func *head = module_find_func(m, "head");
     int statements = train->body.count;
     bool tied = module_find_weight(m, "head.weight", false) < 0;

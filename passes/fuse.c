@@ -1,12 +1,13 @@
-/* fuse.c: nodes become kernels. Three kinds are generated: row kernels (pointwise
- * work and reductions over the last axis, one token at a time), column kernels
- * (sums over tokens, with what feeds them) and views (nothing at all). Matmuls,
- * attention and the like are library kernels of one node, a matmul with its bias.
+/* fuse.c: nodes become kernels. Three kinds are generated: row kernels
+ * (pointwise work and reductions over the last axis, one token at a time),
+ * column kernels (sums over tokens, with what feeds them) and views (nothing at
+ * all). Matmuls, attention and the like are library kernels of one node, a
+ * matmul with its bias.
  *
- * Nodes are taken in order. Each joins the kernel of its latest input where it can,
- * else the first later kernel that fits, else it opens one. Cheap pointwise values of
- * what lies in memory belong to no kernel of their own: each that wants one computes
- * it, from a copy of the nodes. */
+ * Nodes are taken in order. Each joins the kernel of its latest input where it
+ * can, else the first later kernel that fits, else it opens one. Cheap
+ * pointwise values of what lies in memory belong to no kernel of their own:
+ * each that wants one computes it, from a copy of the nodes. */
 #include "pass.h"
 
 typedef struct Fuse {
@@ -196,7 +197,7 @@ static Value *bring(Fuse *fuse, Value *v, int kernel)
     }
     Node *copy = func_node(fuse->m, fuse->f, n->op, v->name, n->inputs, in,
                            &n->attrs, &v->type, n->origin);
-    fuse->f->nodes.count--;         /* it lives in its kernel; list_nodes lists it */
+    fuse->f->nodes.count--;     /* it lives in its kernel; list_nodes lists it */
     put(fuse, copy, kernel);
     return copy->out[0];
 }
@@ -281,7 +282,8 @@ static bool escapes(const Func *f, const Value *v)
     return node_uses(f, v) > inside;
 }
 
-/* Whether others know v by its name: the caller, or the other half of a pair. */
+/* Whether others know v by its name: the caller, or the other half of a
+ * pair. */
 static bool is_known_by_name(const Func *f, const Value *v)
 {
     for (int i = 0; i < f->results.count; i++)
@@ -301,8 +303,9 @@ static bool is_free_name(const Func *f, const char *name)
     return true;
 }
 
-/* Values that went have left numbers behind: d.norm2.weight.3 becomes d.norm2.weight
- * where no other is called so, else the first number that is free. */
+/* Values that went have left numbers behind: d.norm2.weight.3 becomes
+ * d.norm2.weight where no other is called so, else the first number that is
+ * free. */
 static void renumber(Module *m, Func *f)
 {
     for (int i = 0; i < f->values.count; i++) {
@@ -345,8 +348,8 @@ static void name_kernel(const Fuse *fuse, Kernel *k)
         k->name = first->out[0]->name;
 }
 
-/* Nodes as their kernels hold them. A row value that only column sums computed for
- * themselves has left a node that nothing uses: it goes, with its value. */
+/* Nodes as their kernels hold them. A row value that only column sums computed
+ * for themselves has left a node that nothing uses: it goes, with its value. */
 static bool drop_unused(Func *f)
 {
     for (int i = 0; i < f->kernels.count; i++) {
@@ -375,7 +378,8 @@ static void list_nodes(Fuse *fuse)
             list_push(fuse->m->arena, &f->nodes, f->kernels.at[i].nodes.at[j]);
 }
 
-/* Kernels that lost all their nodes go; nodes know their kernel's new number. */
+/* Kernels that lost all their nodes go; nodes know their kernel's new
+ * number. */
 static void drop_kernels(Func *f)
 {
     int kept = 0;

@@ -1,5 +1,6 @@
-/* gradients.c: the gradient of every op, beside its algebra. Each rule is given a
- * node whose result was reached by dy, and sends what follows to its inputs. */
+/* gradients.c: the gradient of every op, beside its algebra. Each rule is given
+ * a node whose result was reached by dy, and sends what follows to its
+ * inputs. */
 #include "autodiff.h"
 
 static Value *dy_of(Autodiff *ad, Node *node)
@@ -50,8 +51,8 @@ static void gradient_div(Autodiff *ad, Node *n)
     Value *da = ad_2(ad, OP_div, n->in[0], dy, ad_value(ad, n->in[1]));
     ad_add(ad, n->in[0], da);
     if (ad_wants(ad, n->in[1])) {
-        Value *product =
-            part_of(ad, OP_mul, n->in[1], da, ad_value(ad, n->out[0]));
+        Value *product = part_of(ad, OP_mul, n->in[1], da,
+                                 ad_value(ad, n->out[0]));
         ad_add(ad, n->in[1], ad_1(ad, OP_neg, n->in[1], product));
     }
 }
@@ -65,8 +66,8 @@ static void gradient_neg(Autodiff *ad, Node *n)
 /* y = x²: dx = 2 (dy x) */
 static void gradient_square(Autodiff *ad, Node *n)
 {
-    Value *product =
-        part_of(ad, OP_mul, n->in[0], dy_of(ad, n), ad_value(ad, n->in[0]));
+    Value *product = part_of(ad, OP_mul, n->in[0], dy_of(ad, n),
+                             ad_value(ad, n->in[0]));
     ad_add(ad, n->in[0], ad_by(ad, OP_scale, n->in[0], product, 2));
 }
 
@@ -83,8 +84,8 @@ static void gradient_recip(Autodiff *ad, Node *n)
 /* y = √x: dx = dy / 2y */
 static void gradient_sqrt(Autodiff *ad, Node *n)
 {
-    Value *ratio =
-        part_of(ad, OP_div, n->in[0], dy_of(ad, n), ad_value(ad, n->out[0]));
+    Value *ratio = part_of(ad, OP_div, n->in[0], dy_of(ad, n),
+                           ad_value(ad, n->out[0]));
     ad_add(ad, n->in[0], ad_by(ad, OP_scale, n->in[0], ratio, 0.5));
 }
 

@@ -1,11 +1,16 @@
-/* pass.h: what a pass is: Module -> Module, one public function a file, true when
- * it worked. Choices come with the Plan; no pass makes one. */
+/* pass.h: what a pass is: Module -> Module, one public function a file, true
+ * when it worked. Choices come with the Plan; no pass makes one. */
 #ifndef PASS_H
 #define PASS_H
 #include "../ir/ir.h"
 
-typedef enum RecomputeKind { RECOMPUTE_NONE, RECOMPUTE_ATTENTION, RECOMPUTE_BLOCK } RecomputeKind;
-typedef enum OptimizerKind { OPTIMIZER_ADAMW, OPTIMIZER_ADAM, OPTIMIZER_SGD } OptimizerKind;
+typedef enum RecomputeKind {
+    RECOMPUTE_NONE, RECOMPUTE_ATTENTION, RECOMPUTE_BLOCK,
+} RecomputeKind;
+
+typedef enum OptimizerKind {
+    OPTIMIZER_ADAMW, OPTIMIZER_ADAM, OPTIMIZER_SGD,
+} OptimizerKind;
 
 typedef struct Plan {
     int64_t batch, micro_batch, sequence, groups;
@@ -13,12 +18,13 @@ typedef struct Plan {
     int64_t recompute_blocks;       /* the first so many blocks recompute */
     OptimizerKind optimizer;
     bool momentum;                  /* sgd with a moment */
-    Loc recompute_from, optimizer_from, micro_from, groups_from;    /* lines of the spec */
+    /* lines of the spec */
+    Loc recompute_from, optimizer_from, micro_from, groups_from;
 } Plan;
 
 enum {      /* what has been established, for passes.def */
-    HAS_NOTHING = 0, HAS_GRADIENTS = 1, HAS_PRECISION = 2, HAS_SCHEDULE = 4, HAS_KERNELS = 8,
-    HAS_PLACES = 16,
+    HAS_NOTHING = 0, HAS_GRADIENTS = 1, HAS_PRECISION = 2, HAS_SCHEDULE = 4,
+    HAS_KERNELS = 8, HAS_PLACES = 16,
 };
 
 typedef struct PassInfo {
@@ -37,7 +43,8 @@ enum {
 extern const PassInfo pass_table[PASS_COUNT];
 const PassInfo *pass_find(const char *name);
 
-#define PASS(name, needs, gives, doc) bool pass_##name(Module *m, const Plan *plan, Diag *diag);
+#define PASS(name, needs, gives, doc) \
+    bool pass_##name(Module *m, const Plan *plan, Diag *diag);
 #include "passes.def"
 #undef PASS
 #endif

@@ -1,17 +1,18 @@
-/* place.c: an offset for every value that lies in memory, in floats a row, so that
- * one function serves every program: a call's address is the start of its frame or
- * record plus offset times its rows (rounded up to 16).
+/* place.c: an offset for every value that lies in memory, in floats a row, so
+ * that one function serves every program: a call's address is the start of its
+ * frame or record plus offset times its rows (rounded up to 16).
  *
- * A record holds what forward leaves for backward, side by side. A frame holds what
- * a call needs while it runs: a value lives from the kernel that makes it to the
- * last that reads it, and takes the lowest offset that is free for so long. A row
- * kernel may write where it has read for the last time (in place). */
+ * A record holds what forward leaves for backward, side by side. A frame holds
+ * what a call needs while it runs: a value lives from the kernel that makes it
+ * to the last that reads it, and takes the lowest offset that is free for so
+ * long. A row kernel may write where it has read for the last time (in
+ * place). */
 #include "pass.h"
 
 typedef struct Place {
     Module *m;
     Func *f;
-    int *born, *dies;           /* by value number: kernels; views count for their root */
+    int *born, *dies;           /* by value: kernels; a view counts for its root */
     List(Value *) placed;
 } Place;
 
@@ -33,8 +34,9 @@ static void find_lives(Place *p)
 {
     const Func *f = p->f;
     for (int i = 0; i < f->values.count; i++)
-        p->born[i] = p->dies[i] =
-            f->values.at[i]->node ? f->values.at[i]->node->kernel : -1;
+        p->born[i] = p->dies[i] = f->values.at[i]->node
+            ? f->values.at[i]->node->kernel
+            : -1;
     for (int i = 0; i < f->kernels.count; i++)
         for (int j = 0; j < f->kernels.at[i].nodes.count; j++) {
             const Node *n = f->kernels.at[i].nodes.at[j];
@@ -43,8 +45,9 @@ static void find_lives(Place *p)
         }
 }
 
-/* Whether v, made by a row kernel, may overwrite `old`, which that kernel reads: the
- * same size, read for the last time, at the same place, in no later pass. */
+/* Whether v, made by a row kernel, may overwrite `old`, which that kernel
+ * reads: the same size, read for the last time, at the same place, in no later
+ * pass. */
 static bool may_overwrite(const Place *p, const Value *v, const Value *old)
 {
     int kernel = v->node->kernel;
@@ -170,7 +173,8 @@ static void place_func(Module *m, Func *f)
     p.born = arena_alloc(m->arena, (size_t)f->values.count * sizeof(int));
     p.dies = arena_alloc(m->arena, (size_t)f->values.count * sizeof(int));
     find_lives(&p);
-    /* values in the order in which they are made: results of one kernel together */
+    /* values in the order in which they are made: results of one kernel
+     * together */
     for (int k = 0; k < f->kernels.count; k++)
         for (int i = 0; i < f->kernels.at[k].nodes.count; i++) {
             Node *n = f->kernels.at[k].nodes.at[i];
@@ -183,6 +187,12 @@ static void place_func(Module *m, Func *f)
         }
 }
 
+static Func *forward_of(const Module *m, const Func *back)
+{
+    return module_find_func(m, arena_printf(m->arena, "%s.forward",
+                                            back->record));
+}
+
 bool pass_place(Module *m, const Plan *plan, Diag *diag)
 {
     (void)plan;
@@ -193,11 +203,7 @@ bool pass_place(Module *m, const Plan *plan, Diag *diag)
         if (f->record && !backward)
             place_record(m, f);
         if (backward)
-            follow_record(m,
-                          module_find_func(m,
-                                           arena_printf(m->arena, "%s.forward",
-                                                        f->record)),
-                          f);
+            follow_record(m, forward_of(m, f), f);
         place_func(m, f);
     }
     return true;

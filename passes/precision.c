@@ -1,6 +1,7 @@
-/* precision.c: the types of every matmul's input, accumulator and output. On the
- * f32 CPU all three are f32, the master type, so nothing is cast and no compute
- * copy is kept; the pass checks that it is so. bf16 and f16 are not built. */
+/* precision.c: the types of every matmul's input, accumulator and output. On
+ * the f32 CPU all three are f32, the master type, so nothing is cast and no
+ * compute copy is kept; the pass checks that it is so. bf16 and f16 are not
+ * built. */
 #include "pass.h"
 
 bool pass_precision(Module *m, const Plan *plan, Diag *diag)

@@ -1,8 +1,8 @@
-/* recompute.c: applies the choice of `memory.recompute`. Values that forward would
- * save are computed again at the head of backward, from what is still saved: with
- * `block` the block's input alone, with `attention` all but the attention half
- * (norm1, q, k, v and the heads' result). The same nodes on the same inputs, so the
- * same bits; dropout's draws are functions of the place. */
+/* recompute.c: applies the choice of `memory.recompute`. Values that forward
+ * would save are computed again at the head of backward, from what is still
+ * saved: with `block` the block's input alone, with `attention` all but the
+ * attention half (norm1, q, k, v and the heads' result). The same nodes on the
+ * same inputs, so the same bits; dropout's draws are functions of the place. */
 #include "pass.h"
 
 typedef struct Again {
@@ -91,8 +91,8 @@ static void replace(Func *f, Value *old, Value *by)
 static void move_to_front(Module *m, Func *f, int first)
 {
     int moved = f->nodes.count - first;
-    Node **order =
-        arena_alloc(m->arena, (size_t)f->nodes.count * sizeof *order);
+    Node **order = arena_alloc(m->arena,
+                               (size_t)f->nodes.count * sizeof *order);
     memcpy(order, f->nodes.at + first, (size_t)moved * sizeof *order);
     memcpy(order + moved, f->nodes.at, (size_t)first * sizeof *order);
     memcpy(f->nodes.at, order, (size_t)f->nodes.count * sizeof *order);
@@ -107,8 +107,8 @@ bool pass_recompute(Module *m, const Plan *plan, Diag *diag)
         return true;
     a.copies = arena_alloc(m->arena,
                            (size_t)a.forward->values.count * sizeof *a.copies);
-    int first = a.backward->nodes.count, pairs = a.forward->saved.count,
-        kept = 0;
+    int first = a.backward->nodes.count, pairs = a.forward->saved.count;
+    int kept = 0;
     for (int i = 0; i < pairs; i++)
         if (is_kept(plan, a.forward->saved.at[i]))
             a.copies[a.forward->saved.at[i]->number] = a.backward->saved.at[i];

@@ -1,10 +1,11 @@
-/* schedule.c: the step pass. The train step is cut into groups and micro-batches,
- * the head into chunks of rows, and the other programs are derived: grad is the
- * train step without an update. On one rank nothing is sent.
+/* schedule.c: the step pass. The train step is cut into groups and
+ * micro-batches, the head into chunks of rows, and the other programs are
+ * derived: grad is the train step without an update. On one rank nothing is
+ * sent.
  *
  * Groups fix the order of summation (the batch in equal runs of consecutive
- * sequences, summed by a tree); micro-batches only fix how much runs at a time and
- * never span two groups, so their size cannot change a bit. */
+ * sequences, summed by a tree); micro-batches only fix how much runs at a time
+ * and never span two groups, so their size cannot change a bit. */
 #include "pass.h"
 
 /* Bytes of logits that a chunk of the head's rows may take. */
@@ -18,12 +19,13 @@ static Stmt *new_stmt(Module *m, StepKind kind, Loc cause)
     return s;
 }
 
-/* Rows at a time: as many as CHUNK_BYTES holds, in equal chunks of whole 16 rows. */
+/* Rows at a time: as many as CHUNK_BYTES holds, in equal chunks of whole 16
+ * rows. */
 static void size_chunks(const Module *m, const Step *step, Stmt *chunks)
 {
     int64_t vocab = m->dims.at[module_find_dim(m, "V")].size;
-    int64_t rows = step->micro * step->sequence,
-            most = CHUNK_BYTES / (4 * vocab) / 16 * 16;
+    int64_t rows = step->micro * step->sequence;
+    int64_t most = CHUNK_BYTES / (4 * vocab) / 16 * 16;
     if (most < 16)
         most = 16;
     int64_t count = (rows + most - 1) / most;

@@ -1,7 +1,7 @@
 /* simplify.c: rewrites that keep every bit. In each function: what is computed
  * twice is computed once, --x is x, x·1 is x, a reshape of a reshape is one, a
- * view to the same type is nothing; then what nothing uses goes. Each rule removes
- * a node or a use, so the pass ends. */
+ * view to the same type is nothing; then what nothing uses goes. Each rule
+ * removes a node or a use, so the pass ends. */
 #include "pass.h"
 
 static void replace_uses(Func *f, Value *old, Value *by)

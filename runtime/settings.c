@@ -372,7 +372,7 @@ static bool apply_set(Settings *settings, const Program *program,
 {
     const char *equals = strchr(set, '=');
     if (!equals || equals == set)
-        return error_set(error, ERROR_USAGE, "--set wants KEY=VALUE, not '%s'",
+        return error_set(error, ERROR_INPUT, "--set wants KEY=VALUE, not '%s'",
                          set);
     char path[256];
     snprintf(path, sizeof path, "%.*s", (int)(equals - set), set);

@@ -168,7 +168,7 @@ sub head_comment {
     my $first = $lines[0] // '';
     return if $file =~ /\.md$|completions/ || !@lines;
     if ($first =~ /^#!/) {
-        return if ($lines[1] // '') =~ /^# ?\S/;
+        return if ($lines[1] // '') =~ /^# ?\S|^"""/;
     } else {
         return if $first =~ m{^/\* ?\S|^# ?\S|^"""|^\.\\"};
     }

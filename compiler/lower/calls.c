@@ -1,10 +1,11 @@
-/* calls.c: a function of the module becomes a list of kernel calls. Pointers to what
- * lies in its frame and record come first: the memory map. A barrier stands only
- * where a kernel touches memory that another thread may have touched since the last. */
+/* calls.c: a function of the module becomes a list of kernel calls. Pointers to
+ * what lies in its frame and record come first: the memory map. A barrier
+ * stands only where a kernel touches memory that another thread may have
+ * touched since the last. */
 #include "lowering.h"
 
-/* How a kernel cuts its work among threads. Two kernels that share tokens alike touch
- * the same rows in the same thread. */
+/* How a kernel cuts its work among threads. Two kernels that share tokens alike
+ * touch the same rows in the same thread. */
 typedef enum Share { SHARE_TOKENS, SHARE_OTHERWISE } Share;
 
 typedef struct Access { const Value *root; bool write; Share share; } Access;
@@ -15,10 +16,10 @@ typedef struct Calls {
     const Func *f;
     FuncCode *code;
     ProgFunc *func;
-    ProgVar *me, *at, *saved, *frame, *cache, *block, *shared, *block_sums,
-        *shared_sums;
-    ProgVar **pointers;                 /* by value: parameters, and the memory map's */
-    List(Access) since;                 /* since the last barrier */
+    ProgVar *me, *at, *saved, *frame, *cache;
+    ProgVar *block, *shared, *block_sums, *shared_sums;
+    ProgVar **pointers;         /* by value: parameters, and the memory map's */
+    List(Access) since;         /* since the last barrier */
 } Calls;
 
 FuncCode *find_code(Lower *l, const Func *f)
@@ -35,8 +36,8 @@ static void find_uses(Calls *c)
     const Func *f = c->f;
     for (int i = 0; i < f->values.count; i++) {
         const Value *v = f->values.at[i];
-        const Weight *w =
-            v->weight >= 0 ? &c->l->m->weights.at[v->weight] : NULL;
+        const Weight *w = v->weight >= 0 ? &c->l->m->weights.at[v->weight]
+                                         : NULL;
         c->code->uses_block |= v->kind == VALUE_WEIGHT && w->per_block;
         c->code->uses_shared |= v->kind == VALUE_WEIGHT && !w->per_block;
         c->code->sums_block |= v->kind == VALUE_GRADIENT && w->per_block;
@@ -56,7 +57,7 @@ static void result_params(Calls *c)
 {
     for (int i = 0; i < c->f->results.count; i++) {
         Value *root = value_root(c->f->results.at[i]);
-        if (root->kind == VALUE_PARAM)          /* a sum that goes on where it began */
+        if (root->kind == VALUE_PARAM)  /* a sum goes on where it began */
             continue;
         c->pointers[root->number] = add_param(c, c_name(c->l, root->name),
                                                value_pointer(root, false));
@@ -73,15 +74,15 @@ static void params(Calls *c)
     for (int i = 0; i < c->f->params.count; i++) {
         Value *v = c->f->params.at[i];
         bool sum = v->type.dtype == DT_F64;
-        c->pointers[v->number] =
-            add_param(c, c_name(c->l, v->name), value_pointer(v, !sum));
+        c->pointers[v->number] = add_param(c, c_name(c->l, v->name),
+                                           value_pointer(v, !sum));
     }
     for (int i = 0; i < c->f->saved.count; i++) {
         Value *v = c->f->saved.at[i];
         if (v->kind != VALUE_SAVED || v->area != AREA_NONE)
             continue;
-        c->pointers[v->number] =
-            add_param(c, c_name(c->l, v->name), value_pointer(v, true));
+        c->pointers[v->number] = add_param(c, c_name(c->l, v->name),
+                                           value_pointer(v, true));
         list_push(c->l->arena, &c->code->saved_params, v);
     }
     if (c->code->uses_saved)
@@ -95,8 +96,8 @@ static void params(Calls *c)
     if (c->code->uses_block)
         c->block = add_param(c, "w", prog_pointer_to(c->l->block, true));
     if (c->code->sums_shared)
-        c->shared_sums =
-            add_param(c, "dshared", prog_pointer_to(c->l->shared, true));
+        c->shared_sums = add_param(c, "dshared",
+                                   prog_pointer_to(c->l->shared, true));
     if (c->code->sums_block)
         c->block_sums = add_param(c, "dw", prog_pointer_to(c->l->block, true));
 }
@@ -129,7 +130,8 @@ static void map_area(Calls *c, ProgVar *base, bool frame, const char *comment)
     }
 }
 
-/* Whose record it is: a forward's, to write or to read, or what can be inspected. */
+/* Whose record it is: a forward's, to write or to read, or what can be
+ * inspected. */
 static const char *record_comment(const Func *f)
 {
     if (f->record && !strcmp(f->record, f->name))
@@ -154,16 +156,14 @@ static void map_memory(Calls *c)
 static ProgExpr *pointer_to(Calls *c, Value *v)
 {
     Value *root = value_root(v);
-    const Weight *w =
-        root->weight >= 0 ? &c->l->m->weights.at[root->weight] : NULL;
+    const Weight *w = root->weight >= 0 ? &c->l->m->weights.at[root->weight]
+                                        : NULL;
+    const ProgVar *sums = w && w->per_block ? c->block_sums : c->shared_sums;
     if (root->kind == VALUE_WEIGHT)
         return px_field(c->p, px_var(c->p, w->per_block ? c->block : c->shared),
                         c_name(c->l, w->name));
     if (root->kind == VALUE_GRADIENT)
-        return px_field(c->p,
-                        px_var(c->p,
-                               w->per_block ? c->block_sums : c->shared_sums),
-                        c_name(c->l, w->name));
+        return px_field(c->p, px_var(c->p, sums), c_name(c->l, w->name));
     if (!c->pointers[root->number])
         ice("%s: %s has no memory", c->f->name, root->name);
     return px_var(c->p, c->pointers[root->number]);
@@ -181,7 +181,8 @@ static bool overlap(const Calls *c, const Value *a, const Value *b)
     return a->offset < b_end && b->offset < a_end;
 }
 
-/* Rows of the same size from the same place: a thread's rows are the same memory. */
+/* Rows of the same size from the same place: a thread's rows are the same
+ * memory. */
 static bool same_rows(const Calls *c, const Value *a, const Value *b)
 {
     return a == b
@@ -217,7 +218,8 @@ static bool is_tracked(const Value *root)
         && root->type.dtype != DT_I32;
 }
 
-/* A barrier before the kernel if it meets what others did; then its own accesses. */
+/* A barrier before the kernel if it meets what others did; then its own
+ * accesses. */
 static void guard(Calls *c, const Kernel *k)
 {
     List(Access) now = {0};
@@ -288,7 +290,7 @@ static void call_matmul(Calls *c, const Kernel *k)
     const Node *n = k->nodes.at[0];
     const Value *out = k->nodes.at[k->nodes.count - 1]->out[0];
     bool weight = n->op == OP_matmul_weight;
-    /* [rows,K] [N,K] -> [rows,N]; dy [rows,N], w [N,K]; dy [rows,N], x [rows,K] */
+    /* of the weight [N, K]: w, or what its gradient sums up to */
     const Type *w = weight ? &n->in[2]->type : &n->in[1]->type;
     ProgExpr *args[9] = {
         px_var(p, c->me), pointer_to(c, (Value *)out), pointer_to(c, n->in[0]),
@@ -354,13 +356,11 @@ static ProgVar *attention_record(Calls *c, const Node *n)
     const Attrs *at = &n->attrs;
     const Module *m = c->l->m;
     bool weights = n->op == OP_attention_weights;
-    int lengths = weights ? 2 : 3,
-        alibi = weights         ? 3
-        : n->op == OP_attention ? 4
-                                : 6;
-    ProgVar *a =
-        prog_local(p, c->func, weights ? "weights" : "a",
-                   prog_record_type(prog_runtime_record(p, "Attention")));
+    int lengths = weights ? 2 : 3;
+    int alibi = weights ? 3 : n->op == OP_attention ? 4 : 6;
+    const ProgRecord *attention = prog_runtime_record(p, "Attention");
+    ProgVar *a = prog_local(p, c->func, weights ? "weights" : "a",
+                            prog_record_type(attention));
     ps_let(p, &c->func->body, a, NULL);
     set(c, a, "q", pointer_to(c, n->in[0]));
     set(c, a, "k", pointer_to(c, n->in[1]));
@@ -417,13 +417,9 @@ static void call_scatter(Calls *c, const Node *n)
     Prog *p = c->p;
     const Type *table = &n->out[0]->type;
     ProgExpr *args[] = {
-        px_var(p, c->me),
-        pointer_to(c, n->in[2]),
-        pointer_to(c, n->in[0]),
-        pointer_to(c, n->in[1]),
-        at_field(c, "rows"),
-        dim_size(c->l, table->dims[1]),
-        dim_size(c->l, table->dims[0]),
+        px_var(p, c->me), pointer_to(c, n->in[2]), pointer_to(c, n->in[0]),
+        pointer_to(c, n->in[1]), at_field(c, "rows"),
+        dim_size(c->l, table->dims[1]), dim_size(c->l, table->dims[0]),
         at_field(c, "accumulate"),
     };
     ps_do(p, &c->func->body,
@@ -434,7 +430,7 @@ static void call_chain(Calls *c, const Node *n)
 {
     Prog *p = c->p;
     ProgExpr *args[] = {
-        px_var(p, c->me),    pointer_to(c, n->in[1]),   pointer_to(c, n->in[0]),
+        px_var(p, c->me), pointer_to(c, n->in[1]), pointer_to(c, n->in[0]),
         at_field(c, "rows"), at_field(c, "accumulate"),
     };
     ps_do(p, &c->func->body, px_call(p, prog_library(p, "chain_f64"), 5, args));
@@ -447,17 +443,17 @@ static void call_cache(Calls *c, const Node *n)
     Value *out = n->out[0];
     ProgExpr *slot = px_mul(p, dim_size(c->l, out->type.dims[1]),
                             width_of(c->l, &out->type));
-    ProgVar *local =
-        prog_local(p, c->func, out->name, prog_pointer(PK_F32, false));
+    ProgVar *local = prog_local(p, c->func, out->name,
+                                prog_pointer(PK_F32, false));
     ProgExpr *from = px_var(p, c->cache);
     if (n->attrs.slot)
         from = px_offset(p, from, px_mul(p, slot, px_int(p, n->attrs.slot)));
     ps_let(p, &c->func->body, local, from);
     c->pointers[out->number] = local;
     ProgExpr *args[] = {
-        px_var(p, c->me),        px_var(p, local),
-        pointer_to(c, n->in[0]), at_field(c, "position"),
-        at_field(c, "rows"),     width_of(c->l, &out->type),
+        px_var(p, c->me), px_var(p, local), pointer_to(c, n->in[0]),
+        at_field(c, "position"), at_field(c, "rows"),
+        width_of(c->l, &out->type),
     };
     ps_do(p, &c->func->body, px_call(p, prog_library(p, "keep_rows"), 6, args));
 }
@@ -508,10 +504,10 @@ void lower_func(Lower *l, const Func *f)
 {
     FuncCode code = { .func = f };
     Calls c = { .l = l, .p = l->p, .f = f, .code = &code };
-    c.pointers =
-        arena_alloc(l->arena, (size_t)f->values.count * sizeof *c.pointers);
-    c.func = code.code =
-        prog_func(l->p, c_name(l, f->name), func_comment(l, f), prog_void());
+    c.pointers = arena_alloc(l->arena,
+                             (size_t)f->values.count * sizeof *c.pointers);
+    c.func = code.code = prog_func(l->p, c_name(l, f->name), func_comment(l, f),
+                                   prog_void());
     find_uses(&c);
     params(&c);
     map_memory(&c);

@@ -1,5 +1,5 @@
-/* columns.c: the function of a column kernel: sums over tokens, one chain a column
- * in ascending order. Threads share the columns, 16 at a time. */
+/* columns.c: the function of a column kernel: sums over tokens, one chain a
+ * column in ascending order. Threads share the columns, 16 at a time. */
 #include "generate.h"
 
 static void load_row(Generate *g, ProgBlock *b)
@@ -47,9 +47,8 @@ static Columns share_columns(Generate *g, ProgBlock *b)
                         .from = prog_local(p, g->func, "from", prog_i64()),
                         .to = prog_local(p, g->func, "to", prog_i64()) };
     ProgExpr *me = px_var(p, g->me);
-    ProgExpr *blocks =
-        px_div(p, px_add(p, dim_size(g->l, g->width), px_int(p, 15)),
-               px_int(p, 16));
+    ProgExpr *up = px_add(p, dim_size(g->l, g->width), px_int(p, 15));
+    ProgExpr *blocks = px_div(p, up, px_int(p, 16));
     ps_let(p, b, columns.from,
            px_mul(p, px_int(p, 16), call2(g, "share_start", me, blocks)));
     ps_let(p, b, columns.to,
@@ -57,22 +56,22 @@ static Columns share_columns(Generate *g, ProgBlock *b)
     return columns;
 }
 
-/* The sums lie in their accumulators, which stay in the nearest cache while all rows
- * pass, a row at a time as it lies in memory. */
+/* The sums lie in their accumulators, which stay in the nearest cache while all
+ * rows pass, a row at a time as it lies in memory. */
 void generate_columns(Generate *g)
 {
     Prog *p = g->p;
     ProgBlock *b = &g->func->body;
     Columns columns = share_columns(g, b);
-    ProgBlock *begin =
-        ps_if(p, b, px_eq(p, px_var(p, g->accumulate), px_i32(p, 0)), NULL);
+    ProgExpr *begins = px_eq(p, px_var(p, g->accumulate), px_i32(p, 0));
+    ProgBlock *begin = ps_if(p, b, begins, NULL);
     ProgBlock *zero = each_column(&columns, begin);
-    for (int i = 0; i < g->k->nodes.count; i++)
-        if (g->k->nodes.at[i]->op == OP_colsum)
-            store_lanes(g, zero,
-                        px_var(p,
-                               g->pointers[g->k->nodes.at[i]->out[0]->number]),
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        const Node *n = g->k->nodes.at[i];
+        if (n->op == OP_colsum)
+            store_lanes(g, zero, px_var(p, g->pointers[n->out[0]->number]),
                         px_f32(p, 0));
+    }
     dropout_begin(g, b);
     ProgVar *r = prog_local(p, g->func, "r", prog_i64());
     b = ps_for(p, b, r, px_int(p, 0), all_rows(g), px_int(p, 1));

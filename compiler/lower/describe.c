@@ -1,8 +1,10 @@
-/* describe.c: what the program tells the runtime (runtime/program.def): tensors,
- * programs with their memory, the keys that may be set when it runs. */
+/* describe.c: what the program tells the runtime (runtime/program.def):
+ * tensors, programs with their memory, the keys that may be set when it
+ * runs. */
 #include "lowering.h"
 
-/* A row of data of a record of program.def, filled by field name in any order. */
+/* A row of data of a record of program.def, filled by field name in any
+ * order. */
 typedef struct Row { Lower *l; ProgData *data; ProgDatum *values; } Row;
 
 static ProgData *rows_of(Lower *l, const char *name, const char *record,
@@ -129,9 +131,8 @@ static int64_t region_bytes(const StepMap *map, const char *name)
 /* Bytes of each class: from a region's start to the next one's. */
 static ProgData *describe_memory(Lower *l, const StepMap *map)
 {
-    ProgData *data =
-        rows_of(l, arena_printf(l->arena, "%s_memory", map->step->name),
-                "Memory", true);
+    const char *name = arena_printf(l->arena, "%s_memory", map->step->name);
+    ProgData *data = rows_of(l, name, "Memory", true);
     for (int i = 0; i < map->regions.count; i++) {
         const char *class = map->regions.at[i].class;
         bool seen = false;
@@ -170,13 +171,14 @@ static void describe_value(Lower *l, ProgData *data, const Saved *v)
     put_int(&row, "repeat", v->repeat);
     put_int(&row, "rank", v->type->rank);
     for (int i = 0; i < 4; i++) {
-        const Dim *dim =
-            i < v->type->rank ? &l->m->dims.at[v->type->dims[i]] : NULL;
+        const Dim *dim = i < v->type->rank ? &l->m->dims.at[v->type->dims[i]]
+                                           : NULL;
         /* what a call sets: 0 its sequences, -1 the tokens of each */
-        int64_t size = !dim             ? 1
-            : dim->kind == DIM_BATCH    ? 0
-            : dim->kind == DIM_SEQUENCE ? -1
-                                        : dim->size;
+        int64_t size = dim ? dim->size : 1;
+        if (dim && dim->kind == DIM_BATCH)
+            size = 0;
+        if (dim && dim->kind == DIM_SEQUENCE)
+            size = -1;
         put_int(&row, fields[i], size);
     }
     put_int(&row, "offset", v->offset);
@@ -192,14 +194,14 @@ static ProgData *describe_values(Lower *l, const StepMap *map)
     ProgData *data = rows_of(l, "forward_values", "Value", true);
     const Type *x = &block->params.at[0]->type;
     int64_t blocks = l->m->dims.at[module_find_dim(l->m, "L")].size;
-    int64_t stream = map->stride * l->m->dims.at[x->dims[2]].size,
-            at = region_at(map, "stream");
+    int64_t stream = map->stride * l->m->dims.at[x->dims[2]].size;
+    int64_t at = region_at(map, "stream");
     describe_value(l, data, &(Saved){ "embed", 1, at, 0, x });
     for (int i = 0; i < block->saved.count; i++) {
         Value *v = block->saved.at[i];
         const char *name = arena_printf(l->arena, "blocks.{i}.%s", v->name);
-        int64_t offset =
-            region_at(map, "records") + value_root(v)->offset * map->stride;
+        int64_t offset = region_at(map, "records")
+            + value_root(v)->offset * map->stride;
         describe_value(l, data,
                        &(Saved){ name, blocks, offset,
                                  block->record_floats * map->stride,
@@ -266,8 +268,8 @@ static int64_t parameter_count(const Lower *l)
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
         if (!w->constant)
-            count +=
-                (w->per_block ? blocks : 1) * type_elements(l->m, &w->type);
+            count += (w->per_block ? blocks : 1)
+                * type_elements(l->m, &w->type);
     }
     return count;
 }
@@ -334,8 +336,8 @@ void program_set_text(Prog *p, const char *name, const char *text)
             continue;
         for (int j = 0; j < data->record->fields.count; j++)
             if (!strcmp(data->record->fields.at[j].name, name)) {
-                data->values.at[j] =
-                    (ProgDatum){ .kind = PD_TEXT, .text = text };
+                data->values.at[j] = (ProgDatum){ .kind = PD_TEXT,
+                                                  .text = text };
                 return;
             }
     }

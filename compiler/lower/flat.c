@@ -1,5 +1,6 @@
-/* flat.c: the function of a kernel over all elements of a tensor, as they lie: the
- * optimizer's update. Threads share the elements, 16 at a time; `rows` counts them. */
+/* flat.c: the function of a kernel over all elements of a tensor, as they lie:
+ * the optimizer's update. Threads share the elements, 16 at a time; `rows`
+ * counts them. */
 #include "generate.h"
 
 /* The whole 16s, or the rest after them (tail). */
@@ -34,9 +35,8 @@ static void body_at(Generate *g, ProgBlock *b, ProgExpr *left)
         list_push(g->l->arena, &values, v);
     }
     for (int i = 0; i < results.count; i++) {
-        ProgExpr *to =
-            px_offset(p, px_var(p, g->pointers[values.at[i]->number]),
-                      px_var(p, g->column));
+        const ProgVar *start = g->pointers[values.at[i]->number];
+        ProgExpr *to = px_offset(p, px_var(p, start), px_var(p, g->column));
         ProgExpr *x = px_var(p, results.at[i]);
         if (left)
             ps_do(p, b,

@@ -186,7 +186,8 @@ static Value *flat_target(const Generate *g, const Value *v)
     return NULL;
 }
 
-/* The update reads its scalars itself, but for what differs by tensor and step. */
+/* The update reads its scalars itself, but for what differs by tensor and
+ * step. */
 static bool reads_control(const Generate *g, const Value *v)
 {
     return is_flat(g) && strcmp(v->name, "decay") != 0
@@ -233,13 +234,12 @@ void generate_params(Generate *g)
     g->me = add_arg(g, ARG_THREAD, NULL, "me",
                     prog_pointer_to(prog_runtime_record(g->p, "Thread"), true));
     if (wants_call(g))
-        g->at =
-            add_arg(g, ARG_CALL, NULL, "at", prog_pointer_to(g->l->call, true));
+        g->at = add_arg(g, ARG_CALL, NULL, "at",
+                        prog_pointer_to(g->l->call, true));
     if (is_flat(g)) {
-        g->control =
-            add_arg(g, ARG_CONTROL, NULL, "control",
-                    prog_pointer_to(prog_runtime_record(g->p, "Control"),
-                                    true));
+        g->control = add_arg(
+            g, ARG_CONTROL, NULL, "control",
+            prog_pointer_to(prog_runtime_record(g->p, "Control"), true));
         for (int i = 0; i < g->f->params.count; i++)
             add_value(g, g->f->params.at[i],
                       strcmp(g->f->params.at[i]->name, "g") != 0);
@@ -378,8 +378,8 @@ ProgExpr *keep_lanes(Generate *g, ProgExpr *fresh, ProgExpr *old)
 {
     if (!g->ragged)
         return fresh;
-    ProgExpr *rest =
-        px_sub(g->p, dim_size(g->l, g->width), px_var(g->p, g->column));
+    ProgExpr *rest = px_sub(g->p, dim_size(g->l, g->width),
+                            px_var(g->p, g->column));
     return px_callv(g->p, prog_library(g->p, "keep"), rest, fresh, old, NULL);
 }
 
@@ -465,8 +465,8 @@ static ProgVar *site_local(Generate *g, ProgBlock *b, int site)
     ProgExpr *number = px_int(g->p, site);
     if (g->f->per_block) {
         ProgExpr *block = px_field(g->p, px_var(g->p, g->at), "block");
-        ProgExpr *before =
-            px_mul(g->p, block, px_int(g->p, g->l->m->sites_per_block));
+        ProgExpr *before = px_mul(g->p, block,
+                                  px_int(g->p, g->l->m->sites_per_block));
         number = px_add(g->p, px_int(g->p, 1 + site), before);
     }
     ProgVar *local = prog_local(g->p, g->func, "site", prog_u32());
@@ -474,7 +474,8 @@ static ProgVar *site_local(Generate *g, ProgBlock *b, int site)
     return local;
 }
 
-/* Rate and site of every dropout in the kernel; those that are equal are one. */
+/* Rate and site of every dropout in the kernel; those that are equal are
+ * one. */
 void dropout_begin(Generate *g, ProgBlock *b)
 {
     for (int i = 0; i < g->k->nodes.count; i++) {

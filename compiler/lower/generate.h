@@ -1,6 +1,6 @@
-/* generate.h: shared by rows.c, columns.c and flat.c, which write the functions of
- * generated kernels: parameters, addresses, and the expressions of nodes over 16
- * columns or over one value. */
+/* generate.h: shared by rows.c, columns.c and flat.c, which write the functions
+ * of generated kernels: parameters, addresses, and the expressions of nodes
+ * over 16 columns or over one value. */
 #ifndef GENERATE_H
 #define GENERATE_H
 #include "lowering.h"
@@ -14,7 +14,7 @@ typedef struct Generate {
     KernelCode *code;
     ProgFunc *func;
     ProgVar *me, *at, *control, *rows, *accumulate;
-    ProgVar **pointers;         /* by value: the parameter, or the step scalar itself */
+    ProgVar **pointers;         /* by value: the parameter, or the scalar itself */
     ProgVar **row_pointers;     /* by value: where this row begins */
     ProgVar **locals;           /* by value: a row value, or 16 lanes now */
     ProgExpr *row, *token;      /* index of the row, of its token */
@@ -45,7 +45,8 @@ ProgExpr *row_value(Generate *g, ProgBlock *b, Value *v);
 /* 16 columns of v from g->column on (or a row value, to be spread). */
 ProgExpr *lanes_of(Generate *g, ProgBlock *b, Value *v);
 /* The expression of a pointwise node, in lanes or as one value. */
-ProgExpr *point_expression(Generate *g, ProgBlock *b, const Node *n, bool lanes);
+ProgExpr *point_expression(Generate *g, ProgBlock *b, const Node *n,
+                           bool lanes);
 ProgExpr *load_lanes(Generate *g, ProgExpr *pointer);
 void store_lanes(Generate *g, ProgBlock *b, ProgExpr *pointer, ProgExpr *value);
 /* Lanes beyond the row's end keep what they had. */

@@ -1,9 +1,10 @@
-/* layout.c: where parameters lie, and the records through which emitted code names
- * them: Shared for those outside blocks, Block for one block's. Every tensor starts
- * at a multiple of 1024 floats, so that a block of the gradient norm lies in one.
+/* layout.c: where parameters lie, and the records through which emitted code
+ * names them: Shared for those outside blocks, Block for one block's. Every
+ * tensor starts at a multiple of 1024 floats, so that a block of the gradient
+ * norm lies in one.
  *
- * Three layouts: weights (parameters, then tables), gradients (what is trained; also
- * the layout of each moment), and second (accumulators of second uses). */
+ * Three layouts: weights (parameters, then tables), gradients (what is trained;
+ * also the layout of each moment), and second (accumulators of second uses). */
 #include "lowering.h"
 
 enum { ALIGN_FLOATS = 1024 };
@@ -23,7 +24,8 @@ static bool trained(const Weight *w)
     return !w->constant && !w->frozen;
 }
 
-/* Whether a weight has a second accumulator: the embedding that the head shares. */
+/* Whether a weight has a second accumulator: the embedding that the head
+ * shares. */
 static bool has_second(const Lower *l, int weight)
 {
     for (int i = 0; i < l->m->funcs.count; i++)
@@ -35,12 +37,13 @@ static bool has_second(const Lower *l, int weight)
     return false;
 }
 
-/* Offsets in a block, then of the others around L blocks, in the module's order. */
+/* Offsets in a block, then of the others around L blocks, in the module's
+ * order. */
 static void place_weights(Lower *l)
 {
     const Module *m = l->m;
-    int64_t blocks = m->dims.at[module_find_dim(m, "L")].size, at = 0,
-            gradient = 0;
+    int64_t blocks = m->dims.at[module_find_dim(m, "L")].size;
+    int64_t at = 0, gradient = 0;
     for (int i = 0; i < m->weights.count; i++) {
         const Weight *w = &m->weights.at[i];
         l->weight_at[i] = l->gradient_at[i] = l->second_at[i] = -1;
@@ -54,7 +57,7 @@ static void place_weights(Lower *l)
         }
     }
     bool placed_blocks = false;
-    for (int pass = 0; pass < 2; pass++)        /* tables behind all parameters */
+    for (int pass = 0; pass < 2; pass++)    /* tables behind all parameters */
         for (int i = 0; i < m->weights.count; i++) {
             const Weight *w = &m->weights.at[i];
             if (w->per_block && !placed_blocks) {
@@ -78,11 +81,11 @@ static void place_weights(Lower *l)
             l->second_at[i] = gradient;
             gradient += weight_size(l, &m->weights.at[i]);
         }
-    l->second_pointers =
-        arena_alloc(l->arena, (size_t)m->weights.count * sizeof(int64_t));
+    size_t bytes = (size_t)m->weights.count * sizeof(int64_t);
+    l->second_pointers = arena_alloc(l->arena, bytes);
     for (int i = 0; i < m->weights.count; i++)
-        l->second_pointers[i] =
-            l->second_at[i] < 0 ? l->gradient_at[i] : l->second_at[i];
+        l->second_pointers[i] = l->second_at[i] < 0 ? l->gradient_at[i]
+                                                    : l->second_at[i];
     l->weight_floats = at;
     l->gradient_floats = gradient;
 }
@@ -96,16 +99,16 @@ static ProgRecord *record_of(Lower *l, const char *name, bool per_block,
         if (w->per_block != per_block)
             continue;
         const char *from = where(l, &w->origin);
-        const char *text =
-            arena_printf(l->arena, "%s%s%s", shape_comment(l, &w->type),
-                         *from ? "  " : "", from);
+        const char *text = arena_printf(l->arena, "%s%s%s",
+                                        shape_comment(l, &w->type),
+                                        *from ? "  " : "", from);
         prog_field(l->p, r, c_name(l, w->name), prog_pointer(PK_F32, false),
                    text);
     }
     return r;
 }
 
-/* void NAME(RECORD *to, float *base[, long l]): the fields, from their offsets. */
+/* void NAME(RECORD *to, float *base): the fields, from their offsets. */
 static ProgFunc *pointing(Lower *l, const char *name, const char *comment,
                           ProgRecord *record, const int64_t *offsets)
 {
@@ -157,18 +160,18 @@ static void call_record(Lower *l)
 static void name_layout(Lower *l)
 {
     Prog *p = l->p;
-    int group = prog_add_const_group(p, "Where blocks lie, in floats.");
+    int group = prog_add_wide_group(p, "Where blocks lie, in floats.");
     l->blocks_const = prog_const(p, group, "BLOCKS", l->block_at,
                                  "the first, among the parameters");
     l->block_const = prog_const(p, group, "BLOCK", l->block_floats, "one");
-    l->gradient_blocks_const =
-        prog_const(p, group, "GRADIENT_BLOCKS", l->block_gradient_at,
-                   "the first, among the gradients or moments");
-    l->gradient_block_const =
-        prog_const(p, group, "GRADIENT_BLOCK", l->block_gradient_floats, "one");
-    l->gradients_const =
-        prog_const(p, group, "GRADIENTS", l->gradient_floats,
-                   "all gradients, or one moment of each parameter");
+    l->gradient_blocks_const = prog_const(
+        p, group, "GRADIENT_BLOCKS", l->block_gradient_at,
+        "the first, among the gradients or moments");
+    l->gradient_block_const = prog_const(p, group, "GRADIENT_BLOCK",
+                                         l->block_gradient_floats, "one");
+    l->gradients_const = prog_const(
+        p, group, "GRADIENTS", l->gradient_floats,
+        "all gradients, or one moment of each parameter");
 }
 
 void lower_records(Lower *l)
@@ -181,19 +184,20 @@ void lower_records(Lower *l)
     name_layout(l);
     l->shared = record_of(
         l, "Shared", false,
-        "Parameters and tables outside the blocks; the same fields serve their gradients.");
+        "Parameters and tables outside the blocks; the same fields serve their "
+        "gradients.");
     l->block = record_of(l, "Block", true,
         "A block's parameters; the same fields serve their gradients.");
     call_record(l);
-    l->shared_weights =
-        pointing(l, "shared_weights", "Where the parameters lie.", l->shared,
-                 l->weight_at);
-    l->block_weights =
-        pointing(l, "block_weights", "A block's, from its first.", l->block,
-                 l->weight_at);
-    l->shared_sums =
-        pointing(l, "shared_gradients", "Where their gradients lie.", l->shared,
-                 l->gradient_at);
+    l->shared_weights = pointing(l, "shared_weights",
+                                 "Where the parameters lie.", l->shared,
+                                 l->weight_at);
+    l->block_weights = pointing(l, "block_weights",
+                                "A block's, from its first.", l->block,
+                                l->weight_at);
+    l->shared_sums = pointing(l, "shared_gradients",
+                              "Where their gradients lie.", l->shared,
+                              l->gradient_at);
     l->block_sums = pointing(l, "block_gradients", "A block's, from its first.",
                              l->block, l->gradient_at);
     l->shared_second = pointing(

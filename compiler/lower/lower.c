@@ -1,6 +1,6 @@
-/* lower.c: a placed Module becomes a Prog, in the order in which its C is read: the
- * dims, the records, functions in the order of the module (each after its kernels),
- * the steps, the description. */
+/* lower.c: a placed Module becomes a Prog, in the order in which its C is read:
+ * the dims, the records, functions in the order of the module (each after its
+ * kernels), the steps, the description. */
 #include "lowering.h"
 
 static void lower_dims(Lower *l)
@@ -13,13 +13,14 @@ static void lower_dims(Lower *l)
             continue;
         Origin origin = { .model = dim->origin };
         const char *at = where(l, &origin);
-        const char *comment =
-            arena_printf(l->arena, "%s%s%s", dim->doc, *at ? "  " : "", at);
+        const char *comment = arena_printf(l->arena, "%s%s%s", dim->doc,
+                                           *at ? "  " : "", at);
         l->dims[i] = prog_const(l->p, group, dim->name, dim->size, comment);
     }
 }
 
-/* The optimizer's update is called a tensor at a time: its one kernel is all of it. */
+/* The optimizer's update is called a tensor at a time: its one kernel is all of
+ * it. */
 static void lower_update(Lower *l, const Func *f)
 {
     if (f->kernels.count != 1)
@@ -34,8 +35,8 @@ static const char *head_text(const Lower *l)
     return arena_printf(
         l->arena,
         "%s: from %s (sha256 %.16s) by trainwright %s. Plan: %s.\n"
-        "Read: the dims, the records, block_forward, block_backward, update, train, the\n"
-        "description. Every line that comes from a line of the spec names it.",
+        "Read: the dims, the records, block_forward, block_backward, update, "
+        "train, the\ndescription. Every line that comes from a line of the spec names it.",
         l->m->name, l->info->spec_name, l->info->spec_hash, l->info->version,
         l->info->plan);
 }
@@ -77,6 +78,6 @@ int64_t lower_train_bytes(const Module *m, const LowerInfo *info, Arena *arena)
 {
     Lower l = begin(m, info, arena);
     StepMap map = map_step(&l, module_find_step(m, "train"));
-    return 4
-        * (l.weight_floats + info->moments * l.gradient_floats + map.floats);
+    int64_t moments = info->moments * l.gradient_floats;
+    return 4 * (l.weight_floats + moments + map.floats);
 }

@@ -12,8 +12,9 @@ typedef struct RunKeyInfo {
 } RunKeyInfo;
 
 typedef struct LowerInfo {
-    const char *version, *spec_name, *spec_text, *spec_hash, *model_hash, *target, *features;
-    const char *plan;               /* a line for the file's head: "1 rank, f32" */
+    const char *version, *spec_name, *spec_text, *spec_hash, *model_hash;
+    const char *target, *features;
+    const char *plan;           /* a line for the file's head: "1 rank, f32" */
     int64_t batch, sequence, groups;
     int moments;
     List(RunKeyInfo) keys;

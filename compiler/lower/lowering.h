@@ -1,8 +1,9 @@
 /* lowering.h: what the parts of the lowering share. The lowering turns a placed
  * Module into a Prog: rows.c and columns.c write a function for every generated
- * kernel, calls.c one for every function of the module (a list of kernel calls with
- * barriers between), steps.c one for every step, map.c decides where a program's
- * values lie, describe.c writes the program's description for the runtime. */
+ * kernel, calls.c one for every function of the module (a list of kernel calls
+ * with barriers between), steps.c one for every step, map.c decides where a
+ * program's values lie, describe.c writes the program's description for the
+ * runtime. */
 #ifndef LOWERING_H
 #define LOWERING_H
 #include "../../ir/ir.h"
@@ -29,9 +30,10 @@ typedef struct KernelCode {
 typedef struct FuncCode {
     const Func *func;
     ProgFunc *code;
-    bool uses_saved, uses_frame, uses_cache, uses_block, uses_shared, sums_block, sums_shared;
-    KernelCode update;              /* of `update`, which steps call as one kernel */
-    List(Value *) saved_params;     /* parameters of forward that backward reads where they lie */
+    bool uses_saved, uses_frame, uses_cache, uses_block, uses_shared;
+    bool sums_block, sums_shared;
+    KernelCode update;          /* of `update`, which steps call as one kernel */
+    List(Value *) saved_params; /* forward's, which backward reads where they lie */
 } FuncCode;
 
 typedef struct Lower {
@@ -39,31 +41,39 @@ typedef struct Lower {
     const LowerInfo *info;
     Prog *p;
     Arena *arena;
-    ProgConst **dims;               /* by dim; NULL for those that a step sets */
+    ProgConst **dims;           /* by dim; NULL for those that a step sets */
     ProgRecord *shared, *block;     /* parameters outside and inside blocks */
     ProgRecord *call;               /* where a call stands in the batch */
     List(FuncCode) funcs;
-    int64_t *weight_at, *gradient_at, *second_at;   /* floats; in a block: from its start */
+    /* by weight, in floats; of one in a block: from the block's start */
+    int64_t *weight_at, *gradient_at, *second_at;
     int64_t *second_pointers;       /* where the embedding's gradients go */
     int64_t block_at, block_floats; /* weights of block 0; of one block */
     int64_t block_gradient_at, block_gradient_floats;
-    int64_t weight_floats, gradient_floats;         /* of all parameters and tables; of one copy */
-    const ProgConst *blocks_const, *block_const, *gradient_blocks_const, *gradient_block_const;
+    int64_t weight_floats;          /* of all parameters and tables */
+    int64_t gradient_floats;        /* of all gradients, or one moment */
+    const ProgConst *blocks_const, *block_const;
+    const ProgConst *gradient_blocks_const, *gradient_block_const;
     const ProgConst *gradients_const;
-    ProgFunc *shared_weights, *block_weights, *shared_sums, *block_sums, *shared_second;
+    /* functions that point a Shared or Block at weights or gradients */
+    ProgFunc *shared_weights, *block_weights;
+    ProgFunc *shared_sums, *block_sums, *shared_second;
 } Lower;
 
 /* names.c */
-const char *c_name(const Lower *l, const char *dotted);     /* "attn.q" -> attn_q, "d.attn.q" -> dattn_q */
+/* "attn.q" -> attn_q, "d.attn.q" -> dattn_q */
+const char *c_name(const Lower *l, const char *dotted);
 /* "norm1.mean" -> mean; a number at the end goes first */
 const char *last_part(const Lower *l, const char *dotted);
 /* Without the number at its end, which only makes a name unique. */
 const char *name_stem(const Lower *l, const char *dotted);
 ProgType value_pointer(const Value *v, bool is_const);
 ProgExpr *dim_size(Lower *l, int dim);
-ProgExpr *width_of(Lower *l, const Type *type);             /* elements of the last axis */
+/* Elements of the last axis. */
+ProgExpr *width_of(Lower *l, const Type *type);
 const char *shape_comment(const Lower *l, const Type *type);
-const char *where(const Lower *l, const Origin *origin);    /* "spec.yaml:11" or "" */
+/* "spec.yaml:11" or "" */
+const char *where(const Lower *l, const Origin *origin);
 
 /* generate.c, rows.c, columns.c, flat.c: a kernel's function */
 KernelCode lower_kernel(Lower *l, const Func *f, int kernel);
@@ -86,14 +96,17 @@ typedef struct StepMap {
     int64_t groups, micros, chunks, levels;
     bool keeps_stream;              /* all L + 1 inputs of blocks, else two */
     List(Region) regions;
+    const ProgConst *slot;          /* floats of x or dx for all rows */
     int64_t floats, workspace_floats;
     int constants;                  /* the group of its regions' names */
     double flops;
 } StepMap;
 StepMap map_step(Lower *l, const Step *step);
 const Region *find_region(const StepMap *map, const char *name);
-int64_t region_at(const StepMap *map, const char *name);    /* ice when there is none */
+/* Its offset; ice when there is none. */
+int64_t region_at(const StepMap *map, const char *name);
 void name_regions(Lower *l, StepMap *map);
 ProgFunc *lower_step(Lower *l, const StepMap *map);
-void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries, int count);
+void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
+                      int count);
 #endif

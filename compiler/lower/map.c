@@ -1,6 +1,7 @@
 /* map.c: where everything that a program keeps lies: regions of its values, one
- * after the other, exact. Two programs may lie in the same bytes, since a command
- * runs one at a time; weights and moments lie before the values, for all. */
+ * after the other, exact. Two programs may lie in the same bytes, since a
+ * command runs one at a time; weights and moments lie before the values, for
+ * all. */
 #include "lowering.h"
 #include "../../runtime/kernels/kernels.h"
 
@@ -20,9 +21,8 @@ static void add(Lower *l, StepMap *map, const char *name, const char *class,
 {
     if (!floats)
         return;
-    Region r = {
-        .name = name, .class = class, .offset = map->floats, .floats = floats
-    };
+    Region r = { .name = name, .class = class, .offset = map->floats,
+                 .floats = floats };
     list_push(l->arena, &map->regions, r);
     map->floats += round_up(floats, 1024);
 }
@@ -63,11 +63,11 @@ static double visible_pairs(const Attrs *a, int64_t queries, int64_t keys)
 {
     double pairs = 0;
     for (int64_t i = keys - queries; i < keys; i++) {
-        int64_t from =
-            a->window && i - a->window + 1 > 0 ? i - a->window + 1 : 0;
-        int64_t to = a->causal                  ? i + 1
-            : a->window && i + a->window < keys ? i + a->window
-                                                : keys;
+        int64_t from = 0, to = a->causal ? i + 1 : keys;
+        if (a->window && i - a->window + 1 > from)
+            from = i - a->window + 1;
+        if (a->window && i + a->window < to)
+            to = i + a->window;
         pairs += (double)(to - from);
     }
     return pairs;
@@ -77,20 +77,21 @@ static void survey_node(Survey *s, const Node *n)
 {
     int64_t work = 0;
     if (op_info[n->op].class == CLASS_MATMUL) {
-        const Type *w =
-            n->op == OP_matmul_weight ? &n->out[0]->type : &n->in[1]->type;
+        const Type *w = n->op == OP_matmul_weight ? &n->out[0]->type
+                                                  : &n->in[1]->type;
         int64_t out = type_size(s->l, w, 0), in = type_size(s->l, w, 1);
         work = matmul_workspace(s->rows, in, out);
         if (n->op == OP_matmul)
-            s->flops +=
-                s->copies * 2.0 * (double)s->rows * (double)in * (double)out;
+            s->flops += s->copies * 2.0 * (double)s->rows * (double)in
+                * (double)out;
     } else if (op_info[n->op].class == CLASS_ATTENTION) {
         int64_t head = model_size(s->l, "D"), queries = s->map->step->sequence;
         int64_t keys = n->attrs.cached ? s->keys : queries;
         work = attention_workspace(queries, keys, head);
         if (n->op == OP_attention)
             s->flops += s->copies * 4.0 * (double)head * (double)n->attrs.heads
-                * (double)s->map->step->micro * visible_pairs(&n->attrs, queries, keys);
+                * (double)s->map->step->micro
+                * visible_pairs(&n->attrs, queries, keys);
     }
     if (work > s->map->workspace_floats)
         s->map->workspace_floats = work;
@@ -137,8 +138,8 @@ static void survey(Survey *s, const Stmt *stmt)
         in.rows = stmt->chunk_rows;
         in.stride = map->chunk_stride;
         /* the last chunk may be short: count the rows there are */
-        in.copies *=
-            stmt->last ? 1 : (double)s->rows / (double)stmt->chunk_rows;
+        if (!stmt->last)
+            in.copies *= (double)s->rows / (double)stmt->chunk_rows;
     }
     if (stmt->kind == STEP_CALL)
         survey_func(&in, stmt->func);
@@ -176,23 +177,18 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
 
 StepMap map_step(Lower *l, const Step *step)
 {
-    StepMap map = { .step = step,
-                    .rows = step->micro * step->sequence,
-                    .groups = 1,
-                    .micros = 1 };
-    bool train = !strcmp(step->name, "train"),
-         grad = !strcmp(step->name, "grad");
-    bool forward = !strcmp(step->name, "forward"),
-         generate = !strcmp(step->name, "generate");
-    int64_t width = model_size(l, "C"), vocab = model_size(l, "V"),
-            blocks = model_size(l, "L");
+    StepMap map = { .step = step, .rows = step->micro * step->sequence,
+                    .groups = 1, .micros = 1 };
+    bool train = !strcmp(step->name, "train");
+    bool grad = !strcmp(step->name, "grad");
+    bool forward = !strcmp(step->name, "forward");
+    bool generate = !strcmp(step->name, "generate");
+    int64_t width = model_size(l, "C"), vocab = model_size(l, "V");
+    int64_t blocks = model_size(l, "L");
     int64_t ids = step->batch * step->sequence;
     map.stride = round_up(map.rows, 16);
-    Survey s = { .l = l,
-                 .map = &map,
-                 .rows = map.rows,
-                 .stride = map.stride,
-                 .copies = 1,
+    Survey s = { .l = l, .map = &map, .rows = map.rows,
+                 .stride = map.stride, .copies = 1,
                  .keys = model_size(l, "P") };
     for (int i = 0; i < step->body.count; i++)
         survey(&s, step->body.at[i]);
@@ -231,12 +227,14 @@ static const char *upper(Arena *arena, const char *step, const char *region)
     return name;
 }
 
-/* The memory map in the source: an offset in floats a region, then the total. */
+/* The memory map in the source: an offset in floats a region, then the
+ * total. */
 void name_regions(Lower *l, StepMap *map)
 {
     const char *step = map->step->name;
-    int group = prog_add_const_group(l->p, arena_printf(l->arena,
-        "Where the values of %s lie, in floats from Control.values.", step));
+    int group = prog_add_wide_group(l->p, arena_printf(
+        l->arena, "Where the values of %s lie, in floats from Control.values.",
+        step));
     for (int i = 0; i < map->regions.count; i++) {
         Region *r = &map->regions.at[i];
         const char *comment = arena_printf(l->arena, "%lld floats, %s",
@@ -246,4 +244,8 @@ void name_regions(Lower *l, StepMap *map)
     }
     prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats,
                "in all");
+    const char *comment = arena_printf(l->arena, "x or dx: %lld rows of C",
+                                       (long long)map->stride);
+    map->slot = prog_const(l->p, group, upper(l->arena, step, "x"),
+                           map->stride * model_size(l, "C"), comment);
 }

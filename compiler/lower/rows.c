@@ -1,6 +1,6 @@
-/* rows.c: the function of a row kernel. Threads share the tokens; each goes over a
- * row in passes of 16 columns (see kernels.c in ir/). Before a pass come the row
- * values that it wants, after it its reductions, folded. */
+/* rows.c: the function of a row kernel. Threads share the tokens; each goes
+ * over a row in passes of 16 columns (see kernels.c in ir/). Before a pass come
+ * the row values that it wants, after it its reductions, folded. */
 #include "generate.h"
 
 /* ---- a pass ---- */
@@ -81,9 +81,9 @@ static void accumulate(Generate *g, ProgBlock *body, const Accumulator *a)
 static void close_accumulator(Generate *g, ProgBlock *b, const Accumulator *a)
 {
     Value *v = a->node->out[0];
-    ProgExpr *value =
-        call1(g, a->node->op == OP_rowmax ? "fold_max" : "fold_add",
-              px_var(g->p, a->lanes));
+    ProgExpr *value = call1(g,
+                            a->node->op == OP_rowmax ? "fold_max" : "fold_add",
+                            px_var(g->p, a->lanes));
     if (a->node->op == OP_mean)
         value = px_div(g->p, value,
                        px_cast(g->p, prog_f32(), dim_size(g->l, g->width)));

@@ -237,7 +237,9 @@ static int write_new(Arena *arena, const char *path, const Buf *text)
         return DONE;
     fprintf(stderr, "%s: error: %s\n", path, error == EEXIST
             ? "is there already and is not overwritten" : strerror(error));
-    return error == ENOSPC || error == EDQUOT ? LACKING : WRONG_INPUT;
+    bool lacking = error == ENOSPC || error == EDQUOT || error == EFBIG
+                || error == EIO || error == EROFS;
+    return lacking ? LACKING : WRONG_INPUT;
 }
 
 /* Copies the shipped spec NAME to a file. */

@@ -5,13 +5,23 @@
 #include "loader.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+/* Waits for the first bytes of a pipe, which somebody may never write, and lets
+ * later reads wait as usual. */
+static bool is_written(int file)
+{
+    enum { MILLISECONDS = 5000 };
+    struct pollfd wait = { .fd = file, .events = POLLIN };
+    return poll(&wait, 1, MILLISECONDS) > 0 && fcntl(file, F_SETFL, 0) == 0;
+}
 
 /* A whole file, at most YAML_MOST_BYTES; false with an error for diag. */
 static bool read_file(Diag *diag, const char *path, Buf *out)
 {
-    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int file = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
     struct stat status;
     if (file < 0 || fstat(file, &status) < 0) {
         diag_error_at(diag, path, "cannot be read: %s", strerror(errno));
@@ -19,8 +29,10 @@ static bool read_file(Diag *diag, const char *path, Buf *out)
             close(file);
         return false;
     }
-    if (S_ISDIR(status.st_mode)) {
-        diag_error_at(diag, path, "is a directory, a spec is a file");
+    bool folder = S_ISDIR(status.st_mode);
+    if (folder || (S_ISFIFO(status.st_mode) && !is_written(file))) {
+        diag_error_at(diag, path, folder ? "is a directory, a spec is a file"
+                                         : "is a pipe that nobody writes to");
         close(file);
         return false;
     }

@@ -119,8 +119,7 @@ micro_batches() {
         build groups --set $set --set train.micro_batch=$((8 / groups)) || continue
         train groups$groups groups "${ends[@]}" --threads 1 || fail "groups $groups"
         check "$groups groups differ from 1" differs groups$groups one
-        for micro in 1 2 4 8; do
-            [ $micro != $((8 / groups)) ] || continue
+        for micro in 1 $((16 / groups)); do
             build micro --set $set --set train.micro_batch=$micro &&
                 way groups$groups-micro$micro micro groups$groups --threads 2
         done
@@ -129,30 +128,34 @@ micro_batches() {
 }
 
 recomputations() {
-    for kind in attention block; do
-        build recompute --set memory.recompute=$kind && way $kind recompute one --threads 2
-        build recompute --set memory.recompute=$kind --set train.micro_batch=2 &&
-            way $kind-micro2 recompute one --threads 1
-        build recompute --set memory.recompute=$kind --set train.micro_batch=1 \
-            --set reproducible.groups=2 && way $kind-groups2 recompute groups2 --threads 2
-    done
+    local set=memory.recompute
+    build recompute --set $set=attention && way attention recompute one --threads 2
+    build recompute --set $set=block --set train.micro_batch=2 &&
+        way block-micro2 recompute one --threads 1
+    build recompute --set $set=block --set train.micro_batch=1 --set reproducible.groups=2 &&
+        way block-groups2 recompute groups2 --threads 2
 }
 
 # Lines of a log that ends wherever the program was killed.
-log_steps() { grep -c '"loss"' "$1.jsonl" 2>/dev/null; }
+log_steps() { if [ -f "$1.jsonl" ]; then grep -c '"loss"' "$1.jsonl"; else echo 0; fi; }
 
 # Killed when a random step has been logged, again and again; resumed each time
 # with another number of threads.
+watch_log() { # RUN PID STEP: waits until the run has logged the step, or ended
+    while kill -0 "$2" 2>/dev/null && [ "$(log_steps "$1")" -lt "$3" ]; do :; done
+}
 killed() { # RUN
     local kills=0 at=0
-    for attempt in 1 2 3 4 5 6 7 8; do
+    for attempt in 1 2 3 4 5 6 7 8 9; do
         at=$((at + RANDOM % 4 + 1))
         "./base" train --data text.txt --quiet --out "$1" --log "$1.jsonl" --resume \
             --threads $((RANDOM % 3 + 1)) >"$1.said" 2>&1 &
         local pid=$!
-        while kill -0 $pid 2>/dev/null && [ "$(log_steps "$1")" -lt $at ] 2>/dev/null; do :; done
-        kill -9 $pid 2>/dev/null && kills=$((kills + 1))
-        wait $pid 2>/dev/null && break
+        watch_log "$1" $pid $at
+        kill -9 $pid 2>/dev/null
+        wait $pid 2>/dev/null
+        [ $? = 137 ] || break
+        kills=$((kills + 1))
     done
     [ $kills -gt 0 ] || { fail "$1: nothing was killed"; return; }
     train "$1" base --resume --threads 2 || fail "$1: $(cat "$1.said")"
@@ -165,6 +168,90 @@ pieces() {
     train pieces base --resume --threads 2 || fail "pieces: $(cat pieces.said)"
     check "in two pieces" equal_files pieces one
 }
+
+# SIGTERM within a step: it ends, is saved, and the run goes on. Where the run
+# ended before the signal came, again.
+stopped() {
+    local pid status=0
+    for attempt in 1 2 3 4 5 6 7 8 9; do
+        rm -rf stopped stopped.jsonl
+        ./base train --data text.txt --quiet --out stopped --log stopped.jsonl --threads 2 \
+            "${ends[@]}" >said 2>&1 &
+        pid=$!
+        watch_log stopped $pid 1
+        kill -TERM $pid 2>/dev/null
+        wait $pid
+        status=$?
+        [ $status = 0 ] || break
+    done
+    check "SIGTERM: status $status" test $status = 75
+    train stopped base --resume --threads 1 || fail "stopped: $(cat stopped.said)"
+    check "stopped and resumed" equal_files stopped one
+}
+
+# A token's vector is infinite: a step that reads it has no finite loss, is
+# skipped, and leaves weights and moments alone; its data and its rate are spent.
+same_state() { # DIRECTORY DIRECTORY
+    ./tool same "$1/model.safetensors" "$2/model.safetensors" &&
+        ./tool same "$1/optimizer.safetensors" "$2/optimizer.safetensors"
+}
+skips() {
+    { head -c 2500 text.txt; printf ' \001 '; head -c 2500 text.txt; } >rare.txt
+    ./tool poison one/step-12/model.safetensors poisoned.safetensors embed.token.weight 1 || exit 1
+    local flags=("${ends[@]}" --set train.data.order=sequential --set train.data.split=0
+                 --set train.steps=30 --init poisoned.safetensors --data rare.txt)
+    train through base "${flags[@]}" --steps 16 || fail "through: $(cat through.said)"
+    local step
+    step=$(sed -n 's/^{"step":\([0-9]*\),"loss":null.*"skipped":true}$/\1/p' through.jsonl)
+    check "one step is skipped ($step)" test "$step" = 11 || return
+    train parts base "${flags[@]}" --steps 10
+    train parts base "${flags[@]}" --steps 11 --resume
+    check "a skipped step changes nothing" same_state parts/step-10 parts/step-11
+    check "it is counted" grep -q '"skipped_steps": 1' parts/run.json
+    train parts base "${flags[@]}" --steps 16 --resume --threads 3
+    check "skipped and resumed" same_state parts/step-16 through/step-16
+    cut_log parts >one.log
+    cut_log through >two.log
+    check "skipped: log" diff one.log two.log
+}
+
+diverges() {
+    train diverges base --set train.optimizer.lr=1e30 --set train.optimizer.clip=0 --steps 60 \
+        "${ends[@]}" --set train.steps=60
+    check "diverges: status 5" test $? = 5
+    grep '"loss"' diverges.jsonl >lines
+    check "diverges: 20 steps skipped" test "$(grep -c true lines)" = 20
+    check "diverges: they are the last" test "$(tail -n 20 lines | grep -c true)" = 20
+    check "diverges: before step 60" test "$(wc -l <lines)" -lt 60
+}
+
+# With a rate of 0 and a sequence a step, a loss names its window: every epoch
+# of a shuffled run has those of a sequential one, each once, in an order of its own.
+losses() { # RUN FIRST LAST
+    sed -n 's/^{"step":[0-9]*,"loss":\([^,]*\),.*/\1/p' "$1.jsonl" | sed -n "$2,$3p"
+}
+shuffles() {
+    build single --set train.batch=1 || return
+    head -c 600 text.txt >few.txt       # 20 windows of 29, and the rest
+    local flags=("${ends[@]}" --data few.txt --set train.data.split=0 --steps 60
+                 --set train.optimizer.lr=0 --set train.schedule.min_lr=0)
+    train ordered single "${flags[@]}" --set train.data.order=sequential
+    losses ordered 1 20 | sort >windows
+    check "20 windows differ" test "$(uniq windows | wc -l)" = 20
+    train shuffled single "${flags[@]}"
+    train seeded single "${flags[@]}" --seed 8 --init shuffled
+    for epoch in 0 1 2; do
+        losses shuffled $((epoch * 20 + 1)) $((epoch * 20 + 20)) >epoch$epoch
+        check "epoch $epoch has each window once" diff <(sort epoch$epoch) windows
+    done
+    losses seeded 1 20 >other
+    check "another seed has each window once" diff <(sort other) windows
+    losses ordered 1 20 >straight
+    for order in epoch1 epoch2 other straight; do
+        check "orders differ: $order" differ_files epoch0 "$order"
+    done
+}
+differ_files() { ! cmp -s "$1" "$2"; }
 
 # ---- the interpreter ------------------------------------------------------------
 # The scalars of a spec's optimizer, for `tool batch`.
@@ -226,8 +313,10 @@ interpret_train() { # NAME PROGRAM IR
 }
 
 # A pass changes no bit: the same step after each. (Groups exist from schedule on.)
-interpret_passes() {
-    for pass in autodiff simplify precision recompute schedule fuse; do
+interpret_passes() { # PASSES FLAGS…
+    local passes=$1
+    shift
+    for pass in $passes; do
         "$compiler" ir "$here/specs/$spec.yaml" --after $pass "$@" >pass.ir 2>said ||
             { fail "ir --after $pass: $(head -n 1 said)"; continue; }
         check "after $pass: interpreted" interpret pass.ir train pass.safetensors "${step5[@]}" &&
@@ -247,8 +336,9 @@ interpreter() {
     "$compiler" ir "$here/specs/$spec.yaml" --after place "${cut[@]}" >cut.ir
     build cut "${cut[@]}" && interpret_grad cut cut cut.ir && interpret_train cut cut cut.ir
     interpret base.ir train passes.safetensors "${step5[@]}"
-    interpret_passes
-    interpret_passes --set memory.recompute=block
+    interpret_passes "autodiff simplify precision recompute schedule fuse"
+    interpret_passes "recompute fuse place" --set memory.recompute=block
+    interpret_passes "recompute fuse place" --set memory.recompute=attention
 }
 
 RANDOM=${SEED:-$$}
@@ -270,7 +360,13 @@ for spec in ${SPECS:-learned rotary alibi frozen}; do
     recomputations
     killed killed1
     killed killed2
+    stopped
     pieces
+    if [ "$spec" = rotary ]; then       # untied: one infinite row spoils no logits
+        skips
+        diverges
+        shuffles
+    fi
     interpreter
     cd "$work" || exit 1
     [ -n "${KEEP:-}" ] || rm -rf "${work:?}/$spec"

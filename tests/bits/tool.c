@@ -4,6 +4,8 @@
  *     tool same A B            the same tensors: names, shapes, bits
  *     tool within A B [C]      every tensor of A is in B, or if not there in C
  *     tool near A B LIMIT      losses, logits and gradients of A are those of B
+ *     tool poison FILE OUT NAME ROW
+ *                              the same tensors, a row of one of them infinite
  *     tool batch TEXT B T STEP OUT
  *                              tokens and targets of the step, 1, 2, …, of a run
  *                              that reads all of TEXT in order
@@ -217,6 +219,27 @@ static int write_tensors(const char *path, const TensorShape *shapes,
     return 0;
 }
 
+static int poison(char **argv)
+{
+    Tensors file = open_file(argv[2]);
+    TensorShape *shapes = calloc((size_t)file.count, sizeof *shapes);
+    const void **data = calloc((size_t)file.count, sizeof *data);
+    int found = tensors_find(&file, argv[4]);
+    if (!shapes || !data || found < 0)
+        stop("missing:", argv[4]);
+    for (int i = 0; i < file.count; i++) {
+        const TensorEntry *entry = &file.entries[i];
+        shapes[i] = (TensorShape){ entry->name, TENSOR_F32, entry->rank, {0} };
+        memcpy(shapes[i].dims, entry->dims, sizeof entry->dims);
+        float *at = raw(&file, i);
+        int64_t width = entry->dims[entry->rank - 1], row = atol(argv[5]) * width;
+        for (int64_t c = 0; i == found && c < width; c++)
+            at[row + c] = INFINITY;
+        data[i] = at;
+    }
+    return write_tensors(argv[3], shapes, data, file.count);
+}
+
 static int batch(char **argv)
 {
     char *text;
@@ -245,6 +268,8 @@ int main(int argc, char **argv)
     const char *what = argc > 3 ? argv[1] : "";
     if (strcmp(what, "batch") == 0 && argc == 7)
         return batch(argv);
+    if (strcmp(what, "poison") == 0 && argc == 6)
+        return poison(argv);
     if (strcmp(what, "scalars") == 0)
         return scalars(argc, argv);
     if (argc < 4)

@@ -50,8 +50,9 @@ check "the tour has excerpts" sh -c \
 
 # ---- links ------------------------------------------------------------------
 for page in README.md docs/*.md examples/*/README.md; do
-    for link in $(grep -o '](\([^)#]*\)' "$page" | sed 's/^](//' |
-        grep -v '^http' | sort -u); do
+    for link in $(perl -0pe 's/^```.*?^```//gms; s/^    .*//gm; s/`[^`]*`//g' \
+        "$page" | grep -o '](\([^)#]*\)' | sed 's/^](//' | grep -v '^http' |
+        sort -u); do
         check "$page: $link" test -e "$(dirname "$page")/$link"
     done
 done

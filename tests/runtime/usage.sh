@@ -83,7 +83,7 @@ set_error "train.data.path={a: b}" 1 "a value"
 set_error model.dim=3 1 "rebuild"
 set_error train.optimizer.lrr=3 1 "no such key"
 says "hint" "did you mean train.optimizer.lr?"
-status "--set without =" 2 $train --set train.steps
+status "--set without =" 1 $train --set train.steps
 status "wsd without decay" 1 $train --out none --set train.schedule.type=wsd
 status "two errors" 1 $train --set train.steps=x --set train.seed=y
 equal "both are told" "$(grep -c error last.err)" 2

@@ -1,0 +1,63 @@
+/* steps.h: shared by steps.c (a step's loops and calls), update.c (the gradient
+ * norm and the update) and small.c (functions that steps call). */
+#ifndef STEPS_H
+#define STEPS_H
+#include "lowering.h"
+
+/* The function of a step while it is written: its variables, by what they
+ * hold. */
+typedef struct Steps {
+    Lower *l;
+    Prog *p;
+    const StepMap *map;
+    ProgFunc *func;
+    ProgVar *me, *control, *shared, *w, *dshared, *dsecond, *dw, *at, *head;
+    ProgVar *values, *gradients, *loss, *count;
+    ProgVar *micro, *group, *block, *chunk, *first;
+    ProgVar *norm, *applied, *clip_scale, *loss_value;
+    ProgVar *moments[2], *block_moments[2];     /* in the update */
+    const char *mask;               /* the update's open `if`: frozen_blocks, */
+    ProgBlock *masked;              /* its body */
+    bool down;                      /* in the loop over blocks, from the last */
+} Steps;
+
+static inline ProgExpr *var(Steps *s, const ProgVar *v)
+{
+    return px_var(s->p, v);
+}
+static inline ProgExpr *num(Steps *s, int64_t n) { return px_int(s->p, n); }
+
+
+/* control->NAME */
+ProgExpr *step_control(Steps *s, const char *name);
+/* values + where the region begins */
+ProgExpr *step_region(Steps *s, const char *name);
+/* A new variable of that value. */
+ProgVar *step_let(Steps *s, ProgBlock *b, const char *name, ProgExpr *value);
+void step_call(Steps *s, ProgBlock *b, const ProgFunc *f,
+               ProgExpr *const *args, int count);
+void step_barrier(Steps *s, ProgBlock *b);
+
+/* A new Shared or Block, and the call that points it at what lies from
+ * `base`. */
+ProgVar *step_record(Steps *s, ProgBlock *b, const char *name,
+                     const ProgRecord *record);
+void step_point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record,
+                ProgExpr *base);
+/* w and dw at those of block s->block. */
+void step_point_at_block(Steps *s, ProgBlock *b);
+/* Floats from the start of gradients or a moment to those of s->block. */
+ProgExpr *step_gradient_block(Steps *s);
+int64_t step_block_count(const Steps *s);
+ProgExpr *step_blocks(Steps *s);                /* L */
+
+/* update.c */
+void step_finish_loss(Steps *s, ProgBlock *b);
+void step_norm(Steps *s, ProgBlock *b);
+void step_update(Steps *s, ProgBlock *b);
+
+/* small.c: written at their first use */
+ProgFunc *count_scored_func(Lower *l);
+ProgFunc *add_into_func(Lower *l);
+ProgFunc *ones_func(Lower *l);
+#endif

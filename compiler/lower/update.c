@@ -1,0 +1,234 @@
+/* update.c: the end of a train step: the loss as reported, the gradient norm,
+ * and the update of every trained tensor. */
+#include "steps.h"
+
+/* The loss as reported: Σ / count, rounded to f32 once. */
+void step_finish_loss(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, s->count)),
+                               var(s, s->count), num(s, 1));
+    ProgExpr *mean = px_div(p, px_load(p, var(s, s->loss), num(s, 0)),
+                            px_cast(p, prog_f64(), some));
+    s->loss_value = step_let(s, b, "loss_value", px_cast(p, prog_f32(), mean));
+}
+
+/* ---- every trained tensor, in checkpoint order ---- */
+/* Whether copy `l` of w is trained, where some are not: runs of blocks. */
+static ProgExpr *trains(Steps *s, const Weight *w)
+{
+    Prog *p = s->p;
+    ProgExpr *any = NULL;
+    int64_t n = step_block_count(s);
+    for (int64_t i = 0; i < n;) {
+        if (w->frozen_blocks[i] == 'f') {
+            i++;
+            continue;
+        }
+        int64_t end = i;
+        while (end < n && w->frozen_blocks[end] != 'f')
+            end++;
+        ProgExpr *from = px_le(p, num(s, i), var(s, s->block));
+        ProgExpr *before = px_lt(p, var(s, s->block), num(s, end));
+        ProgExpr *run = px_and(p, from, before);
+        if (end == n)
+            run = from;
+        else if (i == 0)
+            run = before;
+        any = any ? px_or(p, any, run) : run;
+        i = end;
+    }
+    return any;
+}
+
+/* Moments lie as the gradients do: the first of all parameters, then the
+ * second. */
+static ProgExpr *moment_start(Steps *s, int which)
+{
+    ProgExpr *state = step_control(s, "state");
+    return which ? px_offset(s->p, state, px_const(s->p, s->l->gradients_const))
+                 : state;
+}
+
+typedef void TensorRule(Steps *s, ProgBlock *b, int weight, int64_t norm_at,
+                        int64_t norm_each);
+
+static int64_t blocks_of(const Steps *s, const Weight *w)
+{
+    return (type_elements(s->l->m, &w->type) + 1023) / 1024;
+}
+
+/* Calls rule for every trained weight: those outside blocks that come before, a
+ * loop over blocks, the rest. norm_at counts blocks of 1024 before the
+ * tensor. */
+static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
+{
+    const Module *m = s->l->m;
+    int64_t at = 0, each = 0;
+    bool looped = false;
+    for (int i = 0; i < m->weights.count; i++)
+        if (m->weights.at[i].per_block && !m->weights.at[i].frozen)
+            each += blocks_of(s, &m->weights.at[i]);
+    for (int i = 0; i < m->weights.count; i++) {
+        const Weight *w = &m->weights.at[i];
+        if (w->constant || w->frozen)
+            continue;
+        s->p->here = w->origin.model;
+        if (!w->per_block) {
+            rule(s, b, i, at, 0);
+            at += blocks_of(s, w);
+            continue;
+        }
+        if (looped)
+            continue;
+        looped = true;
+        s->block = prog_local(s->p, s->func, "l", prog_i64());
+        ProgBlock *body = ps_for(s->p, b, s->block, num(s, 0), step_blocks(s),
+                                 num(s, 1));
+        step_point_at_block(s, body);
+        for (int j = 0; j < 2; j++)
+            if (s->block_moments[j])
+                step_point(s, body, s->l->block_sums, s->block_moments[j],
+                           px_offset(s->p, moment_start(s, j),
+                                     step_gradient_block(s)));
+        int64_t within = at;
+        for (int j = i; j < m->weights.count; j++) {
+            const Weight *x = &m->weights.at[j];
+            if (!x->per_block || x->constant || x->frozen)
+                continue;
+            s->p->here = x->origin.model;
+            rule(s, body, j, within, each);
+            within += blocks_of(s, x);
+        }
+        at += each * step_block_count(s);
+        s->block = NULL;
+    }
+    s->p->here = (Loc){0};
+}
+
+static ProgExpr *tensor(Steps *s, const Weight *w, ProgVar *shared,
+                        ProgVar *block)
+{
+    return px_field(s->p, var(s, w->per_block ? block : shared),
+                    c_name(s->l, w->name));
+}
+
+/* at + index · each */
+static ProgExpr *nth(Steps *s, int64_t at, const ProgVar *index, int64_t each)
+{
+    return px_add(s->p, num(s, at), px_mul(s->p, var(s, index), num(s, each)));
+}
+
+static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
+                      int64_t each)
+{
+    Prog *p = s->p;
+    const Weight *w = &s->l->m->weights.at[weight];
+    ProgExpr *place = s->block ? nth(s, at, s->block, each) : num(s, at);
+    ProgExpr *sums = px_offset(p, var(s, s->norm), place);
+    ProgExpr *gradient = tensor(s, w, s->dshared, s->dw);
+    if (w->frozen_blocks)       /* NULL: zeros */
+        gradient = px_select(p, trains(s, w), gradient,
+                             px_null(p, gradient->type));
+    ProgExpr *n = num(s, type_elements(s->l->m, &w->type));
+    ProgExpr *args[] = { var(s, s->me), sums, gradient, n };
+    step_call(s, b, prog_library(p, "square_blocks"), args, 4);
+}
+
+/* grad_norm, whether all is finite, and what clips the gradients. */
+void step_norm(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    ps_comment(p, b, "the gradient norm: blocks of 1024 elements, in "
+               "checkpoint order");
+    s->norm = step_let(s, b, "norms",
+                       px_cast(p, prog_pointer(PK_F64, false),
+                               step_region(s, "norms")));
+    each_tensor(s, b, norm_rule);
+    step_barrier(s, b);
+    const Region *r = find_region(s->map, "norms");
+    ProgExpr *args[] = { var(s, s->norm), num(s, r->floats / 2) };
+    ProgVar *norm = step_let(s, b, "norm",
+                        px_call(p, prog_library(p, "norm_f64"), 2, args));
+    step_finish_loss(s, b);
+    ps_comment(p, b, "x - x is 0 for all that is finite; another step is not "
+               "applied");
+    ProgExpr *n = var(s, norm), *loss = var(s, s->loss_value);
+    ProgExpr *finite = px_and(p, px_eq(p, px_sub(p, n, n), px_f64(p, 0)),
+                              px_eq(p, px_sub(p, loss, loss), px_f32(p, 0)));
+    s->applied = step_let(s, b, "applied", finite);
+    ProgExpr *clip = px_cast(p, prog_f64(), step_control(s, "clip"));
+    ProgExpr *clips = px_and(p, px_lt(p, px_f64(p, 0), clip),
+                             px_lt(p, clip, n));
+    ProgExpr *factor = px_cast(p, prog_f32(), px_div(p, clip, n));
+    s->clip_scale = step_let(s, b, "clip_scale",
+                        px_select(p, clips, factor, px_f32(p, 1)));
+    s->norm = norm;
+}
+
+static ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
+{
+    const Weight *w = &s->l->m->weights.at[weight];
+    const char *name = arg->value ? arg->value->name : "";
+    if (arg->kind == ARG_THREAD)
+        return var(s, s->me);
+    if (arg->kind == ARG_CONTROL)
+        return var(s, s->control);
+    if (arg->kind == ARG_ROWS)
+        return num(s, type_elements(s->l->m, &w->type));
+    if (arg->kind == ARG_SCALAR && !strcmp(name, "clip_scale"))
+        return var(s, s->clip_scale);
+    if (arg->kind == ARG_SCALAR && !strcmp(name, "decay") && !w->decay)
+        return px_f32(s->p, 0);
+    if (arg->kind == ARG_SCALAR)
+        return step_control(s, name);
+    int which = !strcmp(name, "second");
+    if (!strcmp(name, "p"))
+        return tensor(s, w, s->shared, s->w);
+    if (!strcmp(name, "g"))
+        return tensor(s, w, s->dshared, s->dw);
+    return tensor(s, w, s->moments[which], s->block_moments[which]);
+}
+
+/* The body of an `if` that w is trained: neighbours of equal masks share
+ * one. */
+static ProgBlock *masked_block(Steps *s, ProgBlock *b, const Weight *w)
+{
+    if (!s->mask || strcmp(s->mask, w->frozen_blocks) != 0)
+        s->masked = ps_if(s->p, b, trains(s, w), NULL);
+    s->mask = w->frozen_blocks;
+    return s->masked;
+}
+
+static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
+                        int64_t each)
+{
+    (void)at;
+    (void)each;
+    const Weight *w = &s->l->m->weights.at[weight];
+    const Func *update = module_find_func(s->l->m, "update");
+    const KernelCode *code = &find_code(s->l, update)->update;
+    List(ProgExpr *) args = {0};
+    if (!w->frozen_blocks)
+        s->mask = NULL;
+    else
+        b = masked_block(s, b, w);
+    for (int i = 0; i < code->args.count; i++)
+        list_push(s->l->arena, &args,
+                  update_argument(s, &code->args.at[i], weight));
+    step_call(s, b, code->func, args.at, args.count);
+}
+
+void step_update(Steps *s, ProgBlock *b)
+{
+    static const char *const names[] = { "first", "second" };
+    static const char *const block_names[] = { "block_first", "block_second" };
+    ps_comment(s->p, b, "the update, a tensor at a time");
+    b = ps_if(s->p, b, var(s, s->applied), NULL);
+    for (int i = 0; i < s->l->info->moments; i++) {
+        s->moments[i] = step_record(s, b, names[i], s->l->shared);
+        step_point(s, b, s->l->shared_sums, s->moments[i], moment_start(s, i));
+        s->block_moments[i] = step_record(s, b, block_names[i], s->l->block);
+    }
+    each_tensor(s, b, update_rule);
+}
