@@ -163,8 +163,8 @@ static void datum(Buf *out, int indent, const ProgField *field,
 }
 
 /* Columns to allow for a value, such that the rows of a deep model break where
- * those of a shallow one do: a number counts as the longest likely one, and marks
- * a block (which are frozen: "f--") have a line of their own. */
+ * those of a shallow one do: a number counts as the longest likely one, and
+ * marks a block (which are frozen: "f--") have a line of their own. */
 static size_t allowance(ProgKind kind, const ProgDatum *value,
                         const char *text)
 {

@@ -254,8 +254,12 @@ static int check_directory(Diag *diag, const char *directory)
 
 static int replace(Diag *diag, const char *aside, const char *directory)
 {
-    if (access(directory, F_OK) != 0)
-        return link_deliver(diag, aside, directory);
+    if (access(directory, F_OK) != 0) {
+        int status = link_deliver(diag, aside, directory);
+        if (status != DONE)
+            tree_remove(aside);
+        return status;
+    }
     if (renameat2(AT_FDCWD, aside, AT_FDCWD, directory, RENAME_EXCHANGE) != 0) {
         diag_error_at(diag, directory, "cannot be replaced: %s",
                       strerror(errno));

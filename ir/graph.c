@@ -5,14 +5,15 @@
 
 const OpInfo op_info[OP_COUNT] = {
 #define INFIX(op, text) \
-    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 2, .results = 1, \
-                  .attributes = "", .sign = #text },
+    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 2, \
+                  .results = 1, .attributes = "", .sign = #text },
 #define CALL(op, cost, f64) \
-    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 1, .results = 1, \
-                  .attributes = "", .call = true, .costly = cost },
+    [OP_##op] = { .name = #op, .class = CLASS_POINT, .inputs = 1, \
+                  .results = 1, .attributes = "", .call = true, \
+                  .costly = cost },
 #define OP(op, least, more, count, kind, names) \
-    [OP_##op] = { .name = #op, .class = CLASS_##kind, .inputs = least, .optional = more, \
-                  .results = count, .attributes = names },
+    [OP_##op] = { .name = #op, .class = CLASS_##kind, .inputs = least, \
+                  .optional = more, .results = count, .attributes = names },
 #include "ops.def"
 #undef INFIX
 #undef CALL
@@ -20,8 +21,9 @@ const OpInfo op_info[OP_COUNT] = {
 };
 
 const char *const step_scalars[] = {
-    "inv_count", "smoothing", "sharpness", "lr", "beta1", "beta2", "rest1", "rest2",
-    "correction1", "correction2", "epsilon", "decay", "momentum", "clip_scale", NULL,
+    "inv_count", "smoothing", "sharpness", "lr", "beta1", "beta2", "rest1",
+    "rest2", "correction1", "correction2", "epsilon", "decay", "momentum",
+    "clip_scale", NULL,
 };
 
 /* ---- modules ---- */
@@ -191,6 +193,31 @@ int node_uses(const Func *f, const Value *v)
     for (int i = 0; i < f->gradients.count; i++)
         uses += f->gradients.at[i].end == v;
     return uses;
+}
+
+void func_replace_uses(Func *f, Value *old, Value *by)
+{
+    for (int i = 0; i < f->nodes.count; i++)
+        for (int j = 0; j < f->nodes.at[i]->inputs; j++)
+            if (f->nodes.at[i]->in[j] == old)
+                f->nodes.at[i]->in[j] = by;
+    for (int i = 0; i < f->results.count; i++)
+        if (f->results.at[i] == old)
+            f->results.at[i] = by;
+    for (int i = 0; i < f->saved.count; i++)
+        if (f->saved.at[i] == old)
+            f->saved.at[i] = by;
+    for (int i = 0; i < f->gradients.count; i++)
+        if (f->gradients.at[i].end == old)
+            f->gradients.at[i].end = by;
+}
+
+bool attrs_equal(const Attrs *a, const Attrs *b)
+{
+    return a->by == b->by && a->rate == b->rate && a->scale == b->scale
+        && a->heads == b->heads && a->kv_heads == b->kv_heads
+        && a->window == b->window && a->site == b->site && a->slot == b->slot
+        && a->dim == b->dim && a->causal == b->causal && a->cached == b->cached;
 }
 
 /* Whether v still belongs: made by a node that is listed, read from the record,

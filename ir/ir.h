@@ -252,6 +252,9 @@ bool type_has_rows(const Module *m, const Type *type);      /* batch, sequence o
 int node_uses(const Func *f, const Value *v);
 /* Removes values that no node makes and nothing reads; the others are renumbered. */
 void func_drop_values(Func *f);
+/* Whatever reads `old` in f, or gives it, takes `by`. */
+void func_replace_uses(Func *f, Value *old, Value *by);
+bool attrs_equal(const Attrs *a, const Attrs *b);
 
 /* ---- kernels.c: what follows from the kernels of a fused function --------------- */
 /* Fills Node.phase and Value.in_memory. Deterministic; the text form leaves them out. */
@@ -263,6 +266,8 @@ bool node_is_reduction(const Node *n);                      /* sum, mean, rowmax
 bool type_is_row_value(const Type *type);                   /* ids, scalars, 1 in the last axis */
 /* Number of passes over a row that a row kernel makes. */
 int kernel_phases(const Kernel *k);
+/* Is v, made in a kernel, read outside it, or by the caller? */
+bool value_escapes(const Func *f, const Value *v);
 /* Whether pass `phase` of a row kernel reads v, which lies outside or in memory. */
 bool kernel_reads(const Func *f, int kernel, const Value *v, int phase);
 /* Whether pass `phase` computes node n of the kernel. */

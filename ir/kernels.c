@@ -58,8 +58,7 @@ static int phase_of(const Node *n, int kernel)
     return phase;
 }
 
-/* Used outside its kernel, or by the caller. */
-static bool escapes(const Func *f, const Value *v)
+bool value_escapes(const Func *f, const Value *v)
 {
     int inside = 0;
     const Kernel *k = &f->kernels.at[v->node->kernel];
@@ -106,7 +105,8 @@ void func_derive(const Module *m, Func *f)
         if (v->kind != VALUE_NODE)
             continue;
         KernelKind kind = f->kernels.at[v->node->kernel].kind;
-        v->in_memory = kind == KERNEL_VIEW || escapes(f, v) || crosses(f, v);
+        v->in_memory = kind == KERNEL_VIEW || value_escapes(f, v)
+            || crosses(f, v);
         if (kind == KERNEL_LIBRARY && v->node->results > 1)
             v->in_memory = true;
     }

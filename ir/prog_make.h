@@ -127,8 +127,9 @@ void ps_comment(Prog *p, ProgBlock *block, const char *text);
 void prog_add_comment(Prog *p, const char *text);
 /* A group is one enum; its number is for prog_const. */
 int prog_add_const_group(Prog *p, const char *comment);
-/* The same for offsets, which outgrow an int in larger models: a list of #define,
- * whatever their values, so that a deep model reads as a shallow one does. */
+/* The same for offsets, which outgrow an int in larger models: a list of
+ * #define, whatever their values, so that a deep model reads as a shallow one
+ * does. */
 int prog_add_wide_group(Prog *p, const char *comment);
 ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
                       const char *comment);

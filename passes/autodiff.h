@@ -17,7 +17,7 @@ typedef struct Cotangent {
 typedef struct Autodiff {
     Module *m;
     Func *from;                     /* the forward function */
-    Func *to;                       /* where gradients go; == from when joined */
+    Func *to;                       /* gradients go there; from when joined */
     Cotangent *cotangents;          /* by number of the forward value */
     bool *wanted;                   /* forward values that need a gradient */
     Value **copies;                 /* forward value -> its value in `to` */

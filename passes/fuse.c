@@ -167,11 +167,6 @@ static int latest_input(const Fuse *fuse, KernelKind kind, const Node *n)
     return latest;
 }
 
-static bool same_attrs(const Attrs *a, const Attrs *b)
-{
-    return a->by == b->by && a->dim == b->dim;
-}
-
 static void put(Fuse *fuse, Node *n, int kernel)
 {
     n->kernel = kernel;
@@ -190,14 +185,14 @@ static Value *bring(Fuse *fuse, Value *v, int kernel)
         in[i] = bring(fuse, n->in[i], kernel);
     for (int i = 0; i < k->nodes.count; i++) {
         const Node *old = k->nodes.at[i];
-        if (old->op == n->op && same_attrs(&old->attrs, &n->attrs)
+        if (old->op == n->op && attrs_equal(&old->attrs, &n->attrs)
             && type_equal(&old->out[0]->type, &v->type)
             && !memcmp(old->in, in, (size_t)n->inputs * sizeof *in))
             return old->out[0];
     }
     Node *copy = func_node(fuse->m, fuse->f, n->op, v->name, n->inputs, in,
                            &n->attrs, &v->type, n->origin);
-    fuse->f->nodes.count--;     /* it lives in its kernel; list_nodes lists it */
+    fuse->f->nodes.count--;     /* it is in its kernel; list_nodes lists it */
     put(fuse, copy, kernel);
     return copy->out[0];
 }
@@ -271,17 +266,6 @@ static void assign(Fuse *fuse)
 }
 
 /* ---- names ---- */
-/* Seen outside its kernel: it has memory. */
-static bool escapes(const Func *f, const Value *v)
-{
-    int inside = 0;
-    const Kernel *k = &f->kernels.at[v->node->kernel];
-    for (int i = 0; i < k->nodes.count; i++)
-        for (int j = 0; j < k->nodes.at[i]->inputs; j++)
-            inside += k->nodes.at[i]->in[j] == v;
-    return node_uses(f, v) > inside;
-}
-
 /* Whether others know v by its name: the caller, or the other half of a
  * pair. */
 static bool is_known_by_name(const Func *f, const Value *v)
@@ -329,7 +313,7 @@ static void name_kernel(const Fuse *fuse, Kernel *k)
     const Value *best = NULL;
     for (int i = 0; i < k->nodes.count; i++) {
         const Value *v = k->nodes.at[i]->out[0];
-        if (!escapes(fuse->f, v))
+        if (!value_escapes(fuse->f, v))
             continue;
         bool wide = !type_is_row_value(&v->type);
         bool best_wide = best && !type_is_row_value(&best->type);

@@ -244,8 +244,8 @@ void node_gradient(Autodiff *ad, Node *n)
     case OP_attention: gradient_attention(ad, n); break;
     case OP_gather: gradient_gather(ad, n); break;
     case OP_reshape: gradient_reshape(ad, n); break;
-    /* the maximum only shifts a softmax, whose value it leaves as it is; ids are
-     * integers and constants are constant */
+    /* the maximum only shifts a softmax, whose value it leaves as it is; ids
+     * are integers and constants are constant */
     case OP_rowmax:
     case OP_scored:
     case OP_onehot:

@@ -3,7 +3,8 @@
 
 const PassInfo pass_table[PASS_COUNT] = {
 #define PASS(pass, before, after, text) \
-    { .name = #pass, .run = pass_##pass, .needs = before, .gives = after, .doc = text },
+    { .name = #pass, .run = pass_##pass, .needs = before, .gives = after, \
+      .doc = text },
 #include "passes.def"
 #undef PASS
 };

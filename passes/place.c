@@ -12,7 +12,7 @@
 typedef struct Place {
     Module *m;
     Func *f;
-    int *born, *dies;           /* by value: kernels; a view counts for its root */
+    int *born, *dies;           /* by value: kernels; a view's are its root's */
     List(Value *) placed;
 } Place;
 

@@ -79,14 +79,6 @@ static Value *again(Again *a, const Plan *plan, Value *v)
     return made->out[v->result];
 }
 
-static void replace(Func *f, Value *old, Value *by)
-{
-    for (int i = 0; i < f->nodes.count; i++)
-        for (int j = 0; j < f->nodes.at[i]->inputs; j++)
-            if (f->nodes.at[i]->in[j] == old)
-                f->nodes.at[i]->in[j] = by;
-}
-
 /* Nodes from `first` on move to the front. */
 static void move_to_front(Module *m, Func *f, int first)
 {
@@ -119,7 +111,7 @@ bool pass_recompute(Module *m, const Plan *plan, Diag *diag)
     move_to_front(m, a.backward, first);
     for (int i = 0; i < pairs; i++)
         if (dropped[i])
-            replace(a.backward, a.backward->saved.at[i], dropped[i]);
+            func_replace_uses(a.backward, a.backward->saved.at[i], dropped[i]);
     for (int i = 0; i < a.forward->saved.count; i++) {
         if (i < pairs && dropped[i])
             continue;

@@ -4,35 +4,10 @@
  * removes a node or a use, so the pass ends. */
 #include "pass.h"
 
-static void replace_uses(Func *f, Value *old, Value *by)
-{
-    for (int i = 0; i < f->nodes.count; i++)
-        for (int j = 0; j < f->nodes.at[i]->inputs; j++)
-            if (f->nodes.at[i]->in[j] == old)
-                f->nodes.at[i]->in[j] = by;
-    for (int i = 0; i < f->results.count; i++)
-        if (f->results.at[i] == old)
-            f->results.at[i] = by;
-    for (int i = 0; i < f->saved.count; i++)
-        if (f->saved.at[i] == old)
-            f->saved.at[i] = by;
-    for (int i = 0; i < f->gradients.count; i++)
-        if (f->gradients.at[i].end == old)
-            f->gradients.at[i].end = by;
-}
-
-static bool same_attrs(const Attrs *a, const Attrs *b)
-{
-    return a->by == b->by && a->rate == b->rate && a->scale == b->scale
-        && a->heads == b->heads && a->kv_heads == b->kv_heads
-        && a->window == b->window && a->site == b->site && a->slot == b->slot
-        && a->dim == b->dim && a->causal == b->causal && a->cached == b->cached;
-}
-
 static bool same_node(const Node *a, const Node *b)
 {
     if (a->op != b->op || a->inputs != b->inputs
-        || !same_attrs(&a->attrs, &b->attrs)
+        || !attrs_equal(&a->attrs, &b->attrs)
         || !type_equal(&a->out[0]->type, &b->out[0]->type))
         return false;
     for (int i = 0; i < a->inputs; i++)
@@ -90,9 +65,9 @@ static void simplify(Func *f)
         Value *by = identity(n);
         Node *same = by ? NULL : find_same(f, i);
         if (by)
-            replace_uses(f, n->out[0], by);
+            func_replace_uses(f, n->out[0], by);
         for (int j = 0; same && j < n->results; j++)
-            replace_uses(f, n->out[j], same->out[j]);
+            func_replace_uses(f, n->out[j], same->out[j]);
     }
     for (int i = f->nodes.count - 1; i >= 0; i--)
         if (!used(f, f->nodes.at[i]))

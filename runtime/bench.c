@@ -1,20 +1,32 @@
 /* bench.c: `bench`: the time of the training step itself, update included, on a
- * random batch of the spec's shape with freshly drawn weights.
+ * random batch of the spec's shape with freshly drawn weights, and the share of
+ * it that each kernel has (profile.h).
  * SPDX-License-Identifier: 0BSD */
 #include "commands.h"
 #include "cpu.h"
 #include "draw.h"
 #include "json.h"
+#include "profile.h"
 #include "weights.h"
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { WARM_UP = 2, DEFAULT_STEPS = 10 };
+
+/* Steps go on, unmeasured, until the kernels have been looked at for so long. */
+static const double PROFILE_SECONDS = 0.5;
+/* The table's last line is for the kernels with less than this of the time. */
+static const double LEAST_SHARE = 0.002;
 
 typedef struct Times {
     int64_t steps;
     double median, least;       /* seconds a step */
     double peak;                /* FLOP/s of the machine */
+    int64_t memory;             /* bytes, at most */
+    ProfileRow *kernels;        /* by share */
+    int kernel_count;
+    Error no_kernels;           /* why there are none */
 } Times;
 
 /* Random tokens, each row predicting its next; no data is read. */
@@ -60,25 +72,53 @@ static int compare_seconds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
+/* Seconds of a step; the profile, where there is one, sees it. */
+static double time_step(Rank *rank, const Step *step, int64_t number,
+                        Profile *profile)
+{
+    set_control(rank, number);
+    draw_batch(rank, step);
+    if (profile)
+        profile_take(profile, true);
+    double begun = clock_seconds();
+    rank_run(rank, step);
+    double seconds = clock_seconds() - begun;
+    if (profile)
+        profile_take(profile, false);
+    return seconds;
+}
+
+static void take_median(Times *times, double *seconds)
+{
+    qsort(seconds, (size_t)times->steps, sizeof *seconds, compare_seconds);
+    int64_t middle = times->steps / 2;
+    times->least = seconds[0];
+    times->median = times->steps % 2 ? seconds[middle]
+        : (seconds[middle - 1] + seconds[middle]) / 2;
+}
+
 static bool time_steps(Rank *rank, const Step *step, Times *times,
                        Error *error)
 {
     double *seconds = calloc((size_t)times->steps, sizeof *seconds);
     if (!seconds)
         return error_set(error, ERROR_ENVIRONMENT, "out of memory");
-    for (int64_t i = -WARM_UP; i < times->steps; i++) {
-        set_control(rank, i + WARM_UP + 1);
-        draw_batch(rank, step);
-        double begun = clock_seconds();
-        rank_run(rank, step);
-        if (i >= 0)
-            seconds[i] = clock_seconds() - begun;
+    int64_t number = 1;
+    double profiled = 0;
+    Profile *profile = profile_begin(rank->team, &times->no_kernels);
+    while (number <= WARM_UP)
+        time_step(rank, step, number++, NULL);
+    for (int64_t i = 0; i < times->steps; i++) {
+        seconds[i] = time_step(rank, step, number++, profile);
+        profiled += seconds[i];
     }
-    qsort(seconds, (size_t)times->steps, sizeof *seconds, compare_seconds);
-    int64_t middle = times->steps / 2;
-    times->least = seconds[0];
-    times->median = times->steps % 2 ? seconds[middle]
-        : (seconds[middle - 1] + seconds[middle]) / 2;
+    while (profile && profiled < PROFILE_SECONDS)
+        profiled += time_step(rank, step, number++, profile);
+    times->memory = peak_memory();
+    if (profile)
+        times->kernel_count = profile_end(profile, &times->kernels,
+                                          &times->no_kernels);
+    take_median(times, seconds);
     free(seconds);
     return true;
 }
@@ -89,37 +129,100 @@ static void put_number(JsonWriter *json, const char *key, double value)
     json_put_short(json, value);
 }
 
-static void print_json(const Rank *rank, const Step *step, const Times *times)
+static void put_kernels(JsonWriter *json, const Times *times)
 {
-    char text[4096];
+    json_key(json, "kernels");
+    json_open(json, '[');
+    for (int i = 0; i < times->kernel_count; i++) {
+        const ProfileRow *row = &times->kernels[i];
+        json_open(json, '{');
+        json_key(json, "name");
+        json_put_text(json, row->name);
+        put_number(json, "share", row->share);
+        put_number(json, "ms_per_step", 1e3 * times->median * row->share);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+static void put_figures(JsonWriter *json, const Rank *rank, const Step *step,
+                        const Times *times)
+{
     double tokens = (double)(step->batch * step->sequence);
-    JsonWriter json = json_to_buffer(text, sizeof text);
-    json.lines = true;
-    json_open(&json, '{');
-    put_number(&json, "format", 1);
-    json_key(&json, "name");
-    json_put_text(&json, rank->program->name);
-    put_number(&json, "batch", (double)step->batch);
-    put_number(&json, "sequence", (double)step->sequence);
-    put_number(&json, "threads", rank->plan.threads);
-    put_number(&json, "steps", (double)times->steps);
-    put_number(&json, "ms_per_step", 1e3 * times->median);
-    put_number(&json, "ms_per_step_min", 1e3 * times->least);
-    put_number(&json, "tokens_per_s", tokens / times->median);
-    json_key(&json, "flops_per_step");
-    json_put_number(&json, step->flops);
-    json_key(&json, "flops_per_s");
-    json_put_number(&json, step->flops / times->median);
-    json_key(&json, "peak_flops_per_s");
-    json_put_number(&json, times->peak);
-    put_number(&json, "percent_of_peak", times->peak > 0
+    put_number(json, "format", 1);
+    json_key(json, "name");
+    json_put_text(json, rank->program->name);
+    put_number(json, "batch", (double)step->batch);
+    put_number(json, "sequence", (double)step->sequence);
+    put_number(json, "threads", rank->plan.threads);
+    put_number(json, "steps", (double)times->steps);
+    put_number(json, "ms_per_step", 1e3 * times->median);
+    put_number(json, "ms_per_step_min", 1e3 * times->least);
+    put_number(json, "tokens_per_s", tokens / times->median);
+    json_key(json, "flops_per_step");
+    json_put_number(json, step->flops);
+    json_key(json, "flops_per_s");
+    json_put_number(json, step->flops / times->median);
+    json_key(json, "peak_flops_per_s");
+    json_put_number(json, times->peak);
+    put_number(json, "percent_of_peak", times->peak > 0
         ? 100 * step->flops / times->median / times->peak : 0);
-    json_key(&json, "peak_memory_bytes");
-    json_put_integer(&json, peak_memory());
-    json_key(&json, "planned_memory_bytes");
-    json_put_integer(&json, rank->plan.total_bytes);
-    json_close(&json, '}');
+    json_key(json, "peak_memory_bytes");
+    json_put_integer(json, times->memory);
+    json_key(json, "planned_memory_bytes");
+    json_put_integer(json, rank->plan.total_bytes);
+}
+
+/* The JSON's length is known only when it has been written: to nowhere first. */
+static bool print_json(const Rank *rank, const Step *step, const Times *times,
+                       Error *error)
+{
+    char *text = NULL;
+    uint64_t room = 0;
+    for (int turn = 0; turn < 2; turn++) {
+        JsonWriter json = text ? json_to_buffer(text, room) : json_to_nowhere();
+        json.lines = true;
+        json_open(&json, '{');
+        put_figures(&json, rank, step, times);
+        put_kernels(&json, times);
+        json_close(&json, '}');
+        room = json.length + 1;
+        if (!text && !(text = malloc(room)))
+            return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    }
     puts(text);
+    free(text);
+    if (times->kernel_count == 0)
+        fprintf(stderr, "note: no kernels: %s\n", times->no_kernels.text);
+    return true;
+}
+
+/* Names, shares and milliseconds; the light kernels together. */
+static void print_kernels(const Times *times)
+{
+    if (times->kernel_count == 0) {
+        printf("no table of kernels: %s\n", times->no_kernels.text);
+        return;
+    }
+    int width = 20, i = 0;
+    double light = 0, ms = 1e3 * times->median;
+    for (; i < times->kernel_count; i++) {
+        const ProfileRow *row = &times->kernels[i];
+        if (row->share < LEAST_SHARE)
+            break;
+        int length = (int)strlen(row->name);
+        width = length > width ? length : width;
+    }
+    int shown = i;
+    for (; i < times->kernel_count; i++)
+        light += times->kernels[i].share;
+    printf("\n%-*s  %% of time    ms/step\n", width, "kernel");
+    for (i = 0; i < shown; i++)
+        printf("%-*s  %9.1f  %9.3f\n", width, times->kernels[i].name,
+               100 * times->kernels[i].share, ms * times->kernels[i].share);
+    if (light > 0)
+        printf("%-*s  %9.1f  %9.3f\n", width, "(lighter ones)", 100 * light,
+               ms * light);
 }
 
 static void print_table(const Rank *rank, const Step *step, const Times *times)
@@ -138,8 +241,9 @@ static void print_table(const Rank *rank, const Step *step, const Times *times)
         printf(", %.1f%% of this machine's peak of %.1f",
                100 * rate / times->peak, times->peak * 1e-9);
     printf("\nmemory      %.1f MiB at most, %.1f MiB planned\n",
-           (double)peak_memory() / (1 << 20),
+           (double)times->memory / (1 << 20),
            (double)rank->plan.total_bytes / (1 << 20));
+    print_kernels(times);
 }
 
 int command_bench(const Program *program, const Options *options, Error *error)
@@ -162,9 +266,10 @@ int command_bench(const Program *program, const Options *options, Error *error)
         good = time_steps(&rank, step, &times, error);
     }
     if (good && options->json)
-        print_json(&rank, step, &times);
+        good = print_json(&rank, step, &times, error);
     else if (good)
         print_table(&rank, step, &times);
+    free(times.kernels);
     free(list.at);
     rank_close(&rank);
     return good ? 0 : error->status;

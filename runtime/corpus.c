@@ -22,8 +22,7 @@ static bool open_paths(Data *data, const Program *program,
 static bool wants_separate(const Settings *settings)
 {
     const TextList *paths = &settings->data_eval;
-    return paths->count > 0 && paths->at[0][0]
-        && (paths->count > 1 || strcmp(paths->at[0], "none") != 0);
+    return paths->count > 0 && paths->at[0][0];
 }
 
 bool corpus_open(Corpus *corpus, const Program *program,

@@ -78,7 +78,9 @@ static bool evaluate_corpus(const Corpus *corpus, const Program *program,
         return error_set(error, ERROR_USAGE, "this program has no eval step");
     if (corpus->eval.count < 2)
         return error_set(error, ERROR_INPUT, "there is nothing to evaluate on: "
-                         "fewer than 2 tokens are held out; give --data");
+                         "%s", options->data ? "the data has fewer than 2 "
+                         "tokens" : "fewer than 2 tokens are held out; give "
+                         "--data");
     if (!open_with_weights(&rank, program, step, options, error))
         return false;
     bool good = evaluate(&rank, step, &corpus->eval, options->steps, result,
@@ -91,6 +93,10 @@ int command_eval(const Program *program, const Options *options, Error *error)
 {
     Corpus corpus;
     Evaluation result;
+    if (!options->weights) {
+        error_set(error, ERROR_USAGE, "eval needs --weights FILE|DIR");
+        return error->status;
+    }
     if (!open_corpus(&corpus, program, options, error))
         return error->status;
     bool good = evaluate_corpus(&corpus, program, options, &result, error);

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { LINE = 4096 };
@@ -70,13 +71,43 @@ static off_t kept_length(FILE *file, Log *log, int64_t step, Error *error)
     return kept;
 }
 
+/* The log of an earlier start, if it is there and a file: a pipe or a terminal
+ * keeps nothing. NULL with *missing set otherwise, or with an error. */
+static FILE *open_earlier(const Log *log, bool *missing, Error *error)
+{
+    struct stat about;
+    *missing = stat(log->path, &about) != 0 ? errno == ENOENT
+                                            : !S_ISREG(about.st_mode);
+    FILE *file = *missing ? NULL : fopen(log->path, "re");
+    if (!file && !*missing)
+        error_system(error, errno, "cannot read %s", log->path);
+    return file;
+}
+
+/* Sees that what a new run's log will replace is a log. */
+static bool may_replace(const Log *log, Error *error)
+{
+    char line[LINE];
+    bool missing, evaluation;
+    FILE *file = open_earlier(log, &missing, error);
+    if (!file)
+        return missing;
+    bool empty = !fgets(line, sizeof line, file);
+    size_t length = empty ? 0 : strlen(line);
+    bool ours = empty || (is_torn(line, length) && fgetc(file) == EOF)
+        || line_step(line, length, &evaluation) >= 0;
+    fclose(file);
+    return ours || error_set(error, ERROR_INPUT, "%s is no log of a run, and "
+                             "is not overwritten", log->path);
+}
+
 static bool cut(Log *log, int64_t step, Error *error)
 {
     const char *path = log->path;
-    FILE *file = fopen(path, "re");
+    bool missing;
+    FILE *file = open_earlier(log, &missing, error);
     if (!file)
-        return errno == ENOENT
-            || error_system(error, errno, "cannot read %s", path);
+        return missing;
     off_t kept = kept_length(file, log, step, error);
     fclose(file);
     if (kept >= 0 && truncate(path, kept) != 0)
@@ -87,12 +118,16 @@ static bool cut(Log *log, int64_t step, Error *error)
 bool log_open(Log *log, const char *path, int64_t step, Error *error)
 {
     *log = (Log){ -1, path, -1 };
-    if (!path || (step > 0 && !cut(log, step, error)))
-        return !path;
-    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC
-        | (step > 0 ? 0 : O_TRUNC);
+    if (!path)
+        return true;
+    if (step > 0 ? !cut(log, step, error) : !may_replace(log, error))
+        return false;
+    /* Without O_NONBLOCK, opening a pipe that nobody reads would wait. */
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_NONBLOCK | O_NOCTTY
+        | O_CLOEXEC | (step > 0 ? 0 : O_TRUNC);
     log->descriptor = open(path, flags, 0666);
-    return log->descriptor >= 0
+    return (log->descriptor >= 0
+            && fcntl(log->descriptor, F_SETFL, O_APPEND) == 0)
         || error_system(error, errno, "cannot write %s", path);
 }
 

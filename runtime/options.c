@@ -169,7 +169,7 @@ static bool set_value(const OptionRow *row, void *field, const char *value,
         break;
     }
     if (number < row->least || number > row->most)
-        return error_set(error, ERROR_USAGE, "%s is from %.10g to %.10g, not "
+        return error_set(error, ERROR_USAGE, "%s is from %.16g to %.16g, not "
                          "%s", row->flag, row->least, row->most, value);
     return true;
 }
@@ -221,6 +221,12 @@ static bool is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
+/* A command that is not built has a row without options. */
+static bool is_built(CommandId command)
+{
+    return command_rows[command].line[0];
+}
+
 bool options_read(Options *options, int argc, char **argv, Error *error)
 {
     *options = (Options){ .command = COMMAND_COUNT, .argc = argc,
@@ -239,6 +245,9 @@ bool options_read(Options *options, int argc, char **argv, Error *error)
         options->help = is_help(argv[i]);
     if (options->help)
         return true;
+    if (!is_built(options->command))
+        return error_set(error, ERROR_USAGE, "%s is not built yet",
+                         command_name(options->command));
 
     if (!set_initial_values(options, argc, error))
         return false;

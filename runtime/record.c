@@ -1,9 +1,13 @@
 /* record.c: see record.h.
  * SPDX-License-Identifier: 0BSD */
 #include "record.h"
+#include "commands.h"
+#include "files.h"
+#include "stop.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MOST_RECORD = 64 << 20 };    /* bytes of a run.json that is read */
 
@@ -109,11 +113,36 @@ static bool read_earlier(Record *record, const Checkpoint *from, Error *error)
 
 /* ---- opening ------------------------------------------------------------ */
 
+/* The SHA-256 of a file that may take minutes to read: a signal ends it. */
+static bool hash_file(const char *path, char digest[SHA256_TEXT], Error *error)
+{
+    uint8_t piece[65536];
+    uint64_t size;
+    Sha256 hash;
+    int descriptor = file_open(path, &size, error);
+    if (descriptor < 0)
+        return false;
+    sha256_start(&hash);
+    bool good = true;
+    for (uint64_t at = 0; good && at < size; at += sizeof piece) {
+        size_t length = size - at < sizeof piece ? (size_t)(size - at)
+                                                 : sizeof piece;
+        good = stop_signal() ? error_set(error, EXIT_RESUME, "%s", "")
+            : file_read_at(descriptor, path, piece, length, at, error);
+        if (good)
+            sha256_add(&hash, piece, length);
+    }
+    close(descriptor);
+    if (good)
+        sha256_finish_text(&hash, digest);
+    return good;
+}
+
 static bool hash_data(const Data *data, char (*digests)[SHA256_TEXT],
                       Error *error)
 {
     for (int i = 0; i < data->count; i++)
-        if (!sha256_file(data->files[i].path, digests[i], error))
+        if (!hash_file(data->files[i].path, digests[i], error))
             return false;
     return true;
 }

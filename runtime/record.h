@@ -27,7 +27,8 @@ typedef struct Record {
 
 /* Hashes the program and the data files; store, options, corpus and threads
  * have been set. With `from`, a resumed run's checkpoint, what run.json says up
- * to its step is carried over. */
+ * to its step is carried over. A signal while large files are hashed ends it,
+ * with EXIT_RESUME. */
 bool record_open(Record *record, const Checkpoint *from, Error *error);
 void record_close(Record *record);
 

@@ -303,6 +303,9 @@ static bool store_words(TextList *words, const Flow *flow, Complaint *complaint)
     if (!words->at)
         return complain(complaint, 1, "out of memory", NULL);
     words->count = 0;
+    const Scalar *first = &flow->items[0];
+    if (!flow->list && !first->quoted && strcmp(first->text, "none") == 0)
+        return true;
     for (int i = 0; i < flow->count; i++)
         words->at[words->count++] = flow->items[i].text;
     return true;
@@ -419,11 +422,43 @@ static bool read_setting(Settings *settings, const struct SettingRow *row,
                      complaint.text);
 }
 
-static bool check_together(const Settings *settings, Error *error)
+/* A rule between two keys is broken: said at the first of them that a --set
+ * gave. */
+static bool clash(const Settings *settings, const Program *program,
+                  const char *const keys[2], const char *text, Error *error)
 {
-    if (strcmp(settings->schedule, "wsd") == 0 && settings->decay <= 0)
-        return error_set(error, ERROR_INPUT, "train.schedule.type: wsd needs "
-                         "train.schedule.decay, the steps of its decay");
+    Complaint complaint;
+    for (int i = 0; i < 2; i++) {
+        const RunKey *key = find_key(program, keys[i]);
+        if (!key || settings->texts[key - program->keys] == key->value)
+            continue;
+        complain(&complaint, 1, text, NULL);
+        print_complaint(keys[i], settings->texts[key - program->keys],
+                        &complaint);
+        return error_set(error, ERROR_INPUT, "%s", "");
+    }
+    return error_set(error, ERROR_INPUT, "%s: %s", keys[0], text);
+}
+
+/* The rules of the compiler that run-time keys can break. */
+static bool check_together(const Settings *settings, const Program *program,
+                           Error *error)
+{
+    static const char decay[] = "train.schedule.decay";
+    static const char type[] = "train.schedule.type";
+    const char *const type_first[] = { type, decay };
+    const char *const decay_first[] = { decay, type };
+    const char *const with_steps[] = { decay, "train.steps" };
+    bool wsd = strcmp(settings->schedule, "wsd") == 0;
+    if (wsd && settings->decay <= 0)
+        return clash(settings, program, type_first, "wsd needs "
+                     "train.schedule.decay, the steps of its decay", error);
+    if (wsd && settings->decay > settings->steps)
+        return clash(settings, program, with_steps, "train.schedule.decay is "
+                     "longer than train.steps", error);
+    if (!wsd && settings->decay > 0)
+        return clash(settings, program, decay_first, "train.schedule.decay is "
+                     "wsd's, and this is no wsd", error);
     return true;
 }
 
@@ -442,7 +477,7 @@ bool settings_read(Settings *settings, const Program *program,
         good = apply_set(settings, program, sets->at[i], error) && good;
     for (int i = 0; good && i < SETTING_ROWS; i++)
         good = read_setting(settings, &setting_rows[i], program, error);
-    return good && check_together(settings, error);
+    return good && check_together(settings, program, error);
 }
 
 void settings_note(Settings *settings, const Program *program, const char *path,

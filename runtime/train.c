@@ -357,8 +357,11 @@ static void close_all(Training *t)
 /* Data and directory are open: the run itself. */
 static int train_opened(Training *t, Error *error)
 {
-    int status = open_directory(t, error) && open_all(t, error)
-        ? run(t, error) : error->status;
+    int status;
+    if (open_directory(t, error) && open_all(t, error))
+        status = run(t, error);
+    else
+        status = error->status == EXIT_RESUME ? stopped(t) : error->status;
     progress_close(&t->progress);
     close_all(t);
     return status;

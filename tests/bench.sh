@@ -23,8 +23,9 @@ END
     exit 1
 }
 
-field() { # NAME FILE: of one JSON object
-    sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p" "$2" | tail -n 1
+field() { # NAME FILE: of one JSON object, before its list of kernels
+    sed '/"kernels"/q' "$2" | sed -n "s/.*\"$1\": *\([0-9.]*\).*/\1/p" |
+        tail -n 1
 }
 python=$(command -v python3)
 if [ -z "$python" ] || ! "$python" -c 'import torch' 2>/dev/null; then

@@ -3,7 +3,9 @@
 use strict;
 use warnings;
 use utf8;
-use open qw(:std :encoding(UTF-8));
+
+# Widths are of characters. (Debian's perl-base has no module `open`.)
+binmode $_, ':utf8' for *STDOUT, *STDERR;
 
 my $measure = @ARGV && $ARGV[0] eq '--measure' && shift;
 
@@ -192,7 +194,7 @@ if (!$measure && open my $list, '<', 'tests/lint.known') {
 
 my ($passed, $failed, $tolerated) = (0, 0, 0);
 for my $file (@ARGV) {
-    open my $in, '<', $file or die "$file: $!\n";
+    open my $in, '<:utf8', $file or die "$file: $!\n";
     chomp(my @lines = <$in>);
     my $bad = 0;
     for my $rule (@rules) {

@@ -75,11 +75,14 @@ static void freeze(Builder *b, Weight *w)
         w->frozen = is_frozen(b->s, w->name);
         return;
     }
+    if (!b->s->train_freeze.count)
+        return;
     int64_t blocks = b->s->model_blocks;
     char *mask = arena_alloc(b->m->arena, (size_t)blocks + 1);
     int64_t frozen = 0;
     for (int64_t i = 0; i < blocks; i++) {
-        const char *full = arena_printf(b->m->arena, "blocks.%lld.%s", (long long)i, w->name);
+        char full[256];
+        snprintf(full, sizeof full, "blocks.%lld.%s", (long long)i, w->name);
         bool yes = is_frozen(b->s, full);
         mask[i] = yes ? 'f' : '-';
         frozen += yes;

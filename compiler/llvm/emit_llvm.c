@@ -5,6 +5,7 @@
 #include "llvm.h"
 #include "../embed.h"
 #include "../version.h"
+#include <errno.h>
 #include <llvm-c/Analysis.h>
 #include <llvm-c/BitReader.h>
 #include <llvm-c/Linker.h>
@@ -283,16 +284,25 @@ static void ignore(LLVMDiagnosticInfoRef info, void *context)
     (void)info, (void)context;
 }
 
+/* Through memory: LLVM's own streams end the process where a disk is full. */
 static bool write_object(Llvm *l, LLVMTargetMachineRef machine,
                          const char *path, Diag *diag)
 {
     char *text = NULL;
-    if (!LLVMTargetMachineEmitToFile(machine, l->module, path, LLVMObjectFile,
-                                     &text))
-        return true;
-    diag_error_at(diag, path, "cannot write the object: %s", text);
-    LLVMDisposeMessage(text);
-    return false;
+    LLVMMemoryBufferRef object;
+    if (LLVMTargetMachineEmitToMemoryBuffer(machine, l->module, LLVMObjectFile,
+                                            &text, &object))
+        ice("LLVM makes no object: %s", text);
+    size_t size = LLVMGetBufferSize(object);
+    FILE *file = fopen(path, "we");
+    bool good = file && fwrite(LLVMGetBufferStart(object), 1, size, file) == size;
+    if (file && fclose(file) != 0)
+        good = false;
+    if (!good)
+        diag_error_at(diag, path, "cannot write the object: %s",
+                      strerror(errno));
+    LLVMDisposeMemoryBuffer(object);
+    return good;
 }
 
 const char emit_llvm_version[] = TRAINWRIGHT_VERSION;

@@ -14,7 +14,7 @@ typedef struct Generate {
     KernelCode *code;
     ProgFunc *func;
     ProgVar *me, *at, *control, *rows, *accumulate;
-    ProgVar **pointers;         /* by value: the parameter, or the scalar itself */
+    ProgVar **pointers;         /* by value: the parameter, or the scalar */
     ProgVar **row_pointers;     /* by value: where this row begins */
     ProgVar **locals;           /* by value: a row value, or 16 lanes now */
     ProgExpr *row, *token;      /* index of the row, of its token */

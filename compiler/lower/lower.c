@@ -36,7 +36,8 @@ static const char *head_text(const Lower *l)
         l->arena,
         "%s: from %s (sha256 %.16s) by trainwright %s. Plan: %s.\n"
         "Read: the dims, the records, block_forward, block_backward, update, "
-        "train, the\ndescription. Every line that comes from a line of the spec names it.",
+        "train, the\n"
+        "description. Every line that comes from a line of the spec names it.",
         l->m->name, l->info->spec_name, l->info->spec_hash, l->info->version,
         l->info->plan);
 }

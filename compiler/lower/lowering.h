@@ -32,8 +32,9 @@ typedef struct FuncCode {
     ProgFunc *code;
     bool uses_saved, uses_frame, uses_cache, uses_block, uses_shared;
     bool sums_block, sums_shared;
-    KernelCode update;          /* of `update`, which steps call as one kernel */
-    List(Value *) saved_params; /* forward's, which backward reads where they lie */
+    KernelCode update;          /* of `update`, which is one kernel */
+    /* parameters of forward that backward reads where they lie */
+    List(Value *) saved_params;
 } FuncCode;
 
 typedef struct Lower {

@@ -165,14 +165,17 @@ static int64_t norm_blocks(const Lower *l)
     return blocks;
 }
 
+/* Where all is frozen they have a block that nobody adds to, and the norm is
+ * that of its zeros. */
 static void add_gradients(Lower *l, StepMap *map, bool norm)
 {
+    int64_t floats = l->gradient_floats, blocks = norm_blocks(l);
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
     add(l, map, "gradients", "gradients",
-        (map->levels + 1) * l->gradient_floats);
+        (map->levels + 1) * (floats ? floats : 1024));
     if (norm)
-        add(l, map, "norms", "scalars", 2 * norm_blocks(l));
+        add(l, map, "norms", "scalars", 2 * (blocks ? blocks : 1));
 }
 
 StepMap map_step(Lower *l, const Step *step)

@@ -24,8 +24,8 @@ ProgVar *step_let(Steps *s, ProgBlock *b, const char *name, ProgExpr *value)
     return v;
 }
 
-void step_call(Steps *s, ProgBlock *b, const ProgFunc *f,
-                 ProgExpr *const *args, int count)
+void step_call(Steps *s, ProgBlock *b, const ProgFunc *f, ProgExpr *const *args,
+               int count)
 {
     ps_do(s->p, b, px_call(s->p, f, count, args));
 }
@@ -38,7 +38,7 @@ void step_barrier(Steps *s, ProgBlock *b)
 
 /* ---- records: where parameters and gradients lie ---- */
 ProgVar *step_record(Steps *s, ProgBlock *b, const char *name,
-                             const ProgRecord *record)
+                     const ProgRecord *record)
 {
     ProgVar *v = prog_local(s->p, s->func, name, prog_record_type(record));
     ps_let(s->p, b, v, NULL);
@@ -46,7 +46,7 @@ ProgVar *step_record(Steps *s, ProgBlock *b, const char *name,
 }
 
 void step_point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record,
-                  ProgExpr *base)
+                ProgExpr *base)
 {
     step_call(s, b, f, (ProgExpr *[]){ px_address(s->p, var(s, record)), base },
               2);
@@ -67,10 +67,11 @@ void step_point_at_block(Steps *s, ProgBlock *b)
                            px_const(s->p, l->block_const));
     ProgExpr *at = px_add(s->p, px_const(s->p, l->blocks_const), own);
     step_point(s, b, l->block_weights, s->w,
-          px_offset(s->p, step_control(s, "weights"), at));
+               px_offset(s->p, step_control(s, "weights"), at));
     if (s->dw)
         step_point(s, b, l->block_sums, s->dw,
-              px_offset(s->p, var(s, s->gradients), step_gradient_block(s)));
+                   px_offset(s->p, var(s, s->gradients),
+                             step_gradient_block(s)));
 }
 
 static bool has_gradients(const Steps *s)
@@ -121,8 +122,8 @@ static void open_step(Steps *s)
         set_at(s, b, s->at, "position", step_control(s, "position"));
     if (!flexible(s))
         s->loss = step_let(s, b, "loss",
-                      px_cast(p, prog_pointer(PK_F64, false),
-                              step_region(s, "loss")));
+                           px_cast(p, prog_pointer(PK_F64, false),
+                                   step_region(s, "loss")));
 }
 
 static void count_targets(Steps *s, ProgBlock *b)
@@ -238,8 +239,8 @@ static ProgExpr *stream_in(Steps *s, const Func *f)
     return rows_on(s, x, "C");
 }
 
-/* The level where this group's sums are made: the 1s of its number; or the pairs
- * that it ends: those below the lowest 0. */
+/* The level where this group's sums are made: the 1s of its number; or the
+ * pairs that it ends: those below the lowest 0. */
 static ProgExpr *ones_of_group(Steps *s, bool trailing)
 {
     return px_callv(s->p, ones_func(s->l), var(s, s->group),
@@ -433,7 +434,7 @@ static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
 static void set_first(Steps *s, ProgBlock *b, ProgExpr *run)
 {
     s->first = step_let(s, b, "first",
-                   px_mul(s->p, run, num(s, s->map->step->micro)));
+                        px_mul(s->p, run, num(s, s->map->step->micro)));
     set_at(s, b, s->at, "first", var(s, s->first));
 }
 
@@ -509,7 +510,7 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
     ProgExpr *each = px_const(p, s->l->gradients_const);
     ProgExpr *skip = px_mul(p, ones_of_group(s, false), each);
     s->gradients = step_let(s, body, "gradients",
-                       px_offset(p, step_region(s, "gradients"), skip));
+                            px_offset(p, step_region(s, "gradients"), skip));
     point_at_gradients(s, body);
     lower_body(s, body, stmt);
     merge_groups(s, body);

@@ -149,7 +149,7 @@ void step_norm(Steps *s, ProgBlock *b)
     const Region *r = find_region(s->map, "norms");
     ProgExpr *args[] = { var(s, s->norm), num(s, r->floats / 2) };
     ProgVar *norm = step_let(s, b, "norm",
-                        px_call(p, prog_library(p, "norm_f64"), 2, args));
+                             px_call(p, prog_library(p, "norm_f64"), 2, args));
     step_finish_loss(s, b);
     ps_comment(p, b, "x - x is 0 for all that is finite; another step is not "
                "applied");
@@ -162,7 +162,7 @@ void step_norm(Steps *s, ProgBlock *b)
                              px_lt(p, clip, n));
     ProgExpr *factor = px_cast(p, prog_f32(), px_div(p, clip, n));
     s->clip_scale = step_let(s, b, "clip_scale",
-                        px_select(p, clips, factor, px_f32(p, 1)));
+                             px_select(p, clips, factor, px_f32(p, 1)));
     s->norm = norm;
 }
 

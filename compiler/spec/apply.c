@@ -92,6 +92,10 @@ static void apply_form(Loader *loader, KeyId key, const Yaml *name,
     const KeyInfo *info = key_info(key);
     bool is_form = info->type == SPEC_form;
     int map_form = info->choice_count - 1;
+    if (!is_form && map->pairs.count == 0) {
+        value_wrong(loader, key, map);
+        return;
+    }
     if (!loader->spec->given[key]
         || (is_form && key_choice(loader->spec, key) != map_form)) {
         mark_given(loader, key, name->loc);

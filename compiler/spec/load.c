@@ -9,13 +9,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Waits for the first bytes of a pipe, which somebody may never write, and lets
- * later reads wait as usual. */
-static bool is_written(int file)
+/* Lets reads wait as usual; false for a pipe that nobody writes to, where they
+ * would wait for ever. */
+static bool let_wait(int file, bool pipe)
 {
     enum { MILLISECONDS = 5000 };
-    struct pollfd wait = { .fd = file, .events = POLLIN };
-    return poll(&wait, 1, MILLISECONDS) > 0 && fcntl(file, F_SETFL, 0) == 0;
+    struct pollfd first = { .fd = file, .events = POLLIN };
+    bool written = !pipe || poll(&first, 1, MILLISECONDS) > 0;
+    return written && fcntl(file, F_SETFL, 0) == 0;
 }
 
 /* A whole file, at most YAML_MOST_BYTES; false with an error for diag. */
@@ -30,7 +31,7 @@ static bool read_file(Diag *diag, const char *path, Buf *out)
         return false;
     }
     bool folder = S_ISDIR(status.st_mode);
-    if (folder || (S_ISFIFO(status.st_mode) && !is_written(file))) {
+    if (folder || !let_wait(file, S_ISFIFO(status.st_mode))) {
         diag_error_at(diag, path, folder ? "is a directory, a spec is a file"
                                          : "is a pipe that nobody writes to");
         close(file);

@@ -202,7 +202,7 @@ LANE f32x16 dropout16(uint64_t seed, uint32_t step, uint32_t site, uint32_t row,
         key0 += PHILOX_W0;
         key1 += PHILOX_W1;
     }
-    u32x16 word;
+    u32x16 word = {0};
     UNROLL for (int i = 0; i < 4; i++) {
         word[4 * i] = (uint32_t)c0[i];
         word[4 * i + 1] = (uint32_t)c1[i];

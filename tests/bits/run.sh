@@ -341,15 +341,73 @@ interpreter() {
     interpret_passes "recompute fuse place" --set memory.recompute=attention
 }
 
+# The gradients of reference cases: every kind of model, with large weights, odd
+# sizes and padding. EVERY=1: all of them.
+cases() {
+    local some="random-* gpt2 *lengths* qk-norm* projections* lecture* nothing* sequence-one
+        embedding-norm* residual-false* window*"
+    mkdir -p "$work/cases"
+    cd "$work/cases" || exit 1
+    ln -sf ../tool .
+    set -- "$root"/tests/reference/cases/*/
+    for directory; do
+        spec=$(basename "$directory")
+        [ -f "$directory/batch.safetensors" ] || continue
+        chosen "$spec" "$some" || continue
+        local given="$directory" smoothing
+        smoothing=$(sed -n 's/.*label_smoothing: \([0-9.]*\).*/\1/p' "$given/spec.yaml")
+        ./tool scalars 1 scalars.safetensors "smoothing=${smoothing:-0}" || exit 1
+        local in=(--in "$given/weights.safetensors" --in "$given/batch.safetensors"
+                  --in scalars.safetensors)
+        check "build" "$compiler" build "$given/spec.yaml" -o program || continue
+        check "ir" "$compiler" ir "$given/spec.yaml" || continue
+        mv said case.ir
+        check "grad" ./program grad --weights "$given/weights.safetensors" \
+            --batch "$given/batch.safetensors" --out grad.safetensors --threads 2 &&
+            check "interpreted grad" interpret case.ir grad int.safetensors --f32 "${in[@]}" &&
+            check "grad's bits" ./tool within grad.safetensors int.safetensors
+    done
+}
+chosen() { # NAME PATTERNS
+    [ -z "${EVERY:-}" ] || return 0
+    local pattern
+    set -f
+    for pattern in $2; do
+        # shellcheck disable=SC2053  # a pattern
+        [[ $1 != $pattern ]] || { set +f; return 0; }
+    done
+    set +f
+    return 1
+}
+
+# The head's rows come in chunks, whose bounds micro-batches move.
+chunks() {
+    "$compiler" ir "$here/specs/$spec.yaml" >wide.ir
+    check "several chunks" grep -q 'chunks c < [2-9]' wide.ir
+    for micro in 1 2; do
+        build micro --set train.micro_batch=$micro && way micro$micro micro one --threads 2
+    done
+    build v3 --cpu x86-64-v3 --set memory.recompute=block && way v3-block v3 one --threads 2
+}
+finish() {
+    cd "$work" || exit 1
+    [ -n "${KEEP:-}" ] || rm -rf "${work:?}/$spec"
+}
+
 RANDOM=${SEED:-$$}
 echo "random kills: SEED=${SEED:-$$}"
-for spec in ${SPECS:-learned rotary alibi frozen}; do
+for spec in ${SPECS:-learned rotary alibi frozen wide}; do
     mkdir -p "$work/$spec"
     cd "$work/$spec" || exit 1
     ln -sf ../tool ../text.txt .
     build base || continue
     train one base "${ends[@]}" --threads 1 || { fail "one thread: $(cat one.said)"; continue; }
     threads
+    if [ "$spec" = wide ]; then
+        chunks
+        finish
+        continue
+    fi
     case $spec in
     learned) targets gcc/native ;;
     rotary) targets clang-19/native ;;
@@ -368,8 +426,8 @@ for spec in ${SPECS:-learned rotary alibi frozen}; do
         shuffles
     fi
     interpreter
-    cd "$work" || exit 1
-    [ -n "${KEEP:-}" ] || rm -rf "${work:?}/$spec"
+    finish
 done
+cases
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
