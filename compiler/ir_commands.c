@@ -1,5 +1,6 @@
-/* ir_commands.c: ir, opt, run and passes (contract.md, section 1). Read the four
- * command_ functions at the end, one after another; what they share stands first. */
+/* ir_commands.c: ir, opt, run and passes (contract.md, section 1). Read the
+ * four command_ functions at the end, one after another; what they share stands
+ * first. */
 #include "ir_commands.h"
 #include "commands.h"
 #include "compile.h"

@@ -21,7 +21,7 @@ const char *link_find_lld(Arena *arena, const char **version);
  * the exit status. */
 int link_check_output(Diag *diag, const char **output);
 
-/* Reports what errno says of a path that cannot be written; gives the status. */
+/* Reports what errno says of a path that cannot be written: the status. */
 int link_unwritable(Diag *diag, const char *path);
 
 /* Renames what was written at `aside` to `output`, which must not be a

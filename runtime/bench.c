@@ -14,7 +14,7 @@
 
 enum { WARM_UP = 2, DEFAULT_STEPS = 10 };
 
-/* Steps go on, unmeasured, until the kernels have been looked at for so long. */
+/* Steps go on, unmeasured, until the kernels were looked at for so long. */
 static const double PROFILE_SECONDS = 0.5;
 /* The table's last line is for the kernels with less than this of the time. */
 static const double LEAST_SHARE = 0.002;
@@ -173,7 +173,7 @@ static void put_figures(JsonWriter *json, const Rank *rank, const Step *step,
     json_put_integer(json, rank->plan.total_bytes);
 }
 
-/* The JSON's length is known only when it has been written: to nowhere first. */
+/* The JSON's length is known when it has been written: to nowhere first. */
 static bool print_json(const Rank *rank, const Step *step, const Times *times,
                        Error *error)
 {

@@ -1,6 +1,6 @@
-/* profile.c: see profile.h. In three parts: taking notes, which a signal handler
- * does for its own thread in memory that its timer's value points at, so that
- * there is nothing global and nothing shared; naming an address; counting.
+/* profile.c: see profile.h. In three parts: taking notes, which a signal
+ * handler does for its own thread in memory that its timer's value points at,
+ * so that nothing is global and nothing shared; naming an address; counting.
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "profile.h"

@@ -14,6 +14,11 @@ set -u
 unset MAKEFLAGS MFLAGS MAKELEVEL    # of `make check`: tests run make themselves
 cd "$(dirname "$0")/.." || exit 1
 
+# A C compiler takes ten seconds a case: some that differ in much.
+cases=tests/reference/cases
+cc_cases="$cases/gpt2 $cases/llama $cases/lecture $cases/random-3 $cases/train-adamw"
+export cc_cases
+
 # NAME COMMAND…
 batteries='
 lint            tests/lint.sh
@@ -25,7 +30,7 @@ runtime         tests/runtime/run.sh
 emit            tests/emit/run.sh build
 kernels         tests/kernels/run.sh
 reference       tests/reference/run.sh ./trainwright
-reference-cc    env BUILD_FLAGS=--via=cc tests/reference/run.sh ./trainwright
+reference-cc    env BUILD_FLAGS=--via=cc tests/reference/run.sh ./trainwright $cc_cases
 '
 for script in tests/*/run.sh; do
     case $batteries in

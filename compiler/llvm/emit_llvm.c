@@ -263,7 +263,7 @@ static void verify(Llvm *l)
 /* The loops come as vectors of 16 lanes, so what is left to do is little: lane
  * functions inlined, variables in registers, what repeats computed once, what
  * does not change moved out of loops. default<O3> takes four times as long for
- * no faster code, and inlines kernels, so that a profile no longer names them. */
+ * no faster code, and inlines kernels, which a profile then no longer names. */
 static void optimise(Llvm *l, LLVMTargetMachineRef machine)
 {
     static const char passes[] =
@@ -295,7 +295,8 @@ static bool write_object(Llvm *l, LLVMTargetMachineRef machine,
         ice("LLVM makes no object: %s", text);
     size_t size = LLVMGetBufferSize(object);
     FILE *file = fopen(path, "we");
-    bool good = file && fwrite(LLVMGetBufferStart(object), 1, size, file) == size;
+    bool good = file
+        && fwrite(LLVMGetBufferStart(object), 1, size, file) == size;
     if (file && fclose(file) != 0)
         good = false;
     if (!good)

@@ -136,14 +136,17 @@ recomputations() {
         way block-groups2 recompute groups2 --threads 2
 }
 
-# Lines of a log that ends wherever the program was killed.
-log_steps() { if [ -f "$1.jsonl" ]; then grep -c '"loss"' "$1.jsonl"; else echo 0; fi; }
-
-# Killed when a random step has been logged, again and again; resumed each time
-# with another number of threads.
-watch_log() { # RUN PID STEP: waits until the run has logged the step, or ended
-    while kill -0 "$2" 2>/dev/null && [ "$(log_steps "$1")" -lt "$3" ]; do :; done
+# Waits until the run has logged as many lines, or ended; without a process a look.
+watch_log() { # RUN PID LINES
+    local lines=()
+    while kill -0 "$2" 2>/dev/null && [ ${#lines[@]} -lt "$3" ]; do
+        read -rt 0.002 <&"$nothing"
+        [ ! -f "$1.jsonl" ] || mapfile -t lines <"$1.jsonl"
+    done
 }
+
+# Killed at a random place of its log, again and again; resumed each time with
+# another number of threads.
 killed() { # RUN
     local kills=0 at=0
     for attempt in 1 2 3 4 5 6 7 8 9; do
@@ -394,6 +397,7 @@ finish() {
     [ -n "${KEEP:-}" ] || rm -rf "${work:?}/$spec"
 }
 
+exec {nothing}<> <(:)       # never has a line: a wait with a limit
 RANDOM=${SEED:-$$}
 echo "random kills: SEED=${SEED:-$$}"
 for spec in ${SPECS:-learned rotary alibi frozen wide}; do
