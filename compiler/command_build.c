@@ -144,6 +144,25 @@ static int build_llvm(Job *job, const Place *place, const char *output)
     return status;
 }
 
+/* The data degrees under which the bits are these: 1 and the powers of two that
+ * divide the groups (contract, section 5). */
+static void tell_bits(int64_t groups)
+{
+    printf("bits: the same for data in {1");
+    for (int64_t data = 2; data <= groups && groups % data == 0; data *= 2)
+        printf(",%lld", (long long)data);
+    printf("}\n");
+}
+
+/* A plan that this machine cannot hold is no error: it may train elsewhere. */
+static void tell_memory(int64_t bytes)
+{
+    int64_t here = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE);
+    if (bytes > here)
+        printf("note: train needs %.1f GiB, this machine has %.1f GiB\n",
+               (double)bytes / (1 << 30), (double)here / (1 << 30));
+}
+
 static int build(Job *job, const Place *place)
 {
     const Options *o = &job->options;
@@ -159,9 +178,12 @@ static int build(Job *job, const Place *place)
     status = cc ? package_compile(job->diag, make_package(job),
                                   job->target.emit.level, output)
                 : build_llvm(job, place, output);
-    if (status == DONE)
-        printf("%s: %s%s\n", output, job->target.text,
-               job->target.emit.native ? " (this machine's level)" : "");
+    if (status != DONE)
+        return status;
+    printf("%s: %s%s\n", output, job->target.text,
+           job->target.emit.native ? " (this machine's level)" : "");
+    tell_bits(job->compiled.spec->reproducible_groups);
+    tell_memory(job->compiled.train_bytes);
     return status;
 }
 

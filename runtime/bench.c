@@ -72,29 +72,13 @@ static int compare_seconds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Seconds of a step; the profile, where there is one, sees it. */
-static double time_step(Rank *rank, const Step *step, int64_t number,
-                        Profile *profile)
+static double time_step(Rank *rank, const Step *step, int64_t number)
 {
     set_control(rank, number);
     draw_batch(rank, step);
-    if (profile)
-        profile_take(profile, true);
     double begun = clock_seconds();
     rank_run(rank, step);
-    double seconds = clock_seconds() - begun;
-    if (profile)
-        profile_take(profile, false);
-    return seconds;
-}
-
-static void take_median(Times *times, double *seconds)
-{
-    qsort(seconds, (size_t)times->steps, sizeof *seconds, compare_seconds);
-    int64_t middle = times->steps / 2;
-    times->least = seconds[0];
-    times->median = times->steps % 2 ? seconds[middle]
-        : (seconds[middle - 1] + seconds[middle]) / 2;
+    return clock_seconds() - begun;
 }
 
 static bool time_steps(Rank *rank, const Step *step, Times *times,
@@ -103,24 +87,38 @@ static bool time_steps(Rank *rank, const Step *step, Times *times,
     double *seconds = calloc((size_t)times->steps, sizeof *seconds);
     if (!seconds)
         return error_set(error, ERROR_ENVIRONMENT, "out of memory");
-    int64_t number = 1;
-    double profiled = 0;
-    Profile *profile = profile_begin(rank->team, &times->no_kernels);
-    while (number <= WARM_UP)
-        time_step(rank, step, number++, NULL);
-    for (int64_t i = 0; i < times->steps; i++) {
-        seconds[i] = time_step(rank, step, number++, profile);
-        profiled += seconds[i];
+    for (int64_t i = -WARM_UP; i < times->steps; i++) {
+        double taken = time_step(rank, step, i + WARM_UP + 1);
+        if (i >= 0)
+            seconds[i] = taken;
     }
-    while (profile && profiled < PROFILE_SECONDS)
-        profiled += time_step(rank, step, number++, profile);
+    qsort(seconds, (size_t)times->steps, sizeof *seconds, compare_seconds);
+    int64_t middle = times->steps / 2;
+    times->least = seconds[0];
+    times->median = times->steps % 2 ? seconds[middle]
+        : (seconds[middle - 1] + seconds[middle]) / 2;
     times->memory = peak_memory();
-    if (profile)
-        times->kernel_count = profile_end(profile, &times->kernels,
-                                          &times->no_kernels);
-    take_median(times, seconds);
     free(seconds);
     return true;
+}
+
+/* More steps, whose own time is not reported: notes cost some of it. */
+static void profile_steps(Rank *rank, const Step *step, Times *times)
+{
+    Profile *profile = profile_begin(rank->team, &times->no_kernels);
+    if (!profile)
+        return;
+    double until = clock_seconds() + PROFILE_SECONDS;
+    int64_t number = 1;
+    do {
+        set_control(rank, number++);
+        draw_batch(rank, step);
+        profile_take(profile, true);
+        rank_run(rank, step);
+        profile_take(profile, false);
+    } while (clock_seconds() < until);
+    times->kernel_count = profile_end(profile, &times->kernels,
+                                      &times->no_kernels);
 }
 
 static void put_number(JsonWriter *json, const char *key, double value)
@@ -265,6 +263,8 @@ int command_bench(const Program *program, const Options *options, Error *error)
         times.peak = cpu_peak(rank.team);
         good = time_steps(&rank, step, &times, error);
     }
+    if (good)
+        profile_steps(&rank, step, &times);
     if (good && options->json)
         good = print_json(&rank, step, &times, error);
     else if (good)

@@ -1,8 +1,8 @@
 /* profile.h: where the time of a piece of work goes, by function. Every
  * millisecond a timer interrupts each thread of a team and notes where it is,
- * also when it sleeps; nothing is added to the code that is measured, and what
- * the notes cost is some 0.3% of the time. After the work the notes are looked
- * up in the program's symbol table.
+ * also when it sleeps; nothing is added to the code that is looked at. Notes
+ * cost a per cent or two of the time, so what is timed should not be profiled.
+ * After the work they are looked up in the program's symbol table.
  *
  * A row is a function; the kernel library's own functions are grouped under
  * the names that generated code calls them by (`matmul`, `attention`), and

@@ -98,6 +98,43 @@ equal "bench" "$(./tool member bench.json format)" 1
 equal "bench" "$(./tool member bench.json steps)" 3
 check "bench" ./fake bench --steps 3
 says "bench" "ms/step"
+says "bench's kernels" "% of time"
+
+# The kernels of a bench's JSON: who has a share, shares and milliseconds added up.
+share() { # NAMES FILE: the share of the functions that a pattern names
+    awk -v names="^($1)$" -F '"' '/"name"/ { name = $4 }
+        /"share"/ { sub(/.*: /, ""); if (name ~ names) sum += $0 }
+        END { print sum + 0 }' "$2"
+}
+in_range() { # DESCRIPTION NUMBER LEAST MOST
+    if awk "BEGIN { exit !($2 >= $3 && $2 <= $4) }"; then pass; else
+        fail "$1: $2 is not from $3 to $4"
+    fi
+}
+work_of_fake="whole_batch|token_forward|token_backward|row_loss|train_entry|.*expf.*|mem.*|lib.*"
+for threads in 1 2 3 8; do
+    what="kernels on $threads threads"
+    check "$what" ./fake bench --steps 3 --json --threads $threads
+    sed '1,/"kernels"/d' last.out > kernels.json
+    in_range "$what: shares" "$(share ".*" kernels.json)" 0.999999 1.000001
+    # The first thread computes; the others wait for it, asleep or not.
+    in_range "$what: work" "$(share "$work_of_fake" kernels.json)" 0.005 1
+    in_range "$what: waiting" "$(share waiting kernels.json)" \
+        $([ $threads = 1 ] && echo 0 0.2 || echo 0.2 1)
+    in_range "$what: milliseconds" "$(awk '/"ms_per_step"/ {
+        sub(/.*: /, ""); if (all) sum += $0; else all = $0 }
+        END { if (all > 0) print sum / all; else print 0 }' last.out)" 0.99999 1.00001
+done
+FAKE_SLEEP=20 check "kernels of a sleeper" ./fake bench --steps 2 --json --threads 1
+in_range "sleep is time" "$(share ".*nanosleep|lib.*" last.out)" 0.8 1
+in_range "in a step as timed" "$(./tool member last.out ms_per_step)" 20 10000
+cp fake stripped && strip stripped || fail "strip"
+check "no symbols" ./stripped bench --steps 2
+says "no symbols" "no table of kernels: /proc/self/exe has no symbol table"
+check "no symbols" ./stripped bench --steps 2 --json
+says "no symbols" '"kernels": []'
+check "no timers" bash -c 'ulimit -i 0; exec ./fake bench --steps 2'
+says "no timers" "no table of kernels: cannot make a timer"
 check "info" ./fake info
 says "info" "parameters  8736"
 check "info --json" ./fake info --json --threads 2

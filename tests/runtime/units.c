@@ -1,10 +1,16 @@
 /* units.c: parts of the runtime that the command line cannot corner: barriers,
- * tables, sampling. Prints `N passed, M failed`. */
+ * tables, sampling, profiles. Prints `N passed, M failed`. */
+#define _GNU_SOURCE
 #include "draw.h"
+#include "files.h"
+#include "profile.h"
+#include "symbols.h"
 #include "sample.h"
 #include "team.h"
 #include "weights.h"
+#include <elf.h>
 #include <math.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -167,11 +173,148 @@ static void test_sampling(void)
     check(draw(0, 1, 1e-6, 0.5, ties) == 2, "a small temperature: among ties");
 }
 
+/* ---- profiles ----------------------------------------------------------- */
+
+static volatile sig_atomic_t handled;
+
+static void count_signal(int number)
+{
+    handled += number == SIGPROF;
+}
+
+static void work_a_while(const Thread *me, void *context)
+{
+    volatile double *sums = context;
+    for (int i = 0; i < 30000000; i++)
+        sums[me->index * 8] += i;
+}
+
+/* The work is seen, on every count of threads, and the signal given back. */
+static void test_profile(void)
+{
+    static double sums[3 * 8];
+    for (int count = 1; count <= 3; count++) {
+        Error error;
+        ProfileRow *rows;
+        signal(SIGPROF, count_signal);
+        struct Team *team = team_start(count, NULL, 0, &error);
+        Profile *profile = profile_begin(team, &error);
+        check(profile != NULL, "a profile begins");
+        team_run(team, work_a_while, sums);
+        profile_take(profile, true);
+        team_run(team, work_a_while, sums);
+        raise(SIGPROF);
+        profile_take(profile, false);
+        int row_count = profile_end(profile, &rows, &error);
+        double total = 0, work = 0;
+        for (int i = 0; i < row_count; i++) {
+            total += rows[i].share;
+            work += strcmp(rows[i].name, "work_a_while") ? 0 : rows[i].share;
+            check(i == 0 || rows[i].share <= rows[i - 1].share, "heavy first");
+        }
+        check(fabs(total - 1) < 1e-9, "shares are of one whole");
+        check(work > 0.2, "the function that works has its share");
+        free(rows);
+        check(handled == count - 1, "a profile keeps SIGPROF to itself");
+        raise(SIGPROF);
+        check(handled == count, "and gives it back");
+        team_stop(team);
+    }
+}
+
+static bool names_are_inside(const Symbols *symbols, size_t length)
+{
+    const char *end = symbols->text + length;
+    for (int i = 0; i < symbols->count; i++) {
+        const Symbol *symbol = &symbols->at[i];
+        if (symbol->name < symbols->text || symbol->name >= end
+            || symbol->end <= symbol->start
+            || !memchr(symbol->name, 0, (size_t)(end - symbol->name))
+            || !memchr(symbol->file, 0, FILES_PATH)
+            || (i > 0 && symbol->start < symbols->at[i - 1].start))
+            return false;
+    }
+    return true;
+}
+
+/* Reads the bytes as a file's; what is found must lie in them. */
+static bool read_damaged(const char *bytes, size_t length)
+{
+    Symbols symbols;
+    if (!file_write_whole("damaged.elf", bytes, length, NULL)
+        || !symbols_open(&symbols, "damaged.elf", NULL))
+        return false;
+    check(names_are_inside(&symbols, length), "damaged symbols are inside");
+    for (uint64_t address = 0; address < 1 << 16; address += 64)
+        symbols_find(&symbols, address);
+    symbols_close(&symbols);
+    return true;
+}
+
+static void test_damage(char *bytes, size_t length)
+{
+    Elf64_Ehdr header;
+    memcpy(&header, bytes, sizeof header);
+    size_t sections = (size_t)header.e_shoff;
+    size_t sections_size = (size_t)header.e_shnum * header.e_shentsize;
+    for (int i = 0; i < 300; i++) {
+        /* Of the header, of the sections' headers, or of anything. */
+        size_t room = i % 3 == 0 ? 64 : i % 3 == 1 ? sections_size : length;
+        size_t at = (i % 3 == 1 ? sections : 0)
+            + (size_t)(draw_uniform(1, 7, (uint64_t)i) * (double)room);
+        char kept = bytes[at];
+        bytes[at] = (char)(int)(draw_uniform(2, 7, (uint64_t)i) * 256);
+        read_damaged(bytes, length);
+        bytes[at] = kept;
+    }
+    check(read_damaged(bytes, length), "what was mended is read");
+    for (int i = 0; i < 20; i++)
+        check(!read_damaged(bytes, length * (size_t)i / 20),
+              "a torn file has no symbols");
+}
+
+static __attribute__((noinline)) void test_symbols(void)
+{
+    Symbols symbols;
+    Error error;
+    check(!symbols_open(&symbols, "data.txt", &error)
+          && strstr(error.text, "has no symbol table"), "text has no symbols");
+    if (!symbols_open(&symbols, "/proc/self/exe", &error)) {
+        check(false, error.text);
+        return;
+    }
+    bool found = false;
+    for (int i = 0; i < symbols.count; i++) {
+        const Symbol *symbol = &symbols.at[i];
+        if (strcmp(symbol->name, "test_symbols") != 0)
+            continue;
+        found = true;
+        check(strcmp(symbol->file, "units.c") == 0, "a static has its file");
+        check(symbols_find(&symbols, symbol->start) == symbol
+              && symbols_find(&symbols, symbol->end - 1) == symbol
+              && symbols_find(&symbols, symbol->end) != symbol
+              && symbols_find(&symbols, symbol->start - 1) != symbol,
+              "a function is from its start to its end");
+    }
+    check(found, "this function is in the table");
+    check(!symbols_find(&symbols, 0) && !symbols_find(&symbols, UINT64_MAX),
+          "no function is where none is");
+    symbols_close(&symbols);
+    char *bytes;
+    size_t length;
+    check(file_read_whole("/proc/self/exe", 1 << 28, &bytes, &length, &error),
+          "the program is read");
+    test_damage(bytes, length);
+    free(bytes);
+}
+
 int main(void)
 {
     test_teams();
     test_tables();
     test_sampling();
+    test_profile();
+    test_symbols();
     printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
 }
