@@ -9,7 +9,8 @@
  *     train, evaluate, stop    the loop; log, progress, record: what it writes
  *     store, checkpoint, resume  a run's directory
  *     corpus, data             tokens to train on
- *     generate, sample         text; forward, grad, batch: audits; bench, info
+ *     generate, sample         text; forward, grad, batch: audits; info
+ *     bench, profile, symbols  how long a step takes, and where in it
  *     files, json, safetensors, hash, draw, elementary, schedule  the base
  *
  * SPDX-License-Identifier: 0BSD */

@@ -169,8 +169,8 @@ static bool set_value(const OptionRow *row, void *field, const char *value,
         break;
     }
     if (number < row->least || number > row->most)
-        return error_set(error, ERROR_USAGE, "%s is from %.16g to %.16g, not "
-                         "%s", row->flag, row->least, row->most, value);
+        return error_set(error, ERROR_USAGE, "%s is from %.0f to %.0f, not %s",
+                         row->flag, row->least, row->most, value);
     return true;
 }
 

@@ -29,11 +29,11 @@ expect 0 "" "$tw" build small.yaml -o link
 
 # ---- disks --------------------------------------------------------------------
 for size in 1 100; do
-    expect 3 "File too large" limited $size "$tw" build small.yaml -o limited
-    expect 3 "File too large" limited $size "$tw" emit small.yaml -o limited
+    limited 3 "File too large" $size "$tw" build small.yaml -o limited
+    limited 3 "File too large" $size "$tw" emit small.yaml -o limited
 done
-expect 3 "File too large" limited 1 "$tw" build small.yaml --via cc -o limited
-expect 3 "File too large" limited 1 "$tw" init tiny -o limited
+limited 3 "File too large" 1 "$tw" build small.yaml --via cc -o limited
+limited 3 "File too large" 1 "$tw" init tiny -o limited
 expect 3 "cannot write" sh -c "'$tw' ir small.yaml >/dev/full"
 ls -d limited* >/dev/null 2>&1 && fail "something of a limited file is left" || pass
 mkdir disk
@@ -70,6 +70,7 @@ for size in model.context=1073741824:train.sequence=1 model.blocks=1048576 \
     IFS=: read -ra parts <<<"$size"
     expect 0 "sized: cpu" "$tw" build small.yaml -o sized "${parts[@]/#/--set=}"
 done
+expect 0 "sized: cpu" "$tw" build small.yaml -o sized --set model.blocks=1048576
 expect 3 "of memory" ./sized train --data data.txt --out none
 for key in model.blocks=1048577 model.heads=1048577 model.context=1073741825 \
     train.batch=1048577 reproducible.groups=2097152; do

@@ -13,8 +13,10 @@ for freeze in "['*']" "['embed.*', 'blocks.*', 'norm.*']"; do
             --out frozen-run
         expect 0 "resumed at step 2" ./frozen train --data data.txt --steps 3 \
             --out frozen-run --resume
-        weights=model.safetensors
-        cmp -s frozen-run/step-2/$weights frozen-run/step-3/$weights && pass ||
+        for step in 2 3; do     # the header holds the step; 10944 floats follow
+            tail -c 43776 frozen-run/step-$step/model.safetensors >weights-$step
+        done
+        cmp -s weights-2 weights-3 && pass ||
             fail "weights of a frozen model changed ($freeze)"
     done
 done
@@ -59,8 +61,6 @@ expect 0 "" ./small train --data data.txt --quiet --log log.jsonl --out logged \
 [ "$(grep -c lr log.jsonl)" = 3 ] && pass || fail "an old log was not replaced"
 expect 0 '"step":3' sh -c "./small train --data data.txt --quiet --steps 3 \
     --log /dev/stdout --out piped | cat"
-[ -c device ] && expect 1 "device" ./small forward --weights run \
-    --batch data.txt --save '*' --out device
 
 # A signal while the data is hashed: no step, no wait, nothing left.
 truncate -s 200G sparse.txt

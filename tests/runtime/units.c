@@ -189,6 +189,15 @@ static void work_a_while(const Thread *me, void *context)
         sums[me->index * 8] += i;
 }
 
+/* Whether signals come when they come: ThreadSanitizer puts them off. */
+#if defined(__SANITIZE_THREAD__)
+enum { PROMPT_SIGNALS = 0 };
+#elif defined(__has_feature)
+enum { PROMPT_SIGNALS = !__has_feature(thread_sanitizer) };
+#else
+enum { PROMPT_SIGNALS = 1 };
+#endif
+
 /* The work is seen, on every count of threads, and the signal given back. */
 static void test_profile(void)
 {
@@ -213,7 +222,10 @@ static void test_profile(void)
             check(i == 0 || rows[i].share <= rows[i - 1].share, "heavy first");
         }
         check(fabs(total - 1) < 1e-9, "shares are of one whole");
-        check(work > 0.2, "the function that works has its share");
+        if (PROMPT_SIGNALS)
+            check(work > 0.2, "the function that works has its share");
+        else
+            puts("skipped: the share of work, ThreadSanitizer delaying signals");
         free(rows);
         check(handled == count - 1, "a profile keeps SIGPROF to itself");
         raise(SIGPROF);
