@@ -6,6 +6,7 @@
 #include "child.h"
 #include "commands.h"
 #include "embed.h"
+#include "package.h"
 #include "../runtime/error.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -17,6 +18,11 @@
 
 #define LOADER "/lib64/ld-linux-x86-64.so.2"
 enum { OLDEST_LLD = 19 };
+
+typedef struct LinkInputs {
+    const char *object;         /* of the generated code */
+    const char *level;          /* of the kernels */
+} LinkInputs;
 
 /* ---- lld ----------------------------------------------------------------- */
 /* The version in "LLD 19.1.7 (compatible with GNU linkers)"; 0 if it is
@@ -104,8 +110,7 @@ int link_deliver(Diag *diag, const char *aside, const char *output)
     return status;
 }
 
-static int run_lld(Diag *diag, const char *const *argv, const char *aside,
-                   const char *output)
+static int run_lld(Diag *diag, const char *const *argv, const char *output)
 {
     Buf says = {0};
     int status = child_run(argv, NULL, &says);
@@ -115,8 +120,6 @@ static int run_lld(Diag *diag, const char *const *argv, const char *aside,
     else if (status != 0)
         diag_error_at(diag, argv[0], "could not link (status %d):\n%s", status,
                       child_says(&says));
-    if (status != 0)
-        unlink(aside);
     buf_free(&says);
     return status ? LACKING : DONE;
 }
@@ -151,26 +154,22 @@ int link_check_output(Diag *diag, const char **output)
     return DONE;
 }
 
-static int link_held(Diag *diag, const char *object, const char *level,
-                     const char *output)
+/* Links into `aside`, a file that will be renamed to `output`. */
+static int link_aside(Diag *diag, const LinkInputs *in, const char *aside,
+                      const char *output)
 {
     Arena *arena = diag->arena;
     const char *lld = link_find_lld(arena, NULL);
     const char *libc = library(arena, "libc.so.6"),
                *libm = library(arena, "libm.so.6");
-    int status = link_check_output(diag, &output);
-    if (status != DONE)
-        return status;
-    const char *aside = arena_printf(arena, "%s.tmp-%ld", output,
-                                     (long)getpid());
     if (!lld || !libc || !libm) {
         diag_error_at(diag, "trainwright", "%s is not to be found",
                       lld ? "libc.so.6" : "ld.lld, version 19 or later,");
         diag_hint(diag, "apt-get install %s", lld ? "libc6" : "lld-19");
         return LACKING;
     }
-    const char *names[] = {"object/start.o", "object/runtime.o",
-                           arena_printf(arena, "object/kernels-%s.o", level)};
+    const char *kernels = arena_printf(arena, "object/kernels-%s.o", in->level);
+    const char *names[] = {"object/start.o", "object/runtime.o", kernels};
     const char *paths[3];
     int open[3];
     for (int i = 0; i < 3; i++) {
@@ -180,22 +179,39 @@ static int link_held(Diag *diag, const char *object, const char *level,
     const char *const argv[] = {
         lld, "-pie", "--eh-frame-hdr", "--gc-sections", "-z", "relro", "-z",
         "now", "--build-id=none", "--hash-style=gnu", "-dynamic-linker", LOADER,
-        "-o", aside, paths[0], object, paths[1], paths[2], libc, libm, LOADER,
-        NULL,
+        "-o", aside, paths[0], in->object, paths[1], paths[2], libc, libm,
+        LOADER, NULL,
     };
-    status = run_lld(diag, argv, aside, output);
+    int status = run_lld(diag, argv, output);
     for (int i = 0; i < 3; i++)
         if (open[i] >= 0)
             close(open[i]);
     return status == DONE ? link_deliver(diag, aside, output) : status;
 }
 
+/* In a directory beside the output, so that what a killed lld leaves goes. */
+static int link_beside(Diag *diag, const LinkInputs *in, const char *output)
+{
+    int status = link_check_output(diag, &output);
+    if (status != DONE)
+        return status;
+    const char *directory = arena_printf(diag->arena, "%s.tmp-%ld", output,
+                                         (long)getpid());
+    const char *aside = arena_printf(diag->arena, "%s/program", directory);
+    if (mkdir(directory, 0777) != 0)
+        return link_unwritable(diag, output);
+    status = link_aside(diag, in, aside, output);
+    tree_remove(directory);
+    return status;
+}
+
 int link_program(Diag *diag, const char *object, const char *level,
                  const char *output)
 {
+    LinkInputs in = { object, level };
     sigset_t before;
     signals_hold(&before);
-    int status = link_held(diag, object, level, output);
+    int status = link_beside(diag, &in, output);
     sigprocmask(SIG_SETMASK, &before, NULL);
     return status;
 }

@@ -7,6 +7,7 @@
 #include "spec/commands.h"
 #include "version.h"
 #include "../ir/base.h"
+#include "../runtime/files.h"
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -123,6 +124,7 @@ static int finish(int status)
 int main(int argc, char **argv)
 {
     const char *word = argc > 1 ? argv[1] : "";
+    files_hold_standard();
     /* A limit on file sizes is to arrive as an error of write. */
     signal(SIGXFSZ, SIG_IGN);
     if (!strcmp(word, "--version") && argc == 2) {

@@ -11,6 +11,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+void files_hold_standard(void)
+{
+    for (int number = 0; number <= 2; number++)
+        if (fcntl(number, F_GETFD) < 0 && errno == EBADF)
+            /* the lowest free number, which is this one */
+            (void)!open("/dev/null", number == 0 ? O_WRONLY : O_RDONLY);
+}
+
 /* ---- reading ------------------------------------------------------------ */
 
 static const char *kind_of(mode_t mode)

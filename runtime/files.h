@@ -15,6 +15,11 @@
 
 enum { FILES_PATH = 4096, FILES_BUFFER = 16384 };
 
+/* Gives closed standard descriptors something to refer to, so that no file that
+ * is opened later becomes one and takes in what is printed; printing there
+ * fails as before. */
+void files_hold_standard(void);
+
 /* ---- reading ------------------------------------------------------------ */
 
 /* Opens a regular file for reading and says its size in bytes. Directories,

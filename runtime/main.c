@@ -18,6 +18,7 @@
 #include "checkpoint.h"
 #include "commands.h"
 #include "cpu.h"
+#include "files.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -119,14 +120,16 @@ int trainwright_main(const Program *program, int argc, char **argv)
     Options options;
     const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
     const char *name = slash ? slash + 1 : argc > 0 ? argv[0] : program->name;
+    files_hold_standard();
     /* A limit on file sizes is to arrive as an error of write. */
     signal(SIGXFSZ, SIG_IGN);
     int status = options_read(&options, argc, argv, &error)
         ? start(program, name, &options, &error) : error.status;
     /* Whoever read the output of a training run may leave before it ends. */
-    if (fflush(stdout) != 0 && status == 0 && errno != EPIPE) {
-        error_system(&error, errno, "cannot write the output");
-        status = ERROR_ENVIRONMENT;
+    bool lost = fflush(stdout) != 0 || ferror(stdout);
+    if (lost && status == 0 && options.command != COMMAND_train) {
+        error_set(&error, ERROR_ENVIRONMENT, "cannot write the output");
+        status = error.status;
     }
     if (status != 0 && error.text[0])
         fprintf(stderr, "%s: error: %s\n", name, error.text);

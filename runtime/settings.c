@@ -77,21 +77,47 @@ static const char *skip_blanks(const char *at)
     return at + strspn(at, " \t");
 }
 
-/* A quoted scalar from its opening quote on: '' is a quote in single quotes,
- * \" and \\ stand for themselves in double ones. NULL where it does not end. */
+/* An escape of double quotes, from behind its backslash, as UTF-8 to *out;
+ * where it ends, or NULL where there is none such. */
+static const char *read_escape(const char *at, char **out)
+{
+    static const char letters[] = "abtnvfre\"/\\ ";
+    static const char meant[] = "\a\b\t\n\v\f\r\033\"/\\ ";
+    const char *letter = *at ? strchr(letters, *at) : NULL;
+    if (letter) {
+        *(*out)++ = meant[letter - letters];
+        return at + 1;
+    }
+    size_t digits = *at == 'x' ? 2 : *at == 'u' ? 4 : 0;
+    char hex[5] = "";
+    memcpy(hex, at + 1, strnlen(at + 1, digits));
+    unsigned point = (unsigned)strtoul(hex, NULL, 16);
+    if (!digits || strspn(hex, "0123456789abcdefABCDEF") != digits || !point)
+        return NULL;
+    if (point >= 0x800)
+        *(*out)++ = (char)(0xe0 | point >> 12);
+    if (point >= 0x80)
+        *(*out)++ = (char)(point >= 0x800 ? 0x80 | (point >> 6 & 0x3f)
+                                          : 0xc0 | point >> 6);
+    *(*out)++ = (char)(point < 0x80 ? point : 0x80 | (point & 0x3f));
+    return at + 1 + digits;
+}
+
+/* A quoted scalar from its opening quote on; '' is a quote in single quotes.
+ * NULL where it does not end, or an escape is none. */
 static const char *read_quoted(const char *at, char *out)
 {
     char quote = *at++;
-    for (; *at; at++) {
+    while (at && *at) {
         if (*at == quote && !(quote == '\'' && at[1] == '\'')) {
             *out = 0;
             return at + 1;
         }
-        if (*at == quote)
-            at++;
-        else if (quote == '"' && *at == '\\' && (at[1] == '"' || at[1] == '\\'))
-            at++;
-        *out++ = *at;
+        at += *at == quote;
+        if (quote == '"' && *at == '\\')
+            at = read_escape(at + 1, &out);
+        else
+            *out++ = *at++;
     }
     return NULL;
 }
@@ -112,7 +138,8 @@ static const char *read_scalar(const char *text, const char *at, Flow *flow,
         scalar->quoted = true;
         const char *end = read_quoted(at, copy);
         if (!end)
-            complain(complaint, scalar->column, "a quote is not closed", NULL);
+            complain(complaint, scalar->column, "a quote is not closed, or an "
+                     "escape is none", NULL);
         return end;
     }
     if (*at && strchr("[]{}&*!|>%@`#,", *at)) {

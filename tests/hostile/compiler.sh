@@ -51,6 +51,16 @@ else
     echo "skipped: no tmpfs can be mounted here (the compiler's full disks)"
 fi
 
+# ---- closed descriptors ---------------------------------------------------------
+# A file that takes a closed one's number must not take in what is printed.
+expect 0 "whole: cpu" "$tw" build small.yaml -o whole
+for closed in '<&-' '2>&-' '<&- 2>&-' '>&-' '<&- >&- 2>&-'; do
+    rm -f part
+    sh -c "'$tw' build small.yaml -o part $closed" >out 2>err
+    cmp -s whole part && pass || fail "a program built with $closed is another"
+done
+expect 3 "cannot write" sh -c "'$tw' ir small.yaml >&-"
+
 # ---- what it reads ------------------------------------------------------------
 expect 1 "pipe that nobody writes" "$tw" ir pipe
 expect 1 "pipe that nobody writes" "$tw" build small.yaml -f pipe

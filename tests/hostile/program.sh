@@ -16,7 +16,7 @@ for freeze in "['*']" "['embed.*', 'blocks.*', 'norm.*']"; do
         for step in 2 3; do     # the header holds the step; 10944 floats follow
             tail -c 43776 frozen-run/step-$step/model.safetensors >weights-$step
         done
-        cmp -s weights-2 weights-3 && pass ||
+        [ -s weights-2 ] && cmp -s weights-2 weights-3 && pass ||
             fail "weights of a frozen model changed ($freeze)"
     done
 done
@@ -61,6 +61,17 @@ expect 0 "" ./small train --data data.txt --quiet --log log.jsonl --out logged \
 [ "$(grep -c lr log.jsonl)" = 3 ] && pass || fail "an old log was not replaced"
 expect 0 '"step":3' sh -c "./small train --data data.txt --quiet --steps 3 \
     --log /dev/stdout --out piped | cat"
+
+for command in info "eval --weights run --data data.txt" \
+    "generate --weights run --prompt a" "bench --steps 1"; do
+    expect 3 "cannot write the output" sh -c "./small $command >/dev/full"
+done
+
+# A log that takes a closed descriptor's number holds lines of a log alone.
+sh -c "./small train --data data.txt --log closed.jsonl --out closed --resume \
+    <&- >&- 2>&-"
+[ "$(grep -c '^{.*}$' closed.jsonl)" = "$(wc -l <closed.jsonl)" ] &&
+    [ -s closed.jsonl ] && pass || fail "a log took in what was printed"
 
 # A signal while the data is hashed: no step, no wait, nothing left.
 truncate -s 200G sparse.txt

@@ -263,10 +263,32 @@ static bool read_damaged(const char *bytes, size_t length)
     return true;
 }
 
+/* Every other symbol's name begins where there are no names. */
+static void test_lost_names(char *bytes, size_t length)
+{
+    Elf64_Ehdr header;
+    Elf64_Shdr section;
+    memcpy(&header, bytes, sizeof header);
+    for (int i = 0; i < header.e_shnum; i++) {
+        memcpy(&section, bytes + header.e_shoff + (size_t)i * sizeof section,
+               sizeof section);
+        if (section.sh_type == SHT_SYMTAB)
+            break;
+    }
+    char *kept = malloc(length);
+    memcpy(kept, bytes, length);
+    for (size_t at = 0; at < section.sh_size; at += 2 * sizeof(Elf64_Sym))
+        memset(bytes + section.sh_offset + at, 0xff, sizeof(Elf64_Word));
+    check(read_damaged(bytes, length), "symbols without names are left out");
+    memcpy(bytes, kept, length);
+    free(kept);
+}
+
 static void test_damage(char *bytes, size_t length)
 {
     Elf64_Ehdr header;
     memcpy(&header, bytes, sizeof header);
+    test_lost_names(bytes, length);
     size_t sections = (size_t)header.e_shoff;
     size_t sections_size = (size_t)header.e_shnum * header.e_shentsize;
     for (int i = 0; i < 300; i++) {

@@ -80,6 +80,16 @@ set_error "train.optimizer.betas=[0.9, 0.9] x" 12 "nothing after"
 set_error train.schedule.type=cosin 1 "one of constant|linear"
 set_error "train.data.path='x" 1 "a quote is not closed"
 set_error "train.data.path={a: b}" 1 "a value"
+for path in '"data\x2etxt"' '"\u0064ata.txt"' "'data.txt'" '[data.txt]'; do
+    status "path $path" 0 ./fake train --quiet --steps 1 --out quoted \
+        --set "train.data.path=$path"
+    rm -rf quoted
+done
+for path in '"a\q"' '"a\x2"' '"a\x00"' '"a\u12"' '"a\'; do
+    set_error "train.data.path=$path" 1 "or an escape is none"
+done
+status "a newline in a path" 1 ./fake train --set 'train.data.path="a\nb"'
+says "a newline in a path" "$(printf 'cannot open a\nb')"
 set_error model.dim=3 1 "rebuild"
 set_error train.optimizer.lrr=3 1 "no such key"
 says "hint" "did you mean train.optimizer.lr?"
