@@ -1,5 +1,5 @@
-/* compile.c: the pipeline, one straight list: load the spec, build the module, run
- * the passes (verified after each), lower. */
+/* compile.c: the pipeline, one straight list: load the spec, build the module,
+ * run the passes (verified after each), lower. */
 #define _GNU_SOURCE
 #include "compile.h"
 #include "build/build.h"
@@ -11,9 +11,13 @@
 
 Plan plan_of(const Spec *s)
 {
+    bool pairs = s->train_objective == TRAIN_OBJECTIVE_PREFERENCE;
+    int64_t sequences = pairs ? 2 : 1;          /* of an example */
     Plan plan = {
-        .batch = s->train_batch, .micro_batch = s->train_micro_batch,
-        .sequence = s->train_sequence, .groups = s->reproducible_groups,
+        .batch = s->train_batch * sequences,
+        .micro_batch = s->train_micro_batch * sequences,
+        .sequence = s->train_sequence,
+        .groups = s->reproducible_groups,
         .momentum = s->train_optimizer_momentum != 0,
         .recompute_from = s->loc[KEY_memory_recompute],
         .optimizer_from = s->loc[KEY_train_optimizer_type],
@@ -21,8 +25,11 @@ Plan plan_of(const Spec *s)
         .groups_from = s->loc[KEY_reproducible_groups],
     };
     switch (s->memory_recompute) {
-    case MEMORY_RECOMPUTE_NONE: case MEMORY_RECOMPUTE_AUTO: plan.recompute = RECOMPUTE_NONE; break;
-    case MEMORY_RECOMPUTE_ATTENTION: plan.recompute = RECOMPUTE_ATTENTION; break;
+    case MEMORY_RECOMPUTE_NONE:
+    case MEMORY_RECOMPUTE_AUTO: plan.recompute = RECOMPUTE_NONE; break;
+    case MEMORY_RECOMPUTE_ATTENTION:
+        plan.recompute = RECOMPUTE_ATTENTION;
+        break;
     case MEMORY_RECOMPUTE_BLOCK: plan.recompute = RECOMPUTE_BLOCK; break;
     }
     switch (s->train_optimizer_type) {
@@ -78,19 +85,24 @@ static void verify(const Module *m, const char *after)
     buf_free(&why);
 }
 
-/* Runs the passes in order; true when all ran, false when one stopped the list. */
-static bool run_passes(Module *m, const Plan *plan, Diag *diag, const CompileOptions *options)
+/* Runs the passes in order; true when all ran, false when one stopped the list.
+ */
+static bool run_passes(Module *m, const Plan *plan, Diag *diag,
+                       const CompileOptions *options)
 {
-    /* simplify runs again: recomputation makes duplicates of what backward has */
+    /* simplify runs again: recomputation makes duplicates of what backward has
+     */
     static const int order[] = {
-        PASS_autodiff, PASS_simplify, PASS_precision, PASS_recompute, PASS_simplify,
-        PASS_schedule, PASS_fuse, PASS_place,
+        PASS_autodiff, PASS_simplify, PASS_precision, PASS_recompute,
+        PASS_simplify, PASS_schedule, PASS_fuse,      PASS_place,
     };
     enum { PASSES = sizeof order / sizeof *order };
     unsigned given = HAS_NOTHING;
     int last = PASSES - 1;
-    for (int i = 0; i < PASSES; i++)        /* after its last run, when it runs twice */
-        if (options->stop_after && !strcmp(options->stop_after, pass_table[order[i]].name))
+    for (int i = 0; i < PASSES;
+         i++) /* after its last run, when it runs twice */
+        if (options->stop_after
+            && !strcmp(options->stop_after, pass_table[order[i]].name))
             last = i;
     for (int i = 0; i <= last; i++) {
         const PassInfo *pass = &pass_table[order[i]];
@@ -135,10 +147,13 @@ static const char *model_hash(Arena *arena, const Spec *spec)
 static const char *type_name(SpecType type)
 {
     static const char *const names[] = {
-        [SPEC_map] = "map", [SPEC_int] = "int", [SPEC_number] = "number", [SPEC_bool] = "bool",
-        [SPEC_text] = "text", [SPEC_bytes] = "bytes", [SPEC_choice] = "choice",
-        [SPEC_form] = "form", [SPEC_decimal] = "decimal", [SPEC_scale] = "scale",
-        [SPEC_id] = "id", [SPEC_pair] = "pair", [SPEC_texts] = "texts", [SPEC_path] = "path",
+        [SPEC_map] = "map",         [SPEC_int] = "int",
+        [SPEC_number] = "number",   [SPEC_bool] = "bool",
+        [SPEC_text] = "text",       [SPEC_bytes] = "bytes",
+        [SPEC_choice] = "choice",   [SPEC_form] = "form",
+        [SPEC_decimal] = "decimal", [SPEC_scale] = "scale",
+        [SPEC_id] = "id",           [SPEC_pair] = "pair",
+        [SPEC_texts] = "texts",     [SPEC_path] = "path",
         [SPEC_counts] = "counts",
     };
     return names[type];
@@ -149,7 +164,8 @@ static const char *choices_text(Arena *arena, const KeyInfo *info)
     Buf text = {0};
     for (int i = 0; i < info->choice_count; i++)
         if (info->choices[i].ready)
-            buf_printf(&text, "%s%s", text.length ? "|" : "", info->choices[i].text);
+            buf_printf(&text, "%s%s", text.length ? "|" : "",
+                       info->choices[i].text);
     const char *copy = arena_strdup(arena, text.text ? text.text : "");
     buf_free(&text);
     return copy;
@@ -163,13 +179,20 @@ static void add_run_keys(Arena *arena, const Spec *spec, LowerInfo *info)
             continue;
         Buf value = {0};
         spec_value(spec, (KeyId)i, &value);
-        if (!value.length && (key->type == SPEC_number || key->type == SPEC_int))
-            buf_printf(&value, "0");        /* has no effect here: momentum without sgd */
+        if (!value.length
+            && (key->type == SPEC_number || key->type == SPEC_int))
+            buf_printf(&value,
+                       "0"); /* has no effect here: momentum without sgd */
         RunKeyInfo row = {
-            .path = key->path, .least = key->least, .most = key->most,
-            /* the others are known too, so that the program can say "rebuild" */
-            .type = key->run_time && key->ready ? type_name(key->type) : "fixed",
-            .choices = choices_text(arena, key), .doc = key->doc,
+            .path = key->path,
+            .least = key->least,
+            .most = key->most,
+            /* the others are known too, so that the program can say "rebuild"
+             */
+            .type =
+                key->run_time && key->ready ? type_name(key->type) : "fixed",
+            .choices = choices_text(arena, key),
+            .doc = key->doc,
             .value = arena_strdup(arena, value.text ? value.text : ""),
         };
         buf_free(&value);
@@ -184,8 +207,9 @@ static int moment_count(const Spec *spec)
     return spec->train_optimizer_momentum != 0;
 }
 
-/* The hash of the source that `emit` writes for this spec, whichever way the program
- * is built: of NAME.c with the hash itself, the target and its features left empty. */
+/* The hash of the source that `emit` writes for this spec, whichever way the
+ * program is built: of NAME.c with the hash itself, the target and its features
+ * left empty. */
 static void sign(Prog *prog, const CompileOptions *options, Arena *arena)
 {
     Buf source = {0};
@@ -202,7 +226,8 @@ static const RecomputeKind cheapest_first[] = {
 };
 
 /* Bytes of train under a plan, found by placing it. */
-static int64_t bytes_under(const Spec *spec, const Plan *plan, Diag *diag, const LowerInfo *info)
+static int64_t bytes_under(const Spec *spec, const Plan *plan, Diag *diag,
+                           const LowerInfo *info)
 {
     CompileOptions quiet = {0};
     Arena *scratch = arena_new();
@@ -213,27 +238,37 @@ static int64_t bytes_under(const Spec *spec, const Plan *plan, Diag *diag, const
     return bytes;
 }
 
-/* The cheapest recomputation under which train fits the budget; an error when none
- * does. A budget of 0 is no limit. */
-static bool choose_recompute(const Spec *spec, Diag *diag, const LowerInfo *info, Plan *plan)
+/* The cheapest recomputation under which train fits the budget; an error when
+ * none does. A budget of 0 is no limit. */
+static bool choose_recompute(const Spec *spec, Diag *diag,
+                             const LowerInfo *info, Plan *plan)
 {
     if (spec->memory_recompute != MEMORY_RECOMPUTE_AUTO || !spec->memory_budget)
         return true;
     int64_t least = 0;
-    for (size_t i = 0; i < sizeof cheapest_first / sizeof *cheapest_first; i++) {
+    for (size_t i = 0; i < sizeof cheapest_first / sizeof *cheapest_first;
+         i++) {
         plan->recompute = cheapest_first[i];
         least = bytes_under(spec, plan, diag, info);
         if (least <= spec->memory_budget)
             return true;
     }
     diag_error(diag, spec->loc[KEY_memory_budget],
-               "train needs %lld bytes with every block recomputed, more than the budget of %lld",
+               "train needs %lld bytes with every block recomputed, more than "
+               "the budget of %lld",
                (long long)least, (long long)spec->memory_budget);
     diag_hint(diag, "a smaller train.micro_batch or train.sequence needs less");
     return false;
 }
 
-bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options, Compiled *out)
+/* A choice as the spec says it. */
+static const char *spelling(KeyId key, int choice)
+{
+    return key_info(key)->choices[choice].text;
+}
+
+bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options,
+                  Compiled *out)
 {
     Spec *spec = spec_load(diag, arena, &options->from);
     if (!spec || diag->errors)
@@ -242,13 +277,29 @@ bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options, Compi
     spec_print(spec, &out->spec_text);
     out->spec_hash = hash_of(arena, &out->spec_text);
     Plan plan = plan_of(spec);
+    bool images = spec->model_input == MODEL_INPUT_IMAGE;
     const char *slash = strrchr(options->from.path, '/');
     LowerInfo info = {
-        .version = TRAINWRIGHT_VERSION, .spec_name = slash ? slash + 1 : options->from.path,
-        .spec_text = out->spec_text.text, .spec_hash = out->spec_hash,
-        .model_hash = model_hash(arena, spec), .target = "", .features = "",
+        .version = TRAINWRIGHT_VERSION,
+        .spec_name = slash ? slash + 1 : options->from.path,
+        .spec_text = out->spec_text.text,
+        .spec_hash = out->spec_hash,
+        .model_hash = model_hash(arena, spec),
+        .target = "",
+        .features = "",
         .plan = "1 rank, f32",
-        .batch = plan.batch, .sequence = plan.sequence, .groups = plan.groups,
+        .kind = spelling(KEY_model_kind, spec->model_kind),
+        .input = spelling(KEY_model_input, spec->model_input),
+        .head = spelling(KEY_model_head, spec->model_head),
+        .objective = spelling(KEY_train_objective, spec->train_objective),
+        .channels = images ? spec->model_input_image_channels : 0,
+        .image_size = images ? spec->model_input_image_size : 0,
+        .nodes = spec->model_input == MODEL_INPUT_GRAPH
+                   ? spec->model_input_graph_nodes
+                   : 0,
+        .batch = spec->train_batch,
+        .sequence = plan.sequence,
+        .groups = plan.groups,
         .moments = moment_count(spec),
     };
     if (!choose_recompute(spec, diag, &info, &plan))

@@ -18,6 +18,20 @@ double canonical_row_sum(const Machine *machine, const double *row, int64_t n)
     return canonical_fold(machine, lanes);
 }
 
+void canonical_product(const Machine *machine, double *out, const double *a,
+                       const double *b, const Product *p)
+{
+    for (int64_t r = 0; r < p->rows; r++)
+        for (int64_t c = 0; c < p->columns; c++) {
+            double sum = out[r * p->columns + c];
+            const double *x = a + r * p->a_row, *y = b + c * p->b_column;
+            for (int64_t k = 0; k < p->terms;
+                 k++, x += p->a_step, y += p->b_step)
+                sum = fused(machine, *x, *y, sum);
+            out[r * p->columns + c] = sum;
+        }
+}
+
 void canonical_tree(const Machine *machine, double *sets, int64_t count, int64_t n, bool wide)
 {
     if (count < 2)

@@ -21,12 +21,83 @@ const OpInfo op_info[OP_COUNT] = {
 };
 
 const char *const step_scalars[] = {
-    "inv_count", "smoothing", "sharpness", "lr", "beta1", "beta2", "rest1",
-    "rest2", "correction1", "correction2", "epsilon", "decay", "momentum",
-    "clip_scale", NULL,
+    "inv_count", "inv_labels",  "smoothing",   "sharpness",
+    "lr",        "beta1",       "beta2",       "rest1",
+    "rest2",     "correction1", "correction2", "epsilon",
+    "decay",     "momentum",    "clip_scale",  NULL,
 };
 
+const char *const given_names[] = {
+    "tokens", "targets", "lengths", "source", "source_lengths", "types",
+    "labels", "edges", "images", "nodes", "reference", NULL,
+};
+
+const char *const step_totals[] = {
+    [TOTAL_LOSS] = "loss", [TOTAL_LABEL_LOSS] = "label_loss",
+    [TOTAL_CORRECT] = "correct", [TOTAL_LABEL_CORRECT] = "label_correct",
+    NULL,
+};
+
+int step_total(const char *name)
+{
+    for (int i = 0; i < STEP_TOTALS; i++)
+        if (!strcmp(name, step_totals[i]))
+            return i;
+    return -1;
+}
+
+static int dim_of_kind(const Module *m, DimKind kind)
+{
+    for (int i = 0; i < m->dims.count; i++)
+        if (m->dims.at[i].kind == kind)
+            return i;
+    return -1;
+}
+
+bool given_type(const Module *m, const char *name, Type *type)
+{
+    int B = dim_of_kind(m, DIM_BATCH), T = dim_of_kind(m, DIM_SEQUENCE);
+    int image = module_find_dim(m, "image");
+    int features = module_find_dim(m, "features");
+    if (B < 0 || T < 0)
+        return false;
+    if (!strcmp(name, "tokens") || !strcmp(name, "targets")
+        || !strcmp(name, "source") || !strcmp(name, "types"))
+        *type = type_of(DT_I32, 2, (int[]){ B, T });
+    else if (!strcmp(name, "lengths") || !strcmp(name, "source_lengths"))
+        *type = type_of(DT_I32, 1, &B);
+    else if (!strcmp(name, "labels"))
+        *type = type_of(DT_I32, 2, (int[]){ B, 0 });
+    else if (!strcmp(name, "edges"))
+        *type = type_of(DT_I32, 3, (int[]){ B, T, T });
+    else if (!strcmp(name, "reference"))
+        *type = type_of(DT_F32, 2, (int[]){ B, 0 });
+    else if (!strcmp(name, "images") && image >= 0)
+        *type = type_of(DT_F32, 2, (int[]){ B, image });
+    else if (!strcmp(name, "nodes") && features >= 0)
+        *type = type_of(DT_F32, 3, (int[]){ B, T, features });
+    else
+        return false;
+    return true;
+}
+
 /* ---- modules ---- */
+int64_t stack_blocks(const Module *m, int stack)
+{
+    int dim = stack < m->stacks.count
+        ? module_find_dim(m, m->stacks.at[stack].dim) : -1;
+    return dim < 0 || m->dims.at[dim].kind != DIM_MODEL ? 0
+                                                        : m->dims.at[dim].size;
+}
+
+int64_t stack_first(const Module *m, int stack)
+{
+    int64_t first = 0;
+    for (int i = 0; i < stack; i++)
+        first += stack_blocks(m, i);
+    return first;
+}
+
 Module *module_new(Arena *arena, const Diag *diag, const char *name)
 {
     Module *m = arena_alloc(arena, sizeof *m);
@@ -35,6 +106,7 @@ Module *module_new(Arena *arena, const Diag *diag, const char *name)
     m->name = arena_strdup(arena, name);
     Dim one = { .name = "1", .doc = "one", .kind = DIM_MODEL, .size = 1 };
     list_push(arena, &m->dims, one);
+    list_push(arena, &m->stacks, ((Stack){ .prefix = "", .dim = "L" }));
     return m;
 }
 
@@ -58,10 +130,10 @@ int module_dim(Module *m, const char *name, DimKind kind, int64_t size)
     return m->dims.count - 1;
 }
 
-int module_find_weight(const Module *m, const char *name, bool per_block)
+int module_find_weight(const Module *m, const char *name, int stack)
 {
     for (int i = 0; i < m->weights.count; i++)
-        if (m->weights.at[i].per_block == per_block
+        if (m->weights.at[i].stack == stack
             && !strcmp(m->weights.at[i].name, name))
             return i;
     return -1;
@@ -84,12 +156,12 @@ Step *module_find_step(const Module *m, const char *name)
 }
 
 /* ---- functions ---- */
-Func *func_new(Module *m, const char *name, const char *root, bool per_block)
+Func *func_new(Module *m, const char *name, const char *root, int stack)
 {
     Func *f = arena_alloc(m->arena, sizeof *f);
     f->name = arena_strdup(m->arena, name);
     f->root = arena_strdup(m->arena, root);
-    f->per_block = per_block;
+    f->stack = stack;
     list_push(m->arena, &m->funcs, f);
     return f;
 }
@@ -166,6 +238,8 @@ Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs,
     static const char *const suffix[OP_COUNT][MAX_RESULTS] = {
         [OP_attention] = { "", ".stats", "" },
         [OP_attention_backward] = { ".q", ".k", ".v" },
+        [OP_relative_backward] = { ".q", ".k", ".v", ".q2", ".table" },
+        [OP_dispatch] = { ".starts", ".order", ".place" },
     };
     for (int i = 0; i < node->results; i++) {
         const char *end = suffix[op][i] ? suffix[op][i] : "";
@@ -217,7 +291,13 @@ bool attrs_equal(const Attrs *a, const Attrs *b)
     return a->by == b->by && a->rate == b->rate && a->scale == b->scale
         && a->heads == b->heads && a->kv_heads == b->kv_heads
         && a->window == b->window && a->site == b->site && a->slot == b->slot
-        && a->dim == b->dim && a->causal == b->causal && a->cached == b->cached;
+        && a->dim == b->dim && a->causal == b->causal && a->cached == b->cached
+        && a->cross == b->cross && a->alibi == b->alibi && a->edges == b->edges
+        && a->relative == b->relative && a->count == b->count
+        && a->numerator == b->numerator && a->denominator == b->denominator
+        && a->channels == b->channels && a->size == b->size
+        && a->patch == b->patch && a->skip == b->skip && a->pool == b->pool
+        && a->width == b->width;
 }
 
 /* Whether v still belongs: made by a node that is listed, read from the record,
@@ -254,4 +334,25 @@ void func_drop_values(Func *f)
         f->values.at[kept++] = v;
     }
     f->values.count = kept;
+}
+
+int64_t value_row_floats(const Module *m, const Value *v)
+{
+    int64_t floats = type_row_elements(m, &v->type);
+    if (v->type.dtype == DT_F64)
+        floats *= 2;
+    return type_has_rows(m, &v->type) ? floats : (floats + 15) / 16;
+}
+
+RowKind type_rows_of(const Module *m, const Type *type)
+{
+    RowKind rows = ROWS_NONE;
+    for (int i = 0; i < type->rank; i++) {
+        DimKind kind = m->dims.at[type->dims[i]].kind;
+        if (kind == DIM_SEQUENCE || kind == DIM_ROWS)
+            return ROWS_TOKENS;
+        if (kind == DIM_BATCH)
+            rows = ROWS_SEQUENCES;
+    }
+    return rows;
 }

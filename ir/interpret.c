@@ -1,10 +1,10 @@
-/* interpret.c: runs a step of a Module: the judge of every pass and, in f32, the
- * bits of the program. Read module_interpret at the end, then `statement`: each kind
- * of statement of ir.h is a function. Slow and obvious on purpose.
+/* interpret.c: runs a step of a Module: the judge of every pass and, in f32,
+ * the bits of the program. Read module_interpret at the end, then `statement`:
+ * each kind of statement of ir.h is a function. Slow and obvious on purpose.
  *
- * A step's values are arrays by name. What a call leaves for its backward goes into
- * records; a weight's gradients are accumulators that functions read at `begin` and
- * set at `end`, one set a group while groups run. */
+ * A step's values are arrays by name. What a call leaves for its backward goes
+ * into records; a weight's gradients are accumulators that functions read at
+ * `begin` and set at `end`, one set a group while groups run. */
 #include "interpret.h"
 #include <math.h>
 
@@ -18,10 +18,12 @@ typedef struct Saved {
 } Saved;
 
 typedef struct Run {
-    Machine machine;            /* first: a Run is a Machine with what only steps need */
+    Machine machine; /* first: a Run is a Machine with what only steps need */
     List(Named) named;
     List(Saved) saved;
-    bool in_chunks, last;       /* chunks of rows; the last row of each sequence alone */
+    bool in_chunks,
+        last; /* chunks of rows; the last row of each sequence alone */
+    bool pooled;                /* rows are sequences */
     Array logits;               /* of the whole batch */
 } Run;
 
@@ -35,10 +37,12 @@ bool machine_fails(Machine *machine, const char *format, ...)
     return false;
 }
 
-int64_t machine_blocks(const Module *m)
+Array *machine_given(Machine *machine, const char *name)
 {
-    int blocks = module_find_dim(m, "L");
-    return blocks < 0 ? 0 : m->dims.at[blocks].size;
+    for (int i = 0; given_names[i]; i++)
+        if (!strcmp(given_names[i], name))
+            return &machine->given[i];
+    return NULL;
 }
 
 bool array_shape(Machine *machine, const Type *type, int64_t rows, Array *array)
@@ -55,7 +59,8 @@ bool array_shape(Machine *machine, const Type *type, int64_t rows, Array *array)
         }
         array->dims[i] = size;
         if (size < 0 || (size && array->count > MOST_ELEMENTS / size))
-            return machine_fails(machine, "a value is too large for the interpreter");
+            return machine_fails(machine,
+                                 "a value is too large for the interpreter");
         array->count *= size;
     }
     return true;
@@ -63,7 +68,8 @@ bool array_shape(Machine *machine, const Type *type, int64_t rows, Array *array)
 
 static double *new_values(Run *run, int64_t n)
 {
-    return arena_alloc(run->machine.arena, (size_t)(n ? n : 1) * sizeof(double));
+    return arena_alloc(run->machine.arena,
+                       (size_t)(n ? n : 1) * sizeof(double));
 }
 
 /* Room for an array of this count, the old one's where that fits. */
@@ -83,13 +89,11 @@ static Named *find_named(Run *run, const char *name)
     return NULL;
 }
 
-/* tokens, targets, lengths: this micro-batch's slice of the whole batch. */
+/* tokens, targets and the like: this micro-batch's slice of the whole batch. */
 static bool given_slice(Run *run, const char *name, Array *from)
 {
     Machine *machine = &run->machine;
-    const Array *whole = !strcmp(name, "tokens") ? &machine->tokens
-                       : !strcmp(name, "targets") ? &machine->targets
-                       : !strcmp(name, "lengths") ? &machine->lengths : NULL;
+    const Array *whole = machine_given(machine, name);
     if (!whole)
         return machine_fails(machine, "nothing has given %s", name);
     if (!whole->at)
@@ -118,23 +122,27 @@ static bool bind(Run *run, const char *name, Array *to)
 {
     Machine *machine = &run->machine;
     Array from = {0};
-    const Named *named = find_named(run, name);
-    if (!strcmp(name, "loss")) {
-        to->at = &machine->loss;
+    Named *named = find_named(run, name);
+    if (step_total(name) >= 0) {
+        to->at = &machine->totals[step_total(name)];
         return true;
     }
+    if (named && !named->array.at) /* zeroed, of a size not known before */
+        hold(run, &named->array, to);
     if (named)
         from = named->array;
     else if (!given_slice(run, name, &from))
         return false;
-    int64_t whole = machine->B * machine->T;
+    int64_t whole = run->pooled ? machine->B : machine->B * machine->T;
     int64_t each = machine->rows ? to->count / machine->rows : 0;
     if (from.count == to->count)
         to->at = from.at;
     else if (run->in_chunks && from.count == whole * each)
-        to->at = run->last ? last_rows(run, &from, each) : from.at + machine->row * each;
+        to->at = run->last ? last_rows(run, &from, each)
+                           : from.at + machine->row * each;
     else
-        return machine_fails(machine, "%s has %lld elements where %lld are wanted", name,
+        return machine_fails(machine,
+                             "%s has %lld elements where %lld are wanted", name,
                              (long long)from.count, (long long)to->count);
     return true;
 }
@@ -151,9 +159,10 @@ static bool has_dim_of_rows(const Module *m, const Type *type)
 /* [B,T,…] for an array of rows; [B,…] where only last rows are computed. */
 static Array whole_rows(const Run *run, int64_t B, int64_t each)
 {
-    int64_t T = run->last ? 1 : run->machine.T;
-    Array array = { .rank = run->last ? 2 : 3, .count = B * T * each };
-    int64_t dims[3] = { B, run->last ? each : T, each };
+    bool one = run->last || run->pooled;
+    int64_t T = one ? 1 : run->machine.T;
+    Array array = { .rank = one ? 2 : 3, .count = B * T * each };
+    int64_t dims[3] = { B, one ? each : T, each };
     memcpy(array.dims, dims, sizeof dims);
     return array;
 }
@@ -162,20 +171,40 @@ static Array whole_rows(const Run *run, int64_t B, int64_t each)
 static void keep_logits(Run *run, const Array *rows, int64_t each)
 {
     const Machine *machine = &run->machine;
-    Array whole = whole_rows(run, machine->tokens.dims[0], each);
+    Array whole = whole_rows(run, machine->batch, each);
     if (!run->logits.at)
         hold(run, &run->logits, &whole);
-    int64_t first = run->last ? machine->first_sequence : machine->first_sequence * machine->T;
+    bool one = run->last || run->pooled;
+    int64_t first =
+        one ? machine->first_sequence : machine->first_sequence * machine->T;
     int64_t at = (first + (run->last ? 0 : machine->row)) * each;
     if (at + rows->count <= run->logits.count)
-        memcpy(run->logits.at + at, rows->at, (size_t)rows->count * sizeof(double));
+        memcpy(run->logits.at + at, rows->at,
+               (size_t)rows->count * sizeof(double));
 }
 
-static void keep_result(Run *run, const char *name, const Value *v, const Array *result)
+static void keep_result(Run *run, const char *name, const Value *v,
+                        const Array *result)
 {
     Machine *machine = &run->machine;
-    if (!strcmp(name, "loss")) {
-        machine->loss = result->at[0];
+    if (step_total(name) >= 0) {
+        machine->totals[step_total(name)] = result->at[0];
+        return;
+    }
+    if (!strcmp(name, "aux")) {
+        int64_t block =
+            stack_first(machine->m, machine->stack) + machine->block;
+        memcpy(machine->aux + block * machine->batch + machine->first_sequence,
+               result->at, (size_t)result->count * sizeof(double));
+        return;
+    }
+    int derived = machine->block < 0
+                    ? -1
+                    : module_find_weight(machine->m, name, machine->stack);
+    if (derived >= 0) {
+        WeightState *w = &machine->weights[derived];
+        memcpy(w->values + machine->block * w->count, result->at,
+               (size_t)w->count * sizeof(double));
         return;
     }
     Named *named = find_named(run, name);
@@ -189,7 +218,8 @@ static void keep_result(Run *run, const char *name, const Value *v, const Array 
     Array shape = rows ? whole_rows(run, machine->B, each) : *result;
     hold(run, &named->array, &shape);
     int64_t at = rows && !run->last ? machine->row * each : 0;
-    memcpy(named->array.at + at, result->at, (size_t)result->count * sizeof(double));
+    memcpy(named->array.at + at, result->at,
+           (size_t)result->count * sizeof(double));
     if (!strcmp(name, "logits") && rows)
         keep_logits(run, result, each);
 }
@@ -200,8 +230,8 @@ static Saved *find_saved(Run *run, const char *record, const char *name)
     const Machine *machine = &run->machine;
     for (int i = 0; i < run->saved.count; i++) {
         Saved *s = &run->saved.at[i];
-        if (s->block == machine->block && s->row == machine->row && !strcmp(s->name, name)
-            && !strcmp(s->record, record))
+        if (s->block == machine->block && s->row == machine->row
+            && !strcmp(s->name, name) && !strcmp(s->record, record))
             return s;
     }
     return NULL;
@@ -218,7 +248,9 @@ static void save(Run *run, const Frame *frame)
             return;
         Saved *s = find_saved(run, f->record, v->name);
         if (!s) {
-            Saved fresh = { .record = f->record, .name = v->name, .block = machine->block,
+            Saved fresh = { .record = f->record,
+                            .name = v->name,
+                            .block = machine->block,
                             .row = machine->row };
             list_push(machine->arena, &run->saved, fresh);
             s = &run->saved.at[run->saved.count - 1];
@@ -238,7 +270,8 @@ static bool load(Run *run, Frame *frame)
         const Saved *s = find_saved(run, f->record, v->name);
         Array *array = &frame->values[v->number];
         if (!s || s->array.count != array->count)
-            return machine_fails(&run->machine, "%s reads %s, which nothing has saved here",
+            return machine_fails(&run->machine,
+                                 "%s reads %s, which nothing has saved here",
                                  f->name, v->name);
         array->at = s->array.at;
     }
@@ -254,9 +287,12 @@ static void end_gradients(Run *run, const Frame *frame)
     for (int i = 0; i < f->gradients.count; i++) {
         const Gradient *g = &f->gradients.at[i];
         const WeightState *w = &machine->weights[g->weight];
-        int64_t copy = machine->m->weights.at[g->weight].per_block ? machine->block : 0;
-        double *to = machine->gradients + w->gradient[g->site] + copy * w->count;
-        memmove(to, frame->values[g->end->number].at, (size_t)w->count * sizeof(double));
+        int64_t copy =
+            machine->m->weights.at[g->weight].stack >= 0 ? machine->block : 0;
+        double *to =
+            machine->gradients + w->gradient[g->site] + copy * w->count;
+        memmove(to, frame->values[g->end->number].at,
+                (size_t)w->count * sizeof(double));
         machine->differentiated = true;
     }
 }
@@ -264,7 +300,8 @@ static void end_gradients(Run *run, const Frame *frame)
 static bool call_in(Run *run, const Stmt *s, Frame *frame)
 {
     for (int i = 0; i < s->arguments.count; i++)
-        if (!bind(run, s->arguments.at[i], &frame->values[s->func->params.at[i]->number]))
+        if (!bind(run, s->arguments.at[i],
+                  &frame->values[s->func->params.at[i]->number]))
             return false;
     if (!load(run, frame) || !frame_run(frame))
         return false;
@@ -277,12 +314,35 @@ static bool call_in(Run *run, const Stmt *s, Frame *frame)
     return true;
 }
 
+/* Outside chunks a call has all rows: those of sequences, where what it is given
+ * has one a sequence, as pooled vectors have. */
+static bool is_of_sequences(Run *run, const Stmt *s)
+{
+    const Machine *machine = &run->machine;
+    for (int i = 0; i < s->arguments.count; i++) {
+        const Type *type = &s->func->params.at[i]->type;
+        const Named *named = find_named(run, s->arguments.at[i]);
+        if (named && has_dim_of_rows(machine->m, type))
+            return named->array.count
+                == machine->B * type_row_elements(machine->m, type);
+    }
+    return false;
+}
+
 static bool call(Run *run, const Stmt *s)
 {
+    Machine *machine = &run->machine;
     Frame frame;
-    bool fine = frame_open(&frame, &run->machine, s->func, run->machine.rows)
+    int64_t before = machine->rows;
+    if (!run->in_chunks && is_of_sequences(run, s)) {
+        run->pooled = true;
+        machine->rows = machine->B;
+    }
+    bool fine = frame_open(&frame, machine, s->func, machine->rows)
              && call_in(run, s, &frame);
     frame_close(&frame);
+    machine->rows = before;
+    run->pooled = run->in_chunks && run->pooled;
     return fine;
 }
 
@@ -299,8 +359,9 @@ static bool body(Run *run, const Stmt *s)
 
 static bool repeat(Run *run, const Stmt *s)
 {
-    int64_t to = s->to ? s->to : machine_blocks(run->machine.m);
+    int64_t to = s->to ? s->to : stack_blocks(run->machine.m, s->stack);
     bool fine = true;
+    run->machine.stack = s->stack;
     for (int64_t i = s->from; fine && i < to; i++) {
         run->machine.block = s->down ? to - 1 - (i - s->from) : i;
         fine = body(run, s);
@@ -312,21 +373,24 @@ static bool repeat(Run *run, const Stmt *s)
 static bool chunks(Run *run, const Stmt *s)
 {
     Machine *machine = &run->machine;
-    int64_t all = machine->rows;
+    int64_t before = machine->rows, all = s->pooled ? machine->B : before;
     bool fine = true;
     run->in_chunks = true;
+    run->pooled = s->pooled;
     run->last = s->last;
     for (int64_t c = 0; fine && c < s->count; c++) {
         int64_t left = all - c * s->chunk_rows;
         if (left <= 0)
             break;
         machine->row = s->last ? machine->T - 1 : c * s->chunk_rows;
-        machine->rows = s->last ? machine->B : left < s->chunk_rows ? left : s->chunk_rows;
+        machine->rows = s->last              ? machine->B
+                      : left < s->chunk_rows ? left
+                                             : s->chunk_rows;
         fine = body(run, s);
     }
     machine->row = 0;
-    machine->rows = all;
-    run->in_chunks = run->last = false;
+    machine->rows = before;
+    run->in_chunks = run->last = run->pooled = false;
     return fine;
 }
 
@@ -343,40 +407,74 @@ static bool micros(Run *run, const Stmt *s)
     return true;
 }
 
-/* Each group has gradients and a loss of its own, from 0; the tree sums them. */
+/* Each group has gradients and a loss of its own, from 0; the tree sums them.
+ */
 static bool groups(Run *run, const Stmt *s)
 {
     Machine *machine = &run->machine;
-    int64_t n = machine->gradient_floats, each = machine->step->batch / s->count;
+    int64_t n = machine->gradient_floats,
+            each = machine->step->batch / s->count;
     if (n > MOST_ELEMENTS / s->count)
-        return machine_fails(machine, "the gradients are too many for the interpreter");
-    double *sets = new_values(run, n * s->count), *losses = new_values(run, s->count);
+        return machine_fails(machine,
+                             "the gradients are too many for the interpreter");
+    double *sets = new_values(run, n * s->count);
+    double *totals = new_values(run, s->count * STEP_TOTALS);
     for (int64_t i = 0; i < s->count; i++) {
         machine->gradients = sets + i * n;
         machine->first_sequence = i * each;
-        machine->loss = 0;
+        memset(machine->totals, 0, sizeof machine->totals);
         if (!body(run, s))
             return false;
-        losses[i] = machine->loss;
+        memcpy(totals + i * STEP_TOTALS, machine->totals,
+               sizeof machine->totals);
     }
     canonical_tree(machine, sets, s->count, n, false);
-    canonical_tree(machine, losses, s->count, 1, true);
+    canonical_tree(machine, totals, s->count, STEP_TOTALS, true);
     machine->gradients = sets;
-    machine->loss = losses[0];
+    memcpy(machine->totals, totals, sizeof machine->totals);
     machine->first_sequence = 0;
     return true;
 }
 
 /* ---- what follows the gradients ---- */
-static bool count_scored(Run *run)
+/* Runs of `each` ids of which one at least is not negative. */
+static bool count_runs(Run *run, const char *name, int64_t each, int64_t *count)
 {
     Machine *machine = &run->machine;
-    if (!machine->targets.at)
-        return machine_fails(machine, "the inputs have no targets");
-    machine->scored = 0;
-    for (int64_t i = 0; i < machine->targets.count; i++)
-        machine->scored += machine->targets.at[i] >= 0;
-    machine->counted = true;
+    const Array *ids = machine_given(machine, name);
+    if (!ids->at)
+        return machine_fails(machine, "the inputs have no %s", name);
+    *count = 0;
+    for (int64_t i = 0; i < ids->count / each; i++) {
+        bool any = false;
+        for (int64_t j = 0; j < each; j++)
+            any |= ids->at[i * each + j] >= 0;
+        *count += any;
+    }
+    return true;
+}
+
+static bool count(Run *run, const Stmt *s)
+{
+    Machine *machine = &run->machine;
+    if (!strcmp(s->what, "targets")) {
+        machine->counted = true;
+        return count_runs(run, "targets", 1, &machine->scored);
+    }
+    machine->labels_counted = true;
+    if (!strcmp(s->what, "labels"))
+        return count_runs(run, "labels", 1, &machine->labelled);
+    return count_runs(run, "targets", 2 * machine->T, &machine->labelled);
+}
+
+static bool zero(Run *run, const char *name)
+{
+    Named *named = find_named(run, name);
+    Named fresh = { .name = name };
+    if (!named)
+        list_push(run->machine.arena, &run->named, fresh);
+    else if (named->array.at)
+        memset(named->array.at, 0, (size_t)named->array.count * sizeof(double));
     return true;
 }
 
@@ -386,9 +484,12 @@ static void add_sites(Run *run)
     for (int i = 0; i < machine->m->weights.count; i++) {
         const WeightState *w = &machine->weights[i];
         double *first = machine->gradients + w->gradient[0];
-        const double *second = machine->gradients + w->gradient[1];
-        for (int64_t j = 0; w->gradient[1] >= 0 && j < w->copies * w->count; j++)
-            first[j] = rounded(machine, first[j] + second[j]);
+        for (int site = 1; site < MOST_SITES; site++) {
+            const double *more = machine->gradients + w->gradient[site];
+            for (int64_t j = 0;
+                 w->gradient[site] >= 0 && j < w->copies * w->count; j++)
+                first[j] = rounded(machine, first[j] + more[j]);
+        }
     }
 }
 
@@ -400,13 +501,17 @@ static void norm(Run *run)
         const Copy *copy = &machine->copies.at[i];
         const WeightState *w = &machine->weights[copy->weight];
         if (copy->trained && w->gradient[0] >= 0)
-            total = canonical_squares(total, machine->gradients + w->gradient[0]
-                                                 + copy->copy * w->count, w->count);
+            total = canonical_squares(total,
+                                      machine->gradients + w->gradient[0]
+                                          + copy->copy * w->count,
+                                      w->count);
     }
     machine->grad_norm = sqrt(total);
-    machine->applied = isfinite(machine->grad_norm) && isfinite(machine_loss(machine));
+    machine->applied =
+        isfinite(machine->grad_norm) && isfinite(machine_loss(machine));
     bool clips = clip > 0 && clip < machine->grad_norm;
-    machine->clip_scale = clips ? rounded(machine, clip / machine->grad_norm) : 1;
+    machine->clip_scale =
+        clips ? rounded(machine, clip / machine->grad_norm) : 1;
     machine->normed = true;
 }
 
@@ -416,7 +521,8 @@ static bool update_copy(Run *run, const Func *f, const Copy *copy)
     Machine *machine = &run->machine;
     WeightState *w = &machine->weights[copy->weight];
     int64_t at = copy->copy * w->count;
-    double *places[4] = { w->values + at, machine->gradients + w->gradient[0] + at,
+    double *places[4] = { w->values + at,
+                          machine->gradients + w->gradient[0] + at,
                           w->first + at, w->second + at };
     Frame frame;
     machine->without_decay = !machine->m->weights.at[copy->weight].decay;
@@ -425,7 +531,8 @@ static bool update_copy(Run *run, const Func *f, const Copy *copy)
         frame.values[f->params.at[i]->number].at = places[i];
     fine = fine && frame_run(&frame);
     for (int i = 0; fine && i < f->results.count; i++)
-        memmove(places[i ? i + 1 : 0], frame.values[f->results.at[i]->number].at,
+        memmove(places[i ? i + 1 : 0],
+                frame.values[f->results.at[i]->number].at,
                 (size_t)w->count * sizeof(double));
     frame_close(&frame);
     machine->without_decay = false;
@@ -448,7 +555,8 @@ static bool update(Run *run, const Func *f)
 static bool statement(Run *run, const Stmt *s)
 {
     switch (s->kind) {
-    case STEP_COUNT_SCORED: return count_scored(run);
+    case STEP_COUNT: return count(run, s);
+    case STEP_ZERO: return zero(run, s->results.at[0]);
     case STEP_GROUPS: return groups(run, s);
     case STEP_MICROS: return micros(run, s);
     case STEP_REPEAT: return repeat(run, s);
@@ -473,7 +581,8 @@ static void output_named(Run *run)
         Named *named = &run->named.at[i];
         bool logits = run->logits.at && !strcmp(named->name, "logits");
         if (logits || !cut)
-            machine_output(machine, named->name, logits ? &run->logits : &named->array);
+            machine_output(machine, named->name,
+                           logits ? &run->logits : &named->array);
     }
 }
 
@@ -483,6 +592,8 @@ static bool run_step(Run *run)
     if (!machine_inputs(machine))
         return false;
     machine->rows = machine->B * machine->T;
+    int64_t blocks = stack_first(machine->m, machine->m->stacks.count);
+    machine->aux = new_values(run, blocks * machine->batch);
     for (int i = 0; i < machine->step->body.count; i++)
         if (!statement(run, machine->step->body.at[i]))
             return false;
@@ -491,21 +602,27 @@ static bool run_step(Run *run)
     return true;
 }
 
-bool module_interpret(const Module *m, const char *step, Arena *arena, Interpretation *run,
-                      Buf *why)
+bool module_interpret(const Module *m, const char *step, Arena *arena,
+                      Interpretation *run, Buf *why)
 {
     if (!module_verify(m, why))
         return false;
     Run all = {
-        .machine = { .m = m, .step = module_find_step(m, step), .run = run, .arena = arena,
-                     .why = why, .f32 = run->arithmetic == ARITHMETIC_F32, .block = -1 },
+        .machine = { .m = m,
+                     .step = module_find_step(m, step),
+                     .run = run,
+                     .arena = arena,
+                     .why = why,
+                     .f32 = run->arithmetic == ARITHMETIC_F32,
+                     .block = -1 },
     };
     if (!all.machine.step) {
         buf_printf(why, "there is no step %s", step);
         return false;
     }
     if (run->position < 0 || run->position > (int64_t)1 << 40)
-        return machine_fails(&all.machine, "position %lld", (long long)run->position);
+        return machine_fails(&all.machine, "position %lld",
+                             (long long)run->position);
     run->out = (Tensors){0};
     return run_step(&all);
 }

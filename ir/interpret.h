@@ -3,6 +3,8 @@
  *   interpret.c            a step: its statements, sums over groups, norm, update
  *   interpret_files.c      what goes in and comes out by name
  *   interpret_call.c       a call of a function: its values, node by node
+ *   interpret_index.c      rows by index, images, pools, preferences
+ *   interpret_experts.c    experts
  *   interpret_attention.c  attention and its gradient
  *   canonical.c            the orders of summation (docs/architecture.md, section 7)
  *
@@ -27,7 +29,7 @@ typedef struct Array {
 typedef struct WeightState {
     int64_t copies, count;          /* one, or one a block; elements of each */
     double *values, *first, *second;    /* copies · count; the moments */
-    int64_t gradient[2];            /* a site's place in a set of gradients; -1: none */
+    int64_t gradient[MOST_SITES];   /* a site's place among them; -1: none */
 } WeightState;
 
 /* A tensor of a checkpoint: one copy of a weight. */
@@ -50,17 +52,20 @@ typedef struct Machine {
     int64_t weight_floats;          /* of all of them */
     double *gradients;              /* the current set: every weight, site and copy */
     int64_t gradient_floats;        /* of a set */
-    Array tokens, targets, lengths; /* of the whole batch; at NULL: not given */
-    double loss;                    /* Σ so far, f64 */
+    Array given[16];                /* by given_names; at NULL: not given */
+    int64_t batch;                  /* sequences of the whole batch */
+    double totals[STEP_TOTALS];     /* Σ so far, f64 */
+    double *aux;                    /* [blocks of all stacks, batch] */
     /* where the step stands */
     int64_t B, T;                   /* of a function's call */
     int64_t block;                  /* -1 outside repeat */
+    int stack;                      /* of the repeat */
     int64_t first_sequence;         /* of this micro-batch in the whole batch */
     int64_t row, rows;              /* of this chunk: first, and how many */
     /* scalars that the step makes */
-    int64_t scored;
+    int64_t scored, labelled;       /* targets; labels or pairs */
     double grad_norm, clip_scale;
-    bool counted, normed, applied, updated, differentiated;
+    bool counted, labels_counted, normed, applied, updated, differentiated;
     bool without_decay;             /* the weight being updated */
 } Machine;
 
@@ -73,6 +78,33 @@ typedef struct Frame {
     int64_t elements;               /* of all values so far */
     int64_t rows;                   /* of dims of kind rows */
 } Frame;
+
+static inline Array *frame_value(const Frame *frame, const Value *v)
+{
+    return &frame->values[v->number];
+}
+
+static inline const Array *frame_operand(const Frame *frame,
+                                         const Node *node, int i)
+{
+    return frame_value(frame, node->in[i]);
+}
+
+static inline Array *frame_result(const Frame *frame, const Node *node, int i)
+{
+    return frame_value(frame, node->out[i]);
+}
+
+/* Elements of a row, the last axis; and how many rows. */
+static inline int64_t array_width(const Array *a)
+{
+    return a->rank ? a->dims[a->rank - 1] : 1;
+}
+
+static inline int64_t array_rows(const Array *a)
+{
+    return array_width(a) ? a->count / array_width(a) : 0;
+}
 
 /* ---- arithmetic ----------------------------------------------------------- */
 static inline double rounded(const Machine *machine, double x)
@@ -92,6 +124,13 @@ static inline double fused(const Machine *machine, double a, double b, double c)
 double canonical_fold(const Machine *machine, double lanes[16]);
 /* The sum of a row: lane j takes elements j, j+16, … in order. */
 double canonical_row_sum(const Machine *machine, const double *row, int64_t n);
+/* out[r][c] = out[r][c] + Σ a[r·a_row + k·a_step] · b[c·b_column + k·b_step]:
+ * one chain of fma, k ascending. */
+typedef struct Product {
+    int64_t rows, columns, terms, a_row, a_step, b_column, b_step;
+} Product;
+void canonical_product(const Machine *machine, double *out, const double *a,
+                       const double *b, const Product *p);
 /* `sets` arrays of n elements, one after another, summed into the first by the
  * fixed tree: n leaves split at the largest power of two below n. In f64 arithmetic
  * where `wide`, as the loss is. */
@@ -107,10 +146,11 @@ bool machine_fails(Machine *machine, const char *format, ...)
 /* An array's dims for a type, with these rows; false with a text where it has too
  * many elements. */
 bool array_shape(Machine *machine, const Type *type, int64_t rows, Array *array);
-int64_t machine_blocks(const Module *m);
+/* What is given to the step by that name; NULL: there is no such name. */
+Array *machine_given(Machine *machine, const char *name);
 
 /* ---- interpret_files.c ---------------------------------------------------------- */
-/* Weights, moments and their layout; tokens, targets, lengths. */
+/* Weights, moments and their layout; what is given to the step. */
 bool machine_inputs(Machine *machine);
 /* A scalar of the step; false with a text where nothing gives it. */
 bool machine_scalar(Machine *machine, const char *name, double *value);
@@ -130,8 +170,13 @@ void machine_outputs(Machine *machine);
 bool frame_open(Frame *frame, Machine *machine, const Func *f, int64_t rows);
 bool frame_run(Frame *frame);
 void frame_close(Frame *frame);
+/* ---- interpret_index.c, interpret_experts.c ------------------------------ */
+bool run_index(Frame *frame, const Node *node);
+/* dispatch and what works on its rows. */
+bool run_experts(Frame *frame, const Node *node);
+/* lengths[b], from 0 to the sequence's T. */
+int64_t positions_of(const Array *lengths, int64_t b, int64_t T);
 /* ---- interpret_attention.c -------------------------------------------------------- */
-void run_attention(Frame *frame, const Node *node);
-void run_attention_backward(Frame *frame, const Node *node);
-void run_attention_weights(Frame *frame, const Node *node);
+/* All four ops. */
+bool run_attention(Frame *frame, const Node *node);
 #endif

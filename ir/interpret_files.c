@@ -14,7 +14,8 @@ static const Tensor *find_tensor(const Tensors *tensors, const char *name)
     return NULL;
 }
 
-static void copy_values(const Machine *machine, double *to, const double *from, int64_t n)
+static void copy_values(const Machine *machine, double *to, const double *from,
+                        int64_t n)
 {
     for (int64_t i = 0; i < n; i++)
         to[i] = rounded(machine, from[i]);
@@ -27,11 +28,13 @@ static double *new_values(const Machine *machine, int64_t n)
 
 static bool same_shape(const Tensor *tensor, int rank, const int64_t *dims)
 {
-    return tensor->rank == rank && !memcmp(tensor->dims, dims, (size_t)rank * sizeof *dims);
+    return tensor->rank == rank
+        && !memcmp(tensor->dims, dims, (size_t)rank * sizeof *dims);
 }
 
 /* ---- weights ---- */
-static bool fill_table(Machine *machine, const Weight *w, const Array *shape, double *to)
+static bool fill_table(Machine *machine, const Weight *w, const Array *shape,
+                       double *to)
 {
     Table table = {
         .kind = init_words[w->init.kind], .rows = shape->dims[0],
@@ -39,37 +42,46 @@ static bool fill_table(Machine *machine, const Weight *w, const Array *shape, do
         .factor = w->init.factor, .low = w->init.low, .high = w->init.high,
         .original = w->init.original,
     };
-    float *rows = arena_alloc(machine->arena, (size_t)shape->count * sizeof(float));
+    float *rows =
+        arena_alloc(machine->arena, (size_t)shape->count * sizeof(float));
     if (!table_fill(rows, &table, 0, table.rows))
-        return machine_fails(machine, "%s is a table without a formula", w->name);
+        return machine_fails(machine, "%s is a table without a formula",
+                             w->name);
     for (int64_t i = 0; i < shape->count; i++)
         to[i] = (double)rows[i];
     return true;
 }
 
-/* Fills `to` from the input of that name; absent: false, or left at 0 if it may be. */
-static bool read_tensor(Machine *machine, const char *name, const Array *shape, double *to,
-                        bool optional)
+/* Fills `to` from the input of that name; absent: false, or left at 0 if it may
+ * be. */
+static bool read_tensor(Machine *machine, const char *name, const Array *shape,
+                        double *to, bool optional)
 {
     const Tensor *tensor = find_tensor(machine->run->in, name);
     if (!tensor)
-        return optional || machine_fails(machine, "the inputs have no %s", name);
+        return optional
+            || machine_fails(machine, "the inputs have no %s", name);
     if (!same_shape(tensor, shape->rank, shape->dims))
-        return machine_fails(machine, "%s has another shape in the inputs", name);
+        return machine_fails(machine, "%s has another shape in the inputs",
+                             name);
     copy_values(machine, to, tensor->values, shape->count);
     return true;
 }
 
-static const char *copy_name(const Machine *machine, const Weight *w, int64_t block)
+static const char *copy_name(const Machine *machine, const Weight *w,
+                             int64_t block)
 {
-    if (!w->per_block)
+    if (w->stack < 0)
         return w->name;
-    return arena_printf(machine->arena, "blocks.%lld.%s", (long long)block, w->name);
+    return arena_printf(machine->arena, "%sblocks.%lld.%s",
+                        machine->m->stacks.at[w->stack].prefix,
+                        (long long)block, w->name);
 }
 
 static bool is_trained(const Weight *w, int64_t copy)
 {
-    return !w->constant && !w->frozen && !(w->frozen_blocks && w->frozen_blocks[copy] == 'f');
+    return !w->constant && !w->derived && !w->frozen
+        && !(w->frozen_blocks && w->frozen_blocks[copy] == 'f');
 }
 
 static bool read_copy(Machine *machine, int number, int64_t copy)
@@ -79,12 +91,16 @@ static bool read_copy(Machine *machine, int number, int64_t copy)
     Array shape;
     if (!array_shape(machine, &w->type, 0, &shape))
         return false;
-    Copy one = { number, copy, copy_name(machine, w, copy), is_trained(w, copy) };
+    if (w->derived)
+        return true;                /* `prepare` makes it */
+    Copy one = { number, copy, copy_name(machine, w, copy),
+                 is_trained(w, copy) };
     int64_t at = copy * shape.count;
     if (w->constant && !find_tensor(machine->run->in, one.name))
         return fill_table(machine, w, &shape, state->values + at);
     if (w->constant)
-        return read_tensor(machine, one.name, &shape, state->values + at, false);
+        return read_tensor(machine, one.name, &shape, state->values + at,
+                           false);
     list_push(machine->arena, &machine->copies, one);
     const char *first = arena_printf(machine->arena, "first.%s", one.name);
     const char *second = arena_printf(machine->arena, "second.%s", one.name);
@@ -100,10 +116,13 @@ static bool prepare_weight(Machine *machine, int number)
     Array shape;
     if (!array_shape(machine, &w->type, 0, &shape))
         return false;
-    state->copies = w->per_block ? machine_blocks(machine->m) : 1;
+    state->copies = w->stack >= 0 ? stack_blocks(machine->m, w->stack) : 1;
     state->count = shape.count;
-    if (state->copies > (MOST_ELEMENTS - machine->weight_floats) / state->count)
-        return machine_fails(machine, "the weights are too many for the interpreter");
+    if (state->count
+        && state->copies
+               > (MOST_ELEMENTS - machine->weight_floats) / state->count)
+        return machine_fails(machine,
+                             "the weights are too many for the interpreter");
     int64_t all = state->copies * state->count;
     machine->weight_floats += all;
     state->values = new_values(machine, all);
@@ -112,28 +131,31 @@ static bool prepare_weight(Machine *machine, int number)
     return true;
 }
 
-/* Checkpoint order: what stands before the first block's weight, then block by block,
- * then the rest. */
+/* Checkpoint order: the module's, a stack's weights block by block where the
+ * first of them stands. */
 static bool read_weights(Machine *machine)
 {
     const Module *m = machine->m;
-    bool blocks_done = false;
-    machine->weights = arena_alloc(machine->arena,
-                                   (size_t)(m->weights.count + 1) * sizeof(WeightState));
+    bool done[2] = {false};
+    machine->weights = arena_alloc(
+        machine->arena, (size_t)(m->weights.count + 1) * sizeof(WeightState));
     for (int i = 0; i < m->weights.count; i++)
         if (!prepare_weight(machine, i))
             return false;
     for (int i = 0; i < m->weights.count; i++) {
-        if (!m->weights.at[i].per_block) {
+        int stack = m->weights.at[i].stack;
+        if (stack < 0) {
             if (!read_copy(machine, i, 0))
                 return false;
             continue;
         }
-        for (int64_t block = 0; !blocks_done && block < machine_blocks(m); block++)
+        for (int64_t block = 0; !done[stack] && block < stack_blocks(m, stack);
+             block++)
             for (int j = i; j < m->weights.count; j++)
-                if (m->weights.at[j].per_block && !read_copy(machine, j, block))
+                if (m->weights.at[j].stack == stack
+                    && !read_copy(machine, j, block))
                     return false;
-        blocks_done = true;
+        done[stack] = true;
     }
     return true;
 }
@@ -143,42 +165,77 @@ static bool lay_out_gradients(Machine *machine)
 {
     const Module *m = machine->m;
     for (int i = 0; i < m->weights.count; i++)
-        machine->weights[i].gradient[0] = machine->weights[i].gradient[1] = -1;
+        for (int site = 0; site < MOST_SITES; site++)
+            machine->weights[i].gradient[site] = -1;
     for (int i = 0; i < m->funcs.count; i++)
         for (int j = 0; j < m->funcs.at[i]->gradients.count; j++) {
             const Gradient *g = &m->funcs.at[i]->gradients.at[j];
             machine->weights[g->weight].gradient[g->site] = 0;
         }
     for (int i = 0; i < m->weights.count; i++)
-        for (int site = 1; site >= 0; site--) {
+        for (int site = MOST_SITES - 1; site >= 0; site--) {
             WeightState *state = &machine->weights[i];
-            /* a second site alone still needs the first, which `sites` adds it to */
-            if (state->gradient[site] < 0 && (site == 1 || state->gradient[1] < 0))
+            /* a further site alone still needs the first, which `sites` adds it
+             * to */
+            bool more = site == 0
+                     && (state->gradient[1] >= 0 || state->gradient[2] >= 0);
+            if (state->gradient[site] < 0 && !more)
                 continue;
             state->gradient[site] = machine->gradient_floats;
             machine->gradient_floats += state->copies * state->count;
         }
     if (machine->gradient_floats > MOST_ELEMENTS)
-        return machine_fails(machine, "the gradients are too many for the interpreter");
+        return machine_fails(machine,
+                             "the gradients are too many for the interpreter");
     machine->gradients = new_values(machine, machine->gradient_floats);
     return true;
 }
 
 /* ---- the batch ---- */
-static bool read_ids(Machine *machine, const char *name, int rank, Array *array)
+/* What is given, of the shape that its type has here, if only by its size. */
+static bool read_given(Machine *machine, const char *name)
 {
     const Tensor *tensor = find_tensor(machine->run->in, name);
-    if (!tensor)
+    Array *array = machine_given(machine, name), shape;
+    Type type;
+    if (!tensor || !given_type(machine->m, name, &type))
         return true;
-    int64_t dims[2] = { machine->tokens.dims[0], machine->tokens.dims[1] };
-    if (!same_shape(tensor, rank, dims))
-        return machine_fails(machine, "%s is not [%lld,%lld] in the inputs", name,
-                             (long long)dims[0], (long long)dims[1]);
-    *array = (Array){ .rank = rank, .dims = { dims[0], dims[1] }, .at = tensor->values,
-                      .count = rank == 2 ? dims[0] * dims[1] : dims[0] };
+    int64_t B = machine->B, count = 1;
+    machine->B = machine->batch;
+    bool fits = array_shape(machine, &type, 0, &shape);
+    machine->B = B;
+    for (int i = 0; i < tensor->rank; i++)
+        count *= tensor->dims[i];
+    if (!fits || count != shape.count)
+        return machine_fails(machine,
+                             "%s has %lld elements in the inputs, not %lld",
+                             name, (long long)count, (long long)shape.count);
+    *array = shape;
+    array->at = tensor->values;
+    for (int64_t i = 0; type.dtype == DT_I32 && i < array->count; i++)
+        if (array->at[i] != floor(array->at[i])
+            || fabs(array->at[i]) > 2147483647)
+            return machine_fails(
+                machine, "%s has a value that is no 32-bit integer", name);
+    return true;
+}
+
+/* What is not given: the value that stands for it. */
+static bool fill_given(Machine *machine, const char *name, double value)
+{
+    Array *array = machine_given(machine, name);
+    Type type;
+    if (array->at || !given_type(machine->m, name, &type))
+        return true;
+    int64_t B = machine->B;
+    machine->B = machine->batch;
+    bool fine = array_shape(machine, &type, 0, array);
+    machine->B = B;
+    if (!fine)
+        return false;
+    array->at = new_values(machine, array->count);
     for (int64_t i = 0; i < array->count; i++)
-        if (array->at[i] != floor(array->at[i]) || fabs(array->at[i]) > 2147483647)
-            return machine_fails(machine, "%s has a value that is no 32-bit integer", name);
+        array->at[i] = value;
     return true;
 }
 
@@ -186,7 +243,8 @@ static bool read_ids(Machine *machine, const char *name, int rank, Array *array)
 static bool is_cut(const Step *step)
 {
     for (int i = 0; i < step->body.count; i++)
-        if (step->body.at[i]->kind == STEP_GROUPS || step->body.at[i]->kind == STEP_MICROS)
+        if (step->body.at[i]->kind == STEP_GROUPS
+            || step->body.at[i]->kind == STEP_MICROS)
             return true;
     return false;
 }
@@ -194,64 +252,86 @@ static bool is_cut(const Step *step)
 /* Padding is not scored, whatever its targets are. */
 static void unscore_padding(Machine *machine)
 {
-    Array *targets = &machine->targets;
+    Array *targets = machine_given(machine, "targets");
+    const Array *lengths = machine_given(machine, "lengths");
     if (!targets->at)
         return;
     double *copy = new_values(machine, targets->count);
     memcpy(copy, targets->at, (size_t)targets->count * sizeof *copy);
     for (int64_t i = 0; i < targets->count; i++)
-        if ((double)(i % targets->dims[1]) >= machine->lengths.at[i / targets->dims[1]])
+        if ((double)(i % targets->dims[1]) >= lengths->at[i / targets->dims[1]])
             copy[i] = -1;
     targets->at = copy;
+}
+
+/* Sequences and tokens of the batch, from the first input that has them. */
+static void find_batch(const Machine *machine, int64_t *B, int64_t *T)
+{
+    static const char *const names[] = { "tokens", "source", "nodes",
+                                         "images" };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const Tensor *tensor = find_tensor(machine->run->in, names[i]);
+        if (!tensor || tensor->rank < 2)
+            continue;
+        *B = tensor->dims[0];
+        if (i < 3)
+            *T = tensor->dims[1];
+        return;
+    }
 }
 
 static bool read_batch(Machine *machine)
 {
     const Step *step = machine->step;
-    const Tensor *tokens = find_tensor(machine->run->in, "tokens");
     int64_t B = step->batch, T = step->sequence;
-    if (tokens && tokens->rank == 2 && !is_cut(step)) {
-        B = tokens->dims[0];
-        T = tokens->dims[1];
-    }
-    if (B < 1 || T < 1 || B > step->batch || T > step->sequence || B > MOST_ELEMENTS / T)
-        return machine_fails(machine, "tokens are at most [%lld,%lld]", (long long)step->batch,
-                             (long long)step->sequence);
+    if (!is_cut(step))
+        find_batch(machine, &B, &T);
+    if (B < 1 || T < 1 || B > step->batch || T > step->sequence
+        || B > MOST_ELEMENTS / T)
+        return machine_fails(machine, "tokens are at most [%lld,%lld]",
+                             (long long)step->batch, (long long)step->sequence);
+    machine->batch = B;
     machine->B = is_cut(step) ? step->micro : B;
     machine->T = T;
-    machine->tokens = (Array){ .rank = 2, .dims = { B, T } };
-    if (!read_ids(machine, "tokens", 2, &machine->tokens)
-        || !read_ids(machine, "targets", 2, &machine->targets)
-        || !read_ids(machine, "lengths", 1, &machine->lengths))
+    for (int i = 0; given_names[i]; i++)
+        if (!read_given(machine, given_names[i]))
+            return false;
+    double whole = (double)(machine->run->position + T);
+    if (!fill_given(machine, "lengths", whole)
+        || !fill_given(machine, "source_lengths", whole)
+        || !fill_given(machine, "types", 0)
+        || !fill_given(machine, "edges", 1))
         return false;
-    if (!machine->lengths.at) {
-        machine->lengths = (Array){ .rank = 1, .dims = { B }, .count = B };
-        machine->lengths.at = new_values(machine, B);
-        for (int64_t b = 0; b < B; b++)
-            machine->lengths.at[b] = (double)(machine->run->position + T);
-    }
     unscore_padding(machine);
     return true;
 }
 
 bool machine_inputs(Machine *machine)
 {
-    return read_weights(machine) && lay_out_gradients(machine) && read_batch(machine);
+    return read_weights(machine) && lay_out_gradients(machine)
+        && read_batch(machine);
 }
 
 /* ---- scalars ---- */
-double machine_input_scalar(const Machine *machine, const char *name, double otherwise)
+double machine_input_scalar(const Machine *machine, const char *name,
+                            double otherwise)
 {
     const Tensor *tensor = find_tensor(machine->run->in, name);
-    bool one = tensor && (tensor->rank == 0 || (tensor->rank == 1 && tensor->dims[0] == 1));
-    return one ? rounded(machine, tensor->values[0]) : rounded(machine, otherwise);
+    bool one =
+        tensor
+        && (tensor->rank == 0 || (tensor->rank == 1 && tensor->dims[0] == 1));
+    return one ? rounded(machine, tensor->values[0])
+               : rounded(machine, otherwise);
 }
 
 bool machine_scalar(Machine *machine, const char *name, double *value)
 {
     double count = machine->scored ? (double)machine->scored : 1;
+    double labels = machine->labelled ? (double)machine->labelled : 1;
     if (!strcmp(name, "inv_count") && machine->counted)
         *value = rounded(machine, 1 / count);
+    else if (!strcmp(name, "inv_labels") && machine->labels_counted)
+        *value = rounded(machine, 1 / labels);
     else if (!strcmp(name, "clip_scale") && machine->normed)
         *value = machine->clip_scale;
     else if (!strcmp(name, "decay") && machine->without_decay)
@@ -259,8 +339,8 @@ bool machine_scalar(Machine *machine, const char *name, double *value)
     else if (!strcmp(name, "smoothing"))
         *value = machine_input_scalar(machine, name, 0);
     else if (!strcmp(name, "sharpness"))
-        *value = machine_input_scalar(machine, name,
-                                      1 - machine_input_scalar(machine, "smoothing", 0));
+        *value = machine_input_scalar(
+            machine, name, 1 - machine_input_scalar(machine, "smoothing", 0));
     else
         *value = machine_input_scalar(machine, name, NAN);
     if (isnan(*value) && !find_tensor(machine->run->in, name))
@@ -269,18 +349,21 @@ bool machine_scalar(Machine *machine, const char *name, double *value)
 }
 
 /* ---- the cache ---- */
-bool machine_cache(Machine *machine, int slot, int64_t rows, int64_t width, Array *array)
+bool machine_cache(Machine *machine, int slot, int64_t rows, int64_t width,
+                   Array *array)
 {
     Tensors *cache = &machine->run->cache;
     *array = (Array){ .rank = 3, .dims = { machine->B, rows, width },
                       .count = machine->B * rows * width };
-    const char *name = arena_printf(machine->arena, "cache.%lld.%d", (long long)machine->block,
-                                    slot);
+    const char *name = arena_printf(machine->arena, "cache.%lld.%d",
+                                    (long long)machine->block, slot);
     const Tensor *old = find_tensor(cache, name);
     if (old && !same_shape(old, 3, array->dims))
         return machine_fails(machine, "%s has another shape than before", name);
     if (!old) {
-        Tensor fresh = { .name = name, .rank = 3, .dims = { machine->B, rows, width },
+        Tensor fresh = { .name = name,
+                         .rank = 3,
+                         .dims = { machine->B, rows, width },
                          .values = new_values(machine, array->count) };
         list_push(machine->arena, &cache->list, fresh);
         old = &cache->list.at[cache->list.count - 1];
@@ -299,12 +382,15 @@ void machine_output(Machine *machine, const char *name, const Array *array)
 
 static void output_number(Machine *machine, const char *name, double value)
 {
-    Array one = { .rank = 1, .dims = { 1 }, .count = 1, .at = new_values(machine, 1) };
+    Array one = {
+        .rank = 1, .dims = { 1 }, .count = 1, .at = new_values(machine, 1)
+    };
     one.at[0] = value;
     machine_output(machine, name, &one);
 }
 
-static void output_copy(Machine *machine, const Copy *copy, const char *prefix, double *from)
+static void output_copy(Machine *machine, const Copy *copy, const char *prefix,
+                        double *from)
 {
     const Weight *w = &machine->m->weights.at[copy->weight];
     const WeightState *state = &machine->weights[copy->weight];
@@ -312,19 +398,42 @@ static void output_copy(Machine *machine, const Copy *copy, const char *prefix, 
     if (!array_shape(machine, &w->type, 0, &array))
         return;
     array.at = new_values(machine, array.count);
-    memcpy(array.at, from + copy->copy * state->count, (size_t)array.count * sizeof(double));
-    machine_output(machine, arena_printf(machine->arena, "%s%s", prefix, copy->name), &array);
+    memcpy(array.at, from + copy->copy * state->count,
+           (size_t)array.count * sizeof(double));
+    machine_output(machine,
+                   arena_printf(machine->arena, "%s%s", prefix, copy->name),
+                   &array);
+}
+
+/* Σ of the blocks' auxiliary losses, block by block, sequence by sequence. */
+static double machine_aux(const Machine *machine)
+{
+    int64_t count =
+        stack_first(machine->m, machine->m->stacks.count) * machine->batch;
+    double sum = 0;
+    for (int64_t i = 0; i < count; i++)
+        sum += machine->aux[i];
+    return sum;
 }
 
 double machine_loss(const Machine *machine)
 {
     double count = machine->scored ? (double)machine->scored : 1;
-    return machine->counted ? rounded(machine, machine->loss / count) : machine->loss;
+    double labels = machine->labelled ? (double)machine->labelled : 1;
+    if (!machine->counted && !machine->labels_counted)
+        return machine->totals[TOTAL_LOSS] + machine->totals[TOTAL_LABEL_LOSS];
+    double loss = 0;
+    if (machine->counted)
+        loss = machine->totals[TOTAL_LOSS] / count;
+    if (machine->labels_counted)
+        loss = loss + machine->totals[TOTAL_LABEL_LOSS] / labels;
+    return rounded(machine, loss + machine_aux(machine));
 }
 
 void machine_outputs(Machine *machine)
 {
     output_number(machine, "loss", machine_loss(machine));
+    output_number(machine, "aux_loss", rounded(machine, machine_aux(machine)));
     if (machine->counted)
         output_number(machine, "scored", (double)machine->scored);
     if (machine->normed) {
@@ -338,7 +447,8 @@ void machine_outputs(Machine *machine)
         if (!copy->trained)
             continue;
         if (machine->differentiated && state->gradient[0] >= 0)
-            output_copy(machine, copy, "grad.", machine->gradients + state->gradient[0]);
+            output_copy(machine, copy, "grad.",
+                        machine->gradients + state->gradient[0]);
         if (!machine->updated)
             continue;
         output_copy(machine, copy, "", state->values);

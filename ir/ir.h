@@ -43,6 +43,7 @@ typedef enum InitKind {
     INIT_ZEROS, INIT_ONES,
     INIT_NORMAL,                    /* normal(0, std); residual: std/sqrt(2·blocks) */
     INIT_SINUSOIDAL, INIT_ROTARY_COS, INIT_ROTARY_SIN, INIT_ALIBI,
+    INIT_RELATIVE,                  /* sinusoidal at distances 1-P … P-1 */
 } InitKind;
 
 typedef struct Init {
@@ -54,15 +55,27 @@ typedef struct Init {
 
 typedef struct Weight {
     const char *name;               /* "attn.q.weight" within a block, else the full name */
-    bool per_block;                 /* its full name is blocks.{i}.NAME, for i < L */
+    int stack;                      /* in whose blocks it is: blocks.{i}.NAME
+                                       behind a prefix; -1: in none */
     bool constant;                  /* a table: in no checkpoint, without gradient */
+    bool derived;                   /* made of other weights by `prepare`: in no
+                                       checkpoint; `finish` hands its gradient
+                                       on to those */
     bool decay;
     bool frozen;                    /* all copies: no gradient */
-    const char *frozen_blocks;      /* per_block, some: 'f' or '-' a block; else NULL */
+    const char *frozen_blocks;      /* some are: 'f' or '-' a block; else NULL */
     Type type;
+    Type file_type;                 /* its shape in files; rank 0: as type */
     Init init;
     Origin origin;
 } Weight;
+
+/* A run of equal blocks: a decoder, an encoder. A module has one at least; the
+ * first is unnamed where it is the only one. */
+typedef struct Stack {
+    const char *prefix;             /* of its weights' names: "", "encoder." */
+    const char *dim;                /* its number of blocks: "L" */
+} Stack;
 
 /* ---- values, nodes, functions ---------------------------------------------- */
 typedef enum Op {
@@ -94,9 +107,11 @@ extern const OpInfo op_info[OP_COUNT];
 /* Attributes; which of them an op has is in its row. */
 typedef struct Attrs {
     double by, rate, scale;
-    int64_t heads, kv_heads, window;
-    int site, slot, dim;            /* dim: index into Module.dims */
-    bool causal, cached;
+    int64_t heads, kv_heads, window, count, numerator, denominator;
+    int64_t channels, size, patch, skip;    /* patches */
+    int site, slot, pool;
+    int dim, width;                 /* indices into Module.dims */
+    bool causal, cached, cross, alibi, edges, relative;
 } Attrs;
 
 typedef enum ValueKind {
@@ -126,7 +141,7 @@ typedef struct Value {
     struct Value *alias;            /* shares this value's memory (reshape, in place) */
 } Value;
 
-enum { MAX_INPUTS = 8, MAX_RESULTS = 3 };
+enum { MAX_INPUTS = 10, MAX_RESULTS = 5 };
 
 typedef struct Node {
     Op op;
@@ -157,7 +172,7 @@ typedef struct Gradient { int weight, site; Value *begin, *end; } Gradient;
 typedef struct Func {
     const char *name;               /* block.forward */
     const char *root;               /* block: what weights and kernels are named after */
-    bool per_block;                 /* called with [l] */
+    int stack;                      /* called with [l] of it; -1: of none */
     List(Value *) values;           /* all, by number */
     List(Value *) params;
     List(Value *) results;
@@ -173,10 +188,14 @@ typedef struct Func {
 } Func;
 
 /* ---- steps ----------------------------------------------------------------- */
-/* Values of a step are named. Given: tokens, targets i32[B,T], lengths i32[B], of
- * the whole batch; inside a micro loop they are its slice. Scalars: see step_scalars. */
+/* Values of a step are named. Given are tokens, targets, lengths and the like,
+ * of the whole batch (see given_type); inside a micro loop they are its slice.
+ * Sums over all of a step's calls are f64: see step_totals. Scalars: see
+ * step_scalars. A weight that is derived is a value of that name. */
 typedef enum StepKind {
-    STEP_COUNT_SCORED,  /* inv_count = 1 / max(1, number of targets >= 0 in the whole batch) */
+    STEP_COUNT,         /* targets: inv_count = 1 / max(1, those >= 0 of the whole
+                           batch); labels, or pairs (two sequences with a
+                           target): inv_labels */
     STEP_GROUPS,        /* groups g < count { … }: gradients begin at 0 in each, and are
                            summed by the fixed tree; so is the f64 loss */
     STEP_MICROS,        /* micros m < count { … }: batch/(groups·count) sequences each */
@@ -184,7 +203,8 @@ typedef enum StepKind {
     STEP_CHUNKS,        /* chunks c < count { … }: arguments and results of calls in it with
                            dim R are slices of rows of the step's values */
     STEP_CALL,          /* results = func[l](arguments) record NAME[l] */
-    STEP_SITES,         /* gradients of weights with two sites: first + second */
+    STEP_ZERO,          /* a value (results) is 0 before calls add to it */
+    STEP_SITES,         /* of weights with more sites: first + second + … */
     STEP_NORM,          /* grad_norm, applied, clip_scale from all gradients (f64) */
     STEP_UPDATE,        /* where applied: calls update (a function) for every trained weight */
 } StepKind;
@@ -193,9 +213,12 @@ typedef struct Stmt {
     StepKind kind;
     int64_t count;                  /* GROUPS, MICROS, CHUNKS */
     int64_t chunk_rows;             /* CHUNKS: rows a chunk (the last may have fewer) */
+    const char *what;               /* COUNT: targets, labels, pairs */
+    int stack;                      /* REPEAT */
     bool down;                      /* REPEAT */
     int64_t from, to;               /* REPEAT: blocks [from, to); to 0: all, L */
     bool last;                      /* CHUNKS: one chunk, the last row of each sequence alone */
+    bool pooled;                    /* CHUNKS: rows are sequences */
     struct Func *func;              /* CALL, UPDATE */
     bool indexed;                   /* CALL: [l] */
     List(const char *) arguments, results;
@@ -219,7 +242,9 @@ typedef struct Module {
     List(Weight) weights;
     List(Func *) funcs;
     List(Step *) steps;
-    int sites_per_block;            /* dropout: site s of block l is 1 + l·sites_per_block + s,
+    List(Stack) stacks;
+    int sites_per_block;            /* dropout: site s of block l, counted through
+                                       all stacks, is 1 + l·sites_per_block + s,
                                        outside blocks it is s */
 } Module;
 
@@ -227,10 +252,13 @@ typedef struct Module {
 Module *module_new(Arena *arena, const Diag *diag, const char *name);
 int module_dim(Module *m, const char *name, DimKind kind, int64_t size);  /* adds or finds */
 int module_find_dim(const Module *m, const char *name);                   /* -1: none */
-int module_find_weight(const Module *m, const char *name, bool per_block);
+int module_find_weight(const Module *m, const char *name, int stack);
 Func *module_find_func(const Module *m, const char *name);
 Step *module_find_step(const Module *m, const char *name);
-Func *func_new(Module *m, const char *name, const char *root, bool per_block);
+Func *func_new(Module *m, const char *name, const char *root, int stack);
+/* Blocks of a stack (0 where its dim is missing), and of those before it. */
+int64_t stack_blocks(const Module *m, int stack);
+int64_t stack_first(const Module *m, int stack);
 /* New values; names are made unique in the function by a suffix. */
 Value *func_value(Module *m, Func *f, ValueKind kind, const char *name, Type type);
 Value *func_param(Module *m, Func *f, const char *name, Type type);
@@ -249,6 +277,12 @@ int64_t type_elements(const Module *m, const Type *type);
 /* Elements a row: the product of the dims that are not batch, sequence or rows. */
 int64_t type_row_elements(const Module *m, const Type *type);
 bool type_has_rows(const Module *m, const Type *type);      /* batch, sequence or rows among its dims */
+/* What a type's rows are. */
+typedef enum RowKind { ROWS_NONE, ROWS_TOKENS, ROWS_SEQUENCES } RowKind;
+RowKind type_rows_of(const Module *m, const Type *type);
+/* Floats a row that a value takes in frame or record; one without rows takes a
+ * sixteenth of its size, since there are 16 rows at least. */
+int64_t value_row_floats(const Module *m, const Value *v);
 int node_uses(const Func *f, const Value *v);
 /* Removes values that no node makes and nothing reads; the others are renumbered. */
 void func_drop_values(Func *f);
@@ -273,8 +307,24 @@ bool kernel_reads(const Func *f, int kernel, const Value *v, int phase);
 /* Whether pass `phase` computes node n of the kernel. */
 bool kernel_computes(const Func *f, int kernel, const Node *n, int phase);
 
+/* The type of a value that is given to a step: tokens, targets, source, types
+ * i32[B,T], lengths, source_lengths i32[B], labels i32[B,1], edges i32[B,T,T],
+ * reference f32[B,1], images f32[B,image], nodes f32[B,T,features], with the
+ * module's dims of those names. False where there is none such. */
+bool given_type(const Module *m, const char *name, Type *type);
+extern const char *const given_names[];
+/* Sums of a step: loss (over targets), label_loss (over labels or pairs),
+ * correct, label_correct; the number of one, or -1. */
+enum {
+    TOTAL_LOSS, TOTAL_LABEL_LOSS, TOTAL_CORRECT, TOTAL_LABEL_CORRECT,
+    STEP_TOTALS
+};
+extern const char *const step_totals[];
+int step_total(const char *name);
+enum { MOST_SITES = 3 };            /* uses of one weight in a step */
+
 /* Step scalars that functions may read (VALUE_SCALAR), f32[] all: inv_count,
- * smoothing, sharpness, lr, beta1, beta2, rest1, rest2, correction1, correction2,
+ * inv_labels, smoothing, sharpness, lr, beta1, beta2, rest1, rest2, correction1, correction2,
  * epsilon, decay, momentum, clip_scale. */
 extern const char *const step_scalars[];
 
@@ -303,11 +353,13 @@ typedef enum Arithmetic { ARITHMETIC_F64, ARITHMETIC_F32 } Arithmetic;
 typedef struct Interpretation {
     Arithmetic arithmetic;
     /* in: weights by full name (tables are computed when absent), first.NAME, second.NAME
-     * moments (0 when absent), tokens, targets, lengths (full when absent), scalars by name */
+     * moments (0 when absent), what is given to the step (given_type; when
+     * absent lengths are full, types 0, edges 1), scalars by name */
     const Tensors *in;
     uint64_t seed;
     int64_t step_number, position;
-    /* out: loss, grad_norm, grad.NAME (as at the step's end), logits, and after an update
+    /* out: loss, aux_loss, grad_norm, grad.NAME (as at the step's end), logits,
+     * and after an update
      * NAME, first.NAME, second.NAME; a step without loops over groups and micro-batches
      * leaves all its values by name */
     Tensors out;

@@ -13,10 +13,16 @@ Value *value_root(Value *v)
             v = n->in[0];
         else if (n->op == OP_colsum || n->op == OP_chain)
             v = n->in[1];
-        else if (n->op == OP_matmul_weight || n->op == OP_scatter_add)
+        else if (n->op == OP_matmul_weight || n->op == OP_scatter_add
+                 || n->op == OP_grouped_bias)
             v = n->in[2];
         else if (n->op == OP_matmul_input && n->inputs == 3)
             v = n->in[2];
+        else if (n->op == OP_grouped_weight || n->op == OP_preference
+                 || (n->op == OP_grouped_input && n->inputs == 4))
+            v = n->in[3];
+        else if (n->op == OP_relative_backward && v->result == 4)
+            v = n->in[n->inputs - 1];
         else
             break;
     }

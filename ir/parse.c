@@ -1,9 +1,10 @@
-/* parse.c: text to Module, the inverse of text.c; docs/ir.md is the grammar. Read
- * module_parse at the end; above it stand dims and weights, types, and what all
- * rules are made of. Functions and steps are in parse_func.c, parse_step.c.
+/* parse.c: text to Module, the inverse of text.c; docs/ir.md is the grammar.
+ * Read module_parse at the end; above it stand dims and weights, types, and
+ * what all rules are made of. Functions and steps are in parse_func.c,
+ * parse_step.c.
  *
- * The text is a user's or a fuzzer's: what it says is bounded (LIMIT_…). After an
- * error the rest of the line is passed over. */
+ * The text is a user's or a fuzzer's: what it says is bounded (LIMIT_…). After
+ * an error the rest of the line is passed over. */
 #include "parse.h"
 
 /* ---- tokens ---- */
@@ -44,9 +45,11 @@ static const char *token_text(Parser *p)
     const Token *t = parse_token(p);
     switch (t->kind) {
     case TOKEN_END: return "the end of the text";
-    case TOKEN_NAME: case TOKEN_NUMBER: return arena_printf(p->arena, "`%.60s`", t->text);
+    case TOKEN_NAME:
+    case TOKEN_NUMBER: return arena_printf(p->arena, "`%.60s`", t->text);
     case TOKEN_SIGN:
-        return t->sign == '>' ? "`->`" : arena_printf(p->arena, "`%c`", t->sign);
+        return t->sign == '>' ? "`->`"
+                              : arena_printf(p->arena, "`%c`", t->sign);
     case TOKEN_ORIGIN: return "an origin";
     case TOKEN_BAD: break;
     }
@@ -57,19 +60,22 @@ static const char *token_text(Parser *p)
 bool parse_wrong(Parser *p, const char *wanted)
 {
     if (parse_token(p)->kind != TOKEN_BAD)
-        diag_error(p->diag, parse_token(p)->loc, "wanted %s, got %s", wanted, token_text(p));
+        diag_error(p->diag, parse_token(p)->loc, "wanted %s, got %s", wanted,
+                   token_text(p));
     return false;
 }
 
 bool parse_expect(Parser *p, char sign)
 {
     char wanted[] = { '`', sign, '`', 0 };
-    return parse_accept(p, sign) || parse_wrong(p, sign == '>' ? "`->`" : wanted);
+    return parse_accept(p, sign)
+        || parse_wrong(p, sign == '>' ? "`->`" : wanted);
 }
 
 bool parse_expect_word(Parser *p, const char *word)
 {
-    return parse_accept_word(p, word) || parse_wrong(p, arena_printf(p->arena, "`%s`", word));
+    return parse_accept_word(p, word)
+        || parse_wrong(p, arena_printf(p->arena, "`%s`", word));
 }
 
 bool parse_name(Parser *p, const char *what, const char **text, Loc *loc)
@@ -83,14 +89,15 @@ bool parse_name(Parser *p, const char *what, const char **text, Loc *loc)
     return true;
 }
 
-bool parse_integer(Parser *p, const char *what, int64_t least, int64_t most, int64_t *number)
+bool parse_integer(Parser *p, const char *what, int64_t least, int64_t most,
+                   int64_t *number)
 {
     Token *t = parse_token(p);
     if (t->kind != TOKEN_NUMBER || !integer_parse(t->text, number))
         return parse_wrong(p, what);
     if (*number < least || *number > most) {
-        diag_error(p->diag, t->loc, "%s is from %lld to %lld, not %s", what, (long long)least,
-                   (long long)most, t->text);
+        diag_error(p->diag, t->loc, "%s is from %lld to %lld, not %s", what,
+                   (long long)least, (long long)most, t->text);
         return false;
     }
     lexer_step(&p->lexer);
@@ -121,7 +128,8 @@ int parse_word(Parser *p, const char *what, const char *const *words)
         parse_wrong(p, what);
         return -1;
     }
-    diag_error(p->diag, parse_token(p)->loc, "there is no %s `%.60s`", what, parse_token(p)->text);
+    diag_error(p->diag, parse_token(p)->loc, "there is no %s `%.60s`", what,
+               parse_token(p)->text);
     const char *near = nearest_word(parse_token(p)->text, words, count);
     if (near)
         diag_hint(p->diag, "did you mean `%s`?", near);
@@ -136,7 +144,8 @@ void parse_origin(Parser *p, Origin *origin)
     }
 }
 
-/* After an error that was met in what began at `start`: goes on at the next line. */
+/* After an error that was met in what began at `start`: goes on at the next
+ * line. */
 void parse_recover(Parser *p, Loc start)
 {
     const Loc *here = &parse_token(p)->loc;
@@ -178,7 +187,8 @@ void parse_unknown(Parser *p, Loc loc, const char *what, const char *name,
 /* ---- dims and types ---- */
 static bool dim_ref(Parser *p, int *dim)
 {
-    if (parse_token(p)->kind == TOKEN_NUMBER && !strcmp(parse_token(p)->text, "1")) {
+    if (parse_token(p)->kind == TOKEN_NUMBER
+        && !strcmp(parse_token(p)->text, "1")) {
         *dim = 0;
         lexer_step(&p->lexer);
         return true;
@@ -207,7 +217,8 @@ bool parse_type(Parser *p, Type *type)
     *type = (Type){ .dtype = (Dtype)dtype };
     while (!parse_is_sign(p, ']')) {
         if (type->rank == MAX_RANK) {
-            diag_error(p->diag, parse_token(p)->loc, "a type has at most %d dims", MAX_RANK);
+            diag_error(p->diag, parse_token(p)->loc,
+                       "a type has at most %d dims", MAX_RANK);
             return false;
         }
         if (!dim_ref(p, &type->dims[type->rank]))
@@ -219,7 +230,8 @@ bool parse_type(Parser *p, Type *type)
     if (!parse_expect(p, ']'))
         return false;
     if (!type_fits(p->m, type)) {
-        diag_error(p->diag, loc, "a row of this type has more than 2^62 elements");
+        diag_error(p->diag, loc,
+                   "a row of this type has more than 2^62 elements");
         return false;
     }
     return true;
@@ -244,17 +256,20 @@ static bool dims(Parser *p)
             kind = parse_word(p, "kind of dim", dim_kind_words);
             if (kind < 0)
                 return false;
-        } else if (!parse_expect(p, '=') || !parse_integer(p, "a size", 1, LIMIT_DIM, &size)) {
+        } else if (!parse_expect(p, '=')
+                   || !parse_integer(p, "a size", 1, LIMIT_DIM, &size)) {
             return false;
         }
         if (kind == DIM_MODEL && !size) {
-            diag_error(p->diag, loc, "a dim of the model has a size: %s=N", text);
+            diag_error(p->diag, loc, "a dim of the model has a size: %s=N",
+                       text);
             return false;
         }
         module_dim(p->m, text, (DimKind)kind, size);
         Dim *dim = &p->m->dims.at[p->m->dims.count - 1];
         if (parse_accept_word(p, "doc")
-            && (!parse_expect(p, '=') || !parse_name(p, "a text", &dim->doc, NULL)))
+            && (!parse_expect(p, '=')
+                || !parse_name(p, "a text", &dim->doc, NULL)))
             return false;
         Origin from = {0};
         parse_origin(p, &from);
@@ -292,7 +307,8 @@ static bool field_value(Parser *p, const FieldInfo *field, char *at)
 }
 
 /* name=value, flag … up to `close`, into the struct at `into`. */
-bool parse_fields(Parser *p, const FieldInfo *table, Op op, char *into, char close)
+bool parse_fields(Parser *p, const FieldInfo *table, Op op, char *into,
+                  char close)
 {
     while (!parse_is_sign(p, close)) {
         const char *names[32];
@@ -308,7 +324,8 @@ bool parse_fields(Parser *p, const FieldInfo *table, Op op, char *into, char clo
         if (parse_token(p)->kind != TOKEN_NAME)
             return parse_wrong(p, "the name of a parameter");
         if (!found) {
-            parse_unknown(p, parse_token(p)->loc, "parameter", parse_token(p)->text, names, count);
+            parse_unknown(p, parse_token(p)->loc, "parameter",
+                          parse_token(p)->text, names, count);
             return false;
         }
         lexer_step(&p->lexer);
@@ -321,17 +338,28 @@ bool parse_fields(Parser *p, const FieldInfo *table, Op op, char *into, char clo
 }
 
 /* ---- weights ---- */
-const char *parse_block_name(const char *path)
+const char *parse_block_name(const Module *m, const char *path, int *stack)
 {
-    static const char prefix[] = "blocks.{L}.";
-    size_t length = sizeof prefix - 1;
-    return strncmp(path, prefix, length) ? NULL : path + length;
+    for (*stack = 0; *stack < m->stacks.count; ++*stack) {
+        const Stack *one = &m->stacks.at[*stack];
+        const char *prefix =
+            arena_printf(m->arena, "%sblocks.{%s}.", one->prefix, one->dim);
+        if (!strncmp(path, prefix, strlen(prefix)))
+            return path + strlen(prefix);
+    }
+    *stack = -1;
+    return NULL;
 }
 
 static bool weight_flags(Parser *p, Weight *w)
 {
     for (;;) {
-        if (parse_accept_word(p, "constant")) {
+        if (parse_accept_word(p, "file")) {
+            if (!parse_expect(p, '=') || !parse_type(p, &w->file_type))
+                return false;
+        } else if (parse_accept_word(p, "derived")) {
+            w->derived = true;
+        } else if (parse_accept_word(p, "constant")) {
             w->constant = true;
         } else if (parse_accept_word(p, "decay")) {
             w->decay = true;
@@ -355,24 +383,27 @@ static bool weight(Parser *p)
     Weight w = {0};
     Loc loc;
     if (!parse_name(p, "a weight's name", &w.name, &loc)
-        || parse_too_many(p, loc, p->m->weights.count, LIMIT_WEIGHTS, "weights"))
+        || parse_too_many(p, loc, p->m->weights.count, LIMIT_WEIGHTS,
+                          "weights"))
         return false;
-    const char *own = parse_block_name(w.name);
-    w.per_block = own != NULL;
+    const char *own = parse_block_name(p->m, w.name, &w.stack);
     if (own)
         w.name = own;
-    if (!*w.name || module_find_weight(p->m, w.name, w.per_block) >= 0) {
-        diag_error(p->diag, loc, "the weight `%.60s` is declared twice", w.name);
+    if (!*w.name || module_find_weight(p->m, w.name, w.stack) >= 0) {
+        diag_error(p->diag, loc, "the weight `%.60s` is declared twice",
+                   w.name);
         return false;
     }
     if (!parse_expect(p, ':') || !parse_type(p, &w.type))
         return false;
     if (parse_accept_word(p, "init")) {
-        int kind = parse_expect(p, '=') ? parse_word(p, "init", init_words) : -1;
+        int kind =
+            parse_expect(p, '=') ? parse_word(p, "init", init_words) : -1;
         if (kind < 0)
             return false;
         w.init.kind = (InitKind)kind;
-        if (parse_accept(p, '(') && !parse_fields(p, init_fields, OP_COUNT, (char *)&w.init, ')'))
+        if (parse_accept(p, '(')
+            && !parse_fields(p, init_fields, OP_COUNT, (char *)&w.init, ')'))
             return false;
     }
     if (!weight_flags(p, &w))
@@ -396,8 +427,31 @@ static void skip_to_item(Parser *p, Loc start)
     }
 }
 
+/* stack DIM "PREFIX": the first takes the place of the one that every module
+ * has. */
+static bool stack(Parser *p)
+{
+    Stack one = {0};
+    Loc loc;
+    if (!parse_name(p, "a dim", &one.dim, &loc)
+        || !parse_name(p, "a prefix", &one.prefix, NULL))
+        return false;
+    if (p->m->weights.count || p->m->funcs.count || p->stacks == 2) {
+        diag_error(p->diag, loc,
+                   "two stacks at most, before weights and functions");
+        return false;
+    }
+    if (p->stacks++ == 0)
+        p->m->stacks.at[0] = one;
+    else
+        list_push(p->arena, &p->m->stacks, one);
+    return parse_end_of_line(p);
+}
+
 static bool item(Parser *p)
 {
+    if (parse_accept_word(p, "stack"))
+        return stack(p);
     if (parse_accept_word(p, "dim"))
         return dims(p);
     if (parse_accept_word(p, "weight"))
@@ -418,7 +472,8 @@ static bool module_head(Parser *p)
     if (!parse_name(p, "the module's name", &text, NULL))
         return false;
     if (parse_accept_word(p, "sites_per_block")
-        && (!parse_expect(p, '=') || !parse_integer(p, "sites_per_block", 0, 1 << 20, &sites)))
+        && (!parse_expect(p, '=')
+            || !parse_integer(p, "sites_per_block", 0, 1 << 20, &sites)))
         return false;
     p->m = module_new(p->arena, p->diag, text);
     p->m->sites_per_block = (int)sites;
@@ -429,14 +484,15 @@ Module *module_parse(Diag *diag, Arena *arena, int source)
 {
     Parser p = { .diag = diag, .arena = arena, .errors_before = diag->errors };
     if (diag->sources.at[source].length > (size_t)LIMIT_BYTES) {
-        diag_error_at(diag, diag->sources.at[source].name, "more than %d bytes of IR",
-                      LIMIT_BYTES);
+        diag_error_at(diag, diag->sources.at[source].name,
+                      "more than %d bytes of IR", LIMIT_BYTES);
         return NULL;
     }
     lexer_start(&p.lexer, diag, arena, source);
     if (!module_head(&p))
         return NULL;
-    while (parse_token(&p)->kind != TOKEN_END && diag->errors < p.errors_before + LIMIT_ERRORS) {
+    while (parse_token(&p)->kind != TOKEN_END
+           && diag->errors < p.errors_before + LIMIT_ERRORS) {
         Loc start = parse_token(&p)->loc;
         if (!item(&p))
             skip_to_item(&p, start);

@@ -27,6 +27,7 @@ typedef struct Parser {
     Module *m;
     Func *f;                        /* the function being read */
     List(Pending) pending;
+    int stacks;                     /* declared so far */
     int statements;                 /* of the step being read */
     int errors_before;              /* that the Diag held when the text was begun */
 } Parser;
@@ -65,7 +66,10 @@ bool parse_type(Parser *p, Type *type);
  * only what its row lists. */
 bool parse_fields(Parser *p, const FieldInfo *table, Op op, char *into, char close);
 /* The name within a block where `path` begins with blocks.{L}., else NULL. */
-const char *parse_block_name(const char *path);
+const char *parse_block_name(const Module *m, const char *path, int *stack);
+/* After `[l` or `repeat l`: `< DIM` or `of DIM`, the stack with so many blocks;
+ * else the first. */
+bool parse_stack(Parser *p, int *stack);
 
 /* What follows `func`, `step`. */
 bool parse_func(Parser *p);

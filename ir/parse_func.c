@@ -1,28 +1,33 @@
-/* parse_func.c: a function's text (parse.h). Read parse_func at the end. Names are
- * defined before they are used, but for the results in the head and for values
- * that share memory. Every node's types are derived here, so that a clash points
- * at its line. */
+/* parse_func.c: a function's text (parse.h). Read parse_func at the end. Names
+ * are defined before they are used, but for the results in the head and for
+ * values that share memory. Every node's types are derived here, so that a
+ * clash points at its line. */
 #include "parse.h"
 
 /* ---- values ---- */
 static Value *find_value(const Func *f, const char *name)
 {
     for (int i = 0; i < f->values.count; i++)
-        if (f->values.at[i]->kind != VALUE_SCALAR && !strcmp(f->values.at[i]->name, name))
+        if (f->values.at[i]->kind != VALUE_SCALAR
+            && !strcmp(f->values.at[i]->name, name))
             return f->values.at[i];
     return NULL;
 }
 
 static Value *new_value(Parser *p, ValueKind kind, const char *text, Loc loc)
 {
-    if (parse_too_many(p, loc, p->f->values.count, LIMIT_VALUES, "values in a function"))
+    if (parse_too_many(p, loc, p->f->values.count, LIMIT_VALUES,
+                       "values in a function"))
         return NULL;
     if (find_value(p->f, text)) {
         diag_error(p->diag, loc, "`%.60s` is defined twice", text);
         return NULL;
     }
     Value *v = arena_alloc(p->arena, sizeof *v);
-    *v = (Value){ .name = text, .kind = kind, .number = p->f->values.count, .weight = -1,
+    *v = (Value){ .name = text,
+                  .kind = kind,
+                  .number = p->f->values.count,
+                  .weight = -1,
                   .offset = -1 };
     return v;
 }
@@ -56,7 +61,9 @@ static Value *typed_value(Parser *p, ValueKind kind)
         if (area < 0 || !parse_expect(p, '+')
             || !parse_integer(p, "an offset", 0, (int64_t)1 << 62, &v->offset))
             return NULL;
-        v->area = area == AREA_FRAME ? AREA_FRAME : area == AREA_RECORD ? AREA_RECORD : AREA_NONE;
+        v->area = area == AREA_FRAME  ? AREA_FRAME
+                : area == AREA_RECORD ? AREA_RECORD
+                                      : AREA_NONE;
     }
     return v;
 }
@@ -64,9 +71,10 @@ static Value *typed_value(Parser *p, ValueKind kind)
 /* The weight a name means in this function: bare, or by its path; -1: none. */
 static int weight_ref(Parser *p, const char *text)
 {
-    const char *own = parse_block_name(text);
+    int stack;
+    const char *own = parse_block_name(p->m, text, &stack);
     if (own)
-        return module_find_weight(p->m, own, true);
+        return module_find_weight(p->m, own, stack);
     return weight_by_name(p->m, p->f, text);
 }
 
@@ -77,7 +85,8 @@ static void unknown_value(Parser *p, Loc loc, const char *text)
         list_push(p->arena, &names, p->f->values.at[i]->name);
     for (int i = 0; i < p->m->weights.count; i++)
         list_push(p->arena, &names, p->m->weights.at[i].name);
-    parse_unknown(p, loc, "value or weight here called", text, names.at, names.count);
+    parse_unknown(p, loc, "value or weight here called", text, names.at,
+                  names.count);
 }
 
 static Value *scalar(Parser *p)
@@ -91,7 +100,8 @@ static Value *scalar(Parser *p)
         if (parse_is_word(p, step_scalars[count]))
             found = count;
     if (found < 0) {
-        parse_unknown(p, parse_token(p)->loc, "scalar", parse_token(p)->text, step_scalars, count);
+        parse_unknown(p, parse_token(p)->loc, "scalar", parse_token(p)->text,
+                      step_scalars, count);
         return NULL;
     }
     lexer_step(&p->lexer);
@@ -120,23 +130,27 @@ static Value *operand(Parser *p)
     if (v && v->kind == VALUE_WEIGHT && v->weight == weight)
         return v;
     if (v) {
-        diag_error(p->diag, loc, "`%.60s` is another value here; name the weight by `use`", own);
+        diag_error(p->diag, loc,
+                   "`%.60s` is another value here; name the weight by `use`",
+                   own);
         return NULL;
     }
     return func_weight(p->m, p->f, weight);
 }
 
-/* WEIGHT, by path or name; `whole NAME`: the model's, where a block has one of the
- * same name. -1 after an error. */
+/* WEIGHT, by path or name; `whole NAME`: the model's, where a block has one of
+ * the same name. -1 after an error. */
 static int weight_name(Parser *p)
 {
     const char *text;
     Loc loc;
     const Token *next = &p->lexer.next;
-    bool whole = next->kind == TOKEN_NAME && !next->first && parse_accept_word(p, "whole");
+    bool whole = next->kind == TOKEN_NAME && !next->first
+              && parse_accept_word(p, "whole");
     if (!parse_name(p, "a weight", &text, &loc))
         return -1;
-    int weight = whole ? module_find_weight(p->m, text, false) : weight_ref(p, text);
+    int weight =
+        whole ? module_find_weight(p->m, text, -1) : weight_ref(p, text);
     if (weight < 0)
         unknown_value(p, loc, text);
     return weight;
@@ -154,7 +168,8 @@ static bool use(Parser *p)
     if (weight < 0)
         return false;
     for (int i = 0; i < p->f->values.count; i++)
-        if (p->f->values.at[i]->kind == VALUE_WEIGHT && p->f->values.at[i]->weight == weight) {
+        if (p->f->values.at[i]->kind == VALUE_WEIGHT
+            && p->f->values.at[i]->weight == weight) {
             diag_error(p->diag, at, "the weight has a name here already");
             return false;
         }
@@ -175,7 +190,8 @@ static bool gradient_ref(Parser *p, int *weight, int *site)
     *weight = weight_name(p);
     if (*weight < 0)
         return false;
-    if (parse_accept_word(p, "site") && !parse_integer(p, "a site", 0, 1, &number))
+    if (parse_accept_word(p, "site")
+        && !parse_integer(p, "a site", 0, MOST_SITES - 1, &number))
         return false;
     *site = (int)number;
     return true;
@@ -192,8 +208,10 @@ static bool begin(Parser *p)
     if (!parse_expect_word(p, "for") || !gradient_ref(p, &g.weight, &g.site))
         return false;
     for (int i = 0; i < p->f->gradients.count; i++)
-        if (p->f->gradients.at[i].weight == g.weight && p->f->gradients.at[i].site == g.site) {
-            diag_error(p->diag, loc, "this weight's gradient has begun already");
+        if (p->f->gradients.at[i].weight == g.weight
+            && p->f->gradients.at[i].site == g.site) {
+            diag_error(p->diag, loc,
+                       "this weight's gradient has begun already");
             return false;
         }
     g.begin->weight = g.weight;
@@ -241,8 +259,9 @@ static bool result_types(Parser *p, Node *node, Loc loc)
         Buf want = {0}, got = {0};
         type_print(p->m, &types[i], &want);
         type_print(p->m, &node->out[i]->type, &got);
-        diag_error(p->diag, loc, "%s gives `%.60s` the type %s, not %s", op_info[node->op].name,
-                   node->out[i]->name, want.text, got.text);
+        diag_error(p->diag, loc, "%s gives `%.60s` the type %s, not %s",
+                   op_info[node->op].name, node->out[i]->name, want.text,
+                   got.text);
         buf_free(&want);
         buf_free(&got);
         return false;
@@ -263,8 +282,8 @@ static bool operands(Parser *p, Node *node)
 {
     do {
         if (node->inputs == MAX_INPUTS) {
-            diag_error(p->diag, parse_token(p)->loc, "an operation has at most %d operands",
-                       MAX_INPUTS);
+            diag_error(p->diag, parse_token(p)->loc,
+                       "an operation has at most %d operands", MAX_INPUTS);
             return false;
         }
         Value *v = operand(p);
@@ -287,7 +306,8 @@ static bool application(Parser *p, Node *node, Loc *loc)
              || parse_is_sign(p, '{');
     if (!none && !operands(p, node))
         return false;
-    if (parse_accept(p, '{') && !parse_fields(p, attr_fields, node->op, (char *)&node->attrs, '}'))
+    if (parse_accept(p, '{')
+        && !parse_fields(p, attr_fields, node->op, (char *)&node->attrs, '}'))
         return false;
     parse_origin(p, &node->origin);
     if (node->results != op_info[op].results) {
@@ -298,8 +318,8 @@ static bool application(Parser *p, Node *node, Loc *loc)
     return parse_end_of_line(p);
 }
 
-/* VALUE, … = APPLICATION. The results are defined even where it is wrong, so that
- * their users are not wrong too. */
+/* VALUE, … = APPLICATION. The results are defined even where it is wrong, so
+ * that their users are not wrong too. */
 static bool node(Parser *p, int kernel)
 {
     Node *n = arena_alloc(p->arena, sizeof *n);
@@ -311,13 +331,15 @@ static bool node(Parser *p, int kernel)
         n->out[n->results++] = v;
     } while (parse_accept(p, ','));
     Loc loc = {0};
-    bool fine = parse_expect(p, '=') && application(p, n, &loc) && result_types(p, n, loc);
+    bool fine = parse_expect(p, '=') && application(p, n, &loc)
+             && result_types(p, n, loc);
     for (int i = 0; i < n->results; i++) {
         n->out[i]->node = n;
         n->out[i]->result = i;
         n->out[i]->origin = n->origin;
         if (find_value(p->f, n->out[i]->name)) {
-            diag_error(p->diag, loc, "`%.60s` is defined twice", n->out[i]->name);
+            diag_error(p->diag, loc, "`%.60s` is defined twice",
+                       n->out[i]->name);
             return false;
         }
         define(p, n->out[i]);
@@ -389,9 +411,11 @@ static bool func_line(Parser *p)
     if (typed)
         return node(p, -1);
     if (parse_accept_word(p, "root"))
-        return parse_name(p, "a name", &p->f->root, NULL) && parse_end_of_line(p);
+        return parse_name(p, "a name", &p->f->root, NULL)
+            && parse_end_of_line(p);
     if (parse_accept_word(p, "record"))
-        return parse_name(p, "a name", &p->f->record, NULL) && parse_end_of_line(p);
+        return parse_name(p, "a name", &p->f->record, NULL)
+            && parse_end_of_line(p);
     if (parse_accept_word(p, "floats"))
         return floats(p);
     if (parse_accept_word(p, "use"))
@@ -406,8 +430,9 @@ static bool func_line(Parser *p)
         return end(p);
     if (parse_accept_word(p, "save"))
         return save(p);
-    return parse_wrong(p, "`VALUE: TYPE = …`, root, record, floats, use, load, begin, kernel, "
-                          "end or save");
+    return parse_wrong(
+        p, "`VALUE: TYPE = …`, root, record, floats, use, load, begin, kernel, "
+           "end or save");
 }
 
 static bool params(Parser *p)
@@ -431,10 +456,15 @@ static bool func_head(Parser *p, const char *text)
 {
     const char *dot = strchr(text, '.');
     bool indexed = parse_accept(p, '[');
-    if (indexed && !(parse_expect_word(p, "l") && parse_expect(p, ']')))
+    int stack = indexed ? 0 : -1;
+    if (indexed
+        && !(parse_expect_word(p, "l") && parse_stack(p, &stack)
+             && parse_expect(p, ']')))
         return false;
-    p->f = func_new(p->m, text, dot ? arena_strndup(p->arena, text, (size_t)(dot - text)) : text,
-                    indexed);
+    p->f = func_new(p->m, text,
+                    dot ? arena_strndup(p->arena, text, (size_t)(dot - text))
+                        : text,
+                    stack);
     p->pending.count = 0;
     if (!parse_expect(p, '(') || !params(p))
         return false;
@@ -502,5 +532,6 @@ bool parse_func(Parser *p)
         if (!func_line(p))
             parse_recover(p, start);
     }
-    return parse_expect(p, '}') && resolve(p) && all_in_kernels(p, loc) && parse_end_of_line(p);
+    return parse_expect(p, '}') && resolve(p) && all_in_kernels(p, loc)
+        && parse_end_of_line(p);
 }

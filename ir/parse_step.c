@@ -59,22 +59,44 @@ static bool loop_head(Parser *p, const char *variable, int64_t *count)
 /* chunks c < COUNT of N rows [last] */
 static bool chunks(Parser *p, Stmt *s)
 {
-    bool fine = loop_head(p, "c", &s->count) && parse_expect_word(p, "of")
-             && parse_integer(p, "a count of rows", 1, LIMIT_DIM, &s->chunk_rows)
-             && parse_expect_word(p, "rows");
+    bool fine =
+        loop_head(p, "c", &s->count) && parse_expect_word(p, "of")
+        && parse_integer(p, "a count of rows", 1, LIMIT_DIM, &s->chunk_rows)
+        && (s->pooled = parse_accept_word(p, "sequences"),
+            s->pooled || parse_expect_word(p, "rows"));
     s->last = fine && parse_accept_word(p, "last");
     return fine;
 }
 
-/* repeat l < L [down], or repeat l from N to N [down] */
+bool parse_stack(Parser *p, int *stack)
+{
+    const char *dim;
+    Loc loc;
+    *stack = 0;
+    if (!parse_accept(p, '<') && !parse_accept_word(p, "of"))
+        return true;
+    if (!parse_name(p, "a stack's dim", &dim, &loc))
+        return false;
+    for (; *stack < p->m->stacks.count; ++*stack)
+        if (!strcmp(p->m->stacks.at[*stack].dim, dim))
+            return true;
+    diag_error(p->diag, loc, "no stack has `%.60s` blocks", dim);
+    return false;
+}
+
+/* repeat l < L [down], or repeat l from N to N [of L] [down] */
 static bool repeat(Parser *p, Stmt *s)
 {
     bool fine = parse_expect_word(p, "l");
     if (fine && parse_accept_word(p, "from"))
-        fine = parse_integer(p, "a block", 0, LIMIT_COUNT, &s->from) && parse_expect_word(p, "to")
-            && parse_integer(p, "a block", 0, LIMIT_COUNT, &s->to);
+        fine = parse_integer(p, "a block", 0, LIMIT_COUNT, &s->from)
+            && parse_expect_word(p, "to")
+            && parse_integer(p, "a block", 0, LIMIT_COUNT, &s->to)
+            && parse_stack(p, &s->stack);
+    else if (fine && !parse_is_sign(p, '<'))
+        fine = parse_wrong(p, "`<` and the stack's dim");
     else if (fine)
-        fine = parse_expect(p, '<') && parse_expect_word(p, "L");
+        fine = parse_stack(p, &s->stack);
     s->down = fine && parse_accept_word(p, "down");
     return fine;
 }
@@ -105,8 +127,16 @@ static bool statement_head(Parser *p, Stmt *s, bool *nests)
     }
     *nests = false;
     if (parse_accept_word(p, "count")) {
-        s->kind = STEP_COUNT_SCORED;
-        return parse_expect_word(p, "scored");
+        s->kind = STEP_COUNT;
+        return parse_name(p, "targets, labels or pairs", &s->what, NULL);
+    }
+    if (parse_accept_word(p, "zero")) {
+        const char *name;
+        s->kind = STEP_ZERO;
+        if (!parse_name(p, "a value", &name, NULL))
+            return false;
+        list_push(p->arena, &s->results, name);
+        return true;
     }
     if (parse_accept_word(p, "sites")) {
         s->kind = STEP_SITES;
@@ -120,7 +150,8 @@ static bool statement_head(Parser *p, Stmt *s, bool *nests)
         s->kind = STEP_UPDATE;
         return func_ref(p, &s->func);
     }
-    return parse_wrong(p, "a call, count, groups, micros, repeat, chunks, sites, norm or update");
+    return parse_wrong(p, "a call, count, zero, groups, micros, repeat, "
+                          "chunks, sites, norm or update");
 }
 
 /* A statement and what is nested in it; NULL after an error. */
@@ -129,7 +160,8 @@ static Stmt *statement(Parser *p, int depth)
     Stmt *s = arena_alloc(p->arena, sizeof *s);
     bool nests = false;
     Loc loc = parse_token(p)->loc;
-    if (parse_too_many(p, loc, p->statements++, LIMIT_STATEMENTS, "statements in a step")
+    if (parse_too_many(p, loc, p->statements++, LIMIT_STATEMENTS,
+                       "statements in a step")
         || parse_too_many(p, loc, depth, LIMIT_DEPTH, "levels of statements")
         || !statement_head(p, s, &nests) || (nests && !parse_expect(p, '{')))
         return NULL;
@@ -149,15 +181,19 @@ static Stmt *statement(Parser *p, int depth)
 bool parse_step(Parser *p)
 {
     Step *step = arena_alloc(p->arena, sizeof *step);
-    struct { const char *name; int64_t *at; } sizes[] = {
-        { "batch", &step->batch }, { "sequence", &step->sequence }, { "micro", &step->micro },
+    struct { const char *name; int64_t *at;
+    } sizes[] = {
+        { "batch", &step->batch },
+        { "sequence", &step->sequence },
+        { "micro", &step->micro },
     };
     Loc loc;
     if (!parse_name(p, "a step's name", &step->name, &loc)
         || parse_too_many(p, loc, p->m->steps.count, LIMIT_STEPS, "steps"))
         return false;
     if (module_find_step(p->m, step->name)) {
-        diag_error(p->diag, loc, "the step `%.60s` is defined twice", step->name);
+        diag_error(p->diag, loc, "the step `%.60s` is defined twice",
+                   step->name);
         return false;
     }
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)

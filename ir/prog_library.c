@@ -6,6 +6,7 @@
  *   v void   i i32   l i64   u u32   U u64   f f32   d f64   V f32x16
  *   p float *    P const float *    q double *    Q const double *
  *   n int *      N const int *      T const Thread *    A const Attention *
+ *   D const Dispatch *
  * and in records also: t text, e entry, m Team *. */
 #include "prog_make.h"
 #include "../runtime/program.h"
@@ -30,6 +31,21 @@ static const Signature signatures[] = {
     {"square_blocks", "vTqPl", PL_LIBRARY},
     {"norm_f64", "dQl", PL_LIBRARY},
     {"keep_rows", "vTpPlll", PL_LIBRARY},
+    {"patches", "vTpPllllll", PL_LIBRARY},
+    {"pool", "vTpPNllli", PL_LIBRARY},
+    {"pool_spread", "vTpPNPllli", PL_LIBRARY},
+    {"top_k", "vTpPlll", PL_LIBRARY},
+    {"dispatch", "vTD", PL_LIBRARY},
+    {"gather_rows", "vTpPNNll", PL_LIBRARY},
+    {"collect_rows", "vTpPNPlll", PL_LIBRARY},
+    {"spread_rows", "vTpPPNNll", PL_LIBRARY},
+    {"gate_products", "vTpPPNlll", PL_LIBRARY},
+    {"grouped_matmul", "vTpPPPNlll", PL_LIBRARY},
+    {"grouped_input", "vTpPPNllli", PL_LIBRARY},
+    {"grouped_weight", "vTpPPNllli", PL_LIBRARY},
+    {"grouped_bias", "vTpPNlli", PL_LIBRARY},
+    {"preference_loss", "vTqPPPfli", PL_LIBRARY},
+    {"preference_grad", "vTpPPPffl", PL_LIBRARY},
     /* inline there */
     {"share_start", "lTl", PL_LANES},
     {"share_end", "lTl", PL_LANES},
@@ -47,6 +63,7 @@ static const Signature signatures[] = {
     {"exp16", "VV", PL_LANES},
     {"log16", "VV", PL_LANES},
     {"tanh16", "VV", PL_LANES},
+    {"is_zero16", "VV", PL_LANES},
     {"erf16", "VV", PL_LANES},
     {"sigmoid16", "VV", PL_LANES},
     {"relu16", "VV", PL_LANES},
@@ -65,6 +82,7 @@ static const Signature signatures[] = {
     {"exp_f32", "ff", PL_LANES},
     {"log_f32", "ff", PL_LANES},
     {"tanh_f32", "ff", PL_LANES},
+    {"is_zero_f32", "ff", PL_LANES},
     {"erf_f32", "ff", PL_LANES},
     {"sigmoid_f32", "ff", PL_LANES},
     {"relu_f32", "ff", PL_LANES},
@@ -115,6 +133,8 @@ static ProgType letter_type(Prog *p, char letter)
     case 't': return prog_text();
     case 'e': return prog_entry();
     case 'T': return prog_pointer_to(prog_runtime_record(p, "Thread"), true);
+    case 'D':
+        return prog_pointer_to(prog_runtime_record(p, "Dispatch"), true);
     case 'A': return prog_pointer_to(prog_runtime_record(p, "Attention"), true);
     case 'm': return prog_pointer_to(prog_runtime_record(p, "Team"), false);
     }
@@ -155,16 +175,27 @@ static const FieldRow kernel_rows[] = {
     ROW(Thread, "i", index) ROW(Thread, "i", count) ROW(Thread, "p", workspace)
     ROW(Thread, "m", team)
     ROW(Attention, "P", q) ROW(Attention, "P", k) ROW(Attention, "P", v)
-    ROW(Attention, "p", out) ROW(Attention, "p", stats) ROW(Attention, "P", alibi)
-    ROW(Attention, "N", lengths)
-    ROW(Attention, "l", batch) ROW(Attention, "l", queries) ROW(Attention, "l", keys)
+    ROW(Attention, "p", out) ROW(Attention, "p", stats)
+    ROW(Attention, "P", alibi) ROW(Attention, "N", edges)
+    ROW(Attention, "P", q2) ROW(Attention, "P", table) ROW(Attention, "l", zero)
+    ROW(Attention, "N", lengths) ROW(Attention, "l", batch)
+    ROW(Attention, "l", queries) ROW(Attention, "l", keys)
     ROW(Attention, "l", key_rows) ROW(Attention, "l", pos)
-    ROW(Attention, "l", heads) ROW(Attention, "l", kv_heads) ROW(Attention, "l", head_dim)
-    ROW(Attention, "l", window) ROW(Attention, "i", causal) ROW(Attention, "f", scale)
-    ROW(Attention, "f", rate) ROW(Attention, "u", site) ROW(Attention, "u", step)
-    ROW(Attention, "U", seed) ROW(Attention, "l", sequence)
-    ROW(Attention, "P", dout) ROW(Attention, "p", dq) ROW(Attention, "p", dk)
-    ROW(Attention, "p", dv)
+    ROW(Attention, "l", heads) ROW(Attention, "l", kv_heads)
+    ROW(Attention, "l", head_dim) ROW(Attention, "l", window)
+    ROW(Attention, "i", causal) ROW(Attention, "f", scale)
+    ROW(Attention, "f", rate) ROW(Attention, "u", site)
+    ROW(Attention, "u", step) ROW(Attention, "U", seed)
+    ROW(Attention, "l", sequence) ROW(Attention, "P", dout)
+    ROW(Attention, "p", dq) ROW(Attention, "p", dk) ROW(Attention, "p", dv)
+    ROW(Attention, "p", dq2) ROW(Attention, "p", dtable)
+    ROW(Attention, "l", table_rows) ROW(Attention, "i", dtable_init)
+    ROW(Dispatch, "n", starts) ROW(Dispatch, "n", order)
+    ROW(Dispatch, "n", place) ROW(Dispatch, "P", keep)
+    ROW(Dispatch, "N", lengths) ROW(Dispatch, "l", batch)
+    ROW(Dispatch, "l", sequence) ROW(Dispatch, "l", experts)
+    ROW(Dispatch, "l", k) ROW(Dispatch, "l", numerator)
+    ROW(Dispatch, "l", denominator)
 };
 #undef ROW
 enum { KERNEL_ROWS = sizeof kernel_rows / sizeof *kernel_rows };

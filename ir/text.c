@@ -18,19 +18,27 @@ const char *const dim_kind_words[] = {
 const char *const init_words[] = {
     [INIT_ZEROS] = "zeros", [INIT_ONES] = "ones", [INIT_NORMAL] = "normal",
     [INIT_SINUSOIDAL] = "sinusoidal", [INIT_ROTARY_COS] = "rotary-cos",
-    [INIT_ROTARY_SIN] = "rotary-sin", [INIT_ALIBI] = "alibi", NULL,
+    [INIT_ROTARY_SIN] = "rotary-sin", [INIT_ALIBI] = "alibi",
+    [INIT_RELATIVE] = "relative", NULL,
 };
 const char *const kernel_words[] = {
-    [KERNEL_ROW] = "row", [KERNEL_COLUMN] = "column", [KERNEL_LIBRARY] = "library",
-    [KERNEL_VIEW] = "view", NULL,
+    [KERNEL_ROW] = "row",
+    [KERNEL_COLUMN] = "column",
+    [KERNEL_LIBRARY] = "library",
+    [KERNEL_VIEW] = "view",
+    NULL,
 };
 const char *const area_words[] = {
-    [AREA_NONE] = "none", [AREA_FRAME] = "frame", [AREA_RECORD] = "record", NULL,
+    [AREA_NONE] = "none",
+    [AREA_FRAME] = "frame",
+    [AREA_RECORD] = "record",
+    NULL,
 };
 const char *const class_words[] = {
-    [CLASS_POINT] = "point", [CLASS_ROW] = "row", [CLASS_COLUMN] = "column",
-    [CLASS_MATMUL] = "matmul", [CLASS_ATTENTION] = "attention", [CLASS_INDEX] = "index",
-    [CLASS_VIEW] = "view", NULL,
+    [CLASS_POINT] = "point",         [CLASS_ROW] = "row",
+    [CLASS_COLUMN] = "column",       [CLASS_MATMUL] = "matmul",
+    [CLASS_ATTENTION] = "attention", [CLASS_INDEX] = "index",
+    [CLASS_VIEW] = "view",           NULL,
 };
 
 const FieldInfo attr_fields[] = {
@@ -40,11 +48,24 @@ const FieldInfo attr_fields[] = {
     { "heads", FIELD_INTEGER, offsetof(Attrs, heads) },
     { "kv_heads", FIELD_INTEGER, offsetof(Attrs, kv_heads) },
     { "window", FIELD_INTEGER, offsetof(Attrs, window) },
+    { "count", FIELD_INTEGER, offsetof(Attrs, count) },
+    { "numerator", FIELD_INTEGER, offsetof(Attrs, numerator) },
+    { "denominator", FIELD_INTEGER, offsetof(Attrs, denominator) },
+    { "channels", FIELD_INTEGER, offsetof(Attrs, channels) },
+    { "size", FIELD_INTEGER, offsetof(Attrs, size) },
+    { "patch", FIELD_INTEGER, offsetof(Attrs, patch) },
+    { "skip", FIELD_INTEGER, offsetof(Attrs, skip) },
     { "site", FIELD_INDEX, offsetof(Attrs, site) },
     { "slot", FIELD_INDEX, offsetof(Attrs, slot) },
+    { "pool", FIELD_INDEX, offsetof(Attrs, pool) },
     { "dim", FIELD_DIM, offsetof(Attrs, dim) },
+    { "width", FIELD_DIM, offsetof(Attrs, width) },
     { "causal", FIELD_FLAG, offsetof(Attrs, causal) },
     { "cached", FIELD_FLAG, offsetof(Attrs, cached) },
+    { "cross", FIELD_FLAG, offsetof(Attrs, cross) },
+    { "alibi", FIELD_FLAG, offsetof(Attrs, alibi) },
+    { "edges", FIELD_FLAG, offsetof(Attrs, edges) },
+    { "relative", FIELD_FLAG, offsetof(Attrs, relative) },
     { NULL, FIELD_FLAG, 0 },
 };
 
@@ -142,7 +163,8 @@ void type_print(const Module *m, const Type *type, Buf *out)
 bool op_has_attr(Op op, const char *name)
 {
     size_t length = strlen(name);
-    for (const char *at = op_info[op].attributes; at && *at; at = strchr(at, ',')) {
+    for (const char *at = op_info[op].attributes; at && *at;
+         at = strchr(at, ',')) {
         at += *at == ',';
         if (!strncmp(at, name, length) && (!at[length] || at[length] == ','))
             return true;
@@ -152,14 +174,18 @@ bool op_has_attr(Op op, const char *name)
 
 int weight_by_name(const Module *m, const Func *f, const char *name)
 {
-    int found = f->per_block ? module_find_weight(m, name, true) : -1;
-    return found >= 0 ? found : module_find_weight(m, name, false);
+    int found = f->stack >= 0 ? module_find_weight(m, name, f->stack) : -1;
+    return found >= 0 ? found : module_find_weight(m, name, -1);
 }
 
 const char *weight_path(const Module *m, int weight, Arena *arena)
 {
     const Weight *w = &m->weights.at[weight];
-    return w->per_block ? arena_printf(arena, "blocks.{L}.%s", w->name) : w->name;
+    if (w->stack < 0)
+        return w->name;
+    const Stack *stack = &m->stacks.at[w->stack];
+    return arena_printf(arena, "%sblocks.{%s}.%s", stack->prefix, stack->dim,
+                        w->name);
 }
 
 /* ---- lines ---- */
@@ -174,13 +200,15 @@ typedef struct Printer {
 /* A path without blanks and colons needs no quotes. */
 static bool source_is_plain(const char *name)
 {
-    const char *letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
+    const char *letters =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./-";
     return *name && strspn(name, letters) == strlen(name) && strcmp(name, "-");
 }
 
 static void print_loc(const Diag *diag, Loc loc, Buf *out)
 {
-    if (loc.line <= 0 || !diag || loc.source < 0 || loc.source >= diag->sources.count) {
+    if (loc.line <= 0 || !diag || loc.source < 0
+        || loc.source >= diag->sources.count) {
         buf_printf(out, "-");
         return;
     }
@@ -198,16 +226,19 @@ static void print_loc(const Diag *diag, Loc loc, Buf *out)
 
 static bool has_origin(const Origin *origin)
 {
-    return origin && (origin->model.line > 0 || origin->cause.line > 0 || origin->pass);
+    return origin
+        && (origin->model.line > 0 || origin->cause.line > 0 || origin->pass);
 }
 
 /* Writes the line built so far, indented, and its origin. */
 static void end_line(Printer *p, const Origin *origin)
 {
-    buf_printf(p->out, "%*s%s", 2 * p->depth, "", p->line.text ? p->line.text : "");
+    buf_printf(p->out, "%*s%s", 2 * p->depth, "",
+               p->line.text ? p->line.text : "");
     if (has_origin(origin)) {
         int used = 2 * p->depth + (int)p->line.length;
-        buf_printf(p->out, "%*s; ", used < ORIGIN_COLUMN ? ORIGIN_COLUMN - used : 1, "");
+        buf_printf(p->out, "%*s; ",
+                   used < ORIGIN_COLUMN ? ORIGIN_COLUMN - used : 1, "");
         print_loc(p->m->diag, origin->model, p->out);
         if (origin->cause.line > 0) {
             buf_printf(p->out, " <- ");
@@ -230,16 +261,17 @@ static void add_name(Printer *p, const char *name)
 }
 
 /* The fields of *from that are not 0, as `a=1, b`; how many there were. */
-static int add_fields(Printer *p, const FieldInfo *fields, const void *from, const char *open,
-                      Op op)
+static int add_fields(Printer *p, const FieldInfo *fields, const void *from,
+                      const char *open, Op op)
 {
     int shown = 0;
     for (const FieldInfo *f = fields; f->name; f++) {
         const char *at = (const char *)from + f->offset;
         double number = f->kind == FIELD_NUMBER ? *(const double *)at : 0;
         int64_t integer = f->kind == FIELD_INTEGER ? *(const int64_t *)at
-                        : f->kind == FIELD_FLAG ? *(const bool *)at
-                        : f->kind == FIELD_NUMBER ? number != 0 : *(const int *)at;
+                        : f->kind == FIELD_FLAG    ? *(const bool *)at
+                        : f->kind == FIELD_NUMBER  ? number != 0
+                                                   : *(const int *)at;
         if (!integer || (fields == attr_fields && !op_has_attr(op, f->name)))
             continue;
         buf_printf(&p->line, "%s%s", shown++ ? ", " : open, f->name);
@@ -296,8 +328,14 @@ static void print_weight(Printer *p, int number)
     buf_printf(&p->line, " init=%s", init_words[w->init.kind]);
     if (add_fields(p, init_fields, &w->init, "(", OP_COUNT))
         buf_printf(&p->line, ")");
+    if (w->file_type.rank) {
+        buf_printf(&p->line, " file=");
+        type_print(p->m, &w->file_type, &p->line);
+    }
     if (w->constant)
         buf_printf(&p->line, " constant");
+    if (w->derived)
+        buf_printf(&p->line, " derived");
     if (w->decay)
         buf_printf(&p->line, " decay");
     if (w->frozen)
@@ -314,7 +352,8 @@ static void add_typed(Printer *p, const Value *v)
     buf_printf(&p->line, ": ");
     type_print(p->m, &v->type, &p->line);
     if (v->area != AREA_NONE)
-        buf_printf(&p->line, " @%s+%lld", area_words[v->area], (long long)v->offset);
+        buf_printf(&p->line, " @%s+%lld", area_words[v->area],
+                   (long long)v->offset);
     if (v->alias) {
         buf_printf(&p->line, " @as ");
         add_name(p, v->alias->name);
@@ -333,7 +372,7 @@ static void add_weight(Printer *p, const Func *f, int weight)
 {
     const Weight *w = &p->m->weights.at[weight];
     bool meant = weight_by_name(p->m, f, w->name) == weight;
-    if (!meant && !w->per_block)
+    if (!meant && w->stack < 0)
         buf_printf(&p->line, "whole ");
     add_name(p, meant ? w->name : weight_path(p->m, weight, p->m->arena));
 }
@@ -352,7 +391,8 @@ static void print_uses(Printer *p, const Func *f)
         if (v->kind != VALUE_WEIGHT || !node_uses(f, v))
             continue;
         const Weight *w = &p->m->weights.at[v->weight];
-        if (!strcmp(w->name, v->name) && weight_by_name(p->m, f, v->name) == v->weight)
+        if (!strcmp(w->name, v->name)
+            && weight_by_name(p->m, f, v->name) == v->weight)
             continue;
         buf_printf(&p->line, "use ");
         add_name(p, v->name);
@@ -412,7 +452,9 @@ static void print_head(Printer *p, const Func *f)
 {
     buf_printf(&p->line, "func ");
     add_name(p, f->name);
-    buf_printf(&p->line, "%s(", f->per_block ? "[l]" : "");
+    if (f->stack > 0)
+        buf_printf(&p->line, "[l < %s]", p->m->stacks.at[f->stack].dim);
+    buf_printf(&p->line, "%s(", f->stack == 0 ? "[l]" : "");
     bool split = false;
     for (int i = 0; i < f->params.count; i++)
         split |= has_origin(&f->params.at[i]->origin);
@@ -422,7 +464,9 @@ static void print_head(Printer *p, const Func *f)
             buf_printf(&p->line, "    ");
         }
         add_typed(p, f->params.at[i]);
-        buf_printf(&p->line, i + 1 == f->params.count ? "" : split ? "," : ", ");
+        buf_printf(&p->line, i + 1 == f->params.count ? ""
+                             : split                  ? ","
+                                                      : ", ");
     }
     if (split)
         end_line(p, &f->params.at[f->params.count - 1]->origin);
@@ -448,8 +492,8 @@ static void print_func(Printer *p, const Func *f)
         end_line(p, NULL);
     }
     if (f->frame_floats || f->record_floats) {
-        buf_printf(&p->line, "floats frame=%lld record=%lld", (long long)f->frame_floats,
-                   (long long)f->record_floats);
+        buf_printf(&p->line, "floats frame=%lld record=%lld",
+                   (long long)f->frame_floats, (long long)f->record_floats);
         end_line(p, NULL);
     }
     print_uses(p, f);
@@ -505,12 +549,14 @@ static void print_call(Printer *p, const Stmt *s)
     buf_printf(&p->line, ")");
 }
 
-static void print_repeat(const Stmt *s, Buf *line)
+static void print_repeat(const Module *m, const Stmt *s, Buf *line)
 {
+    const char *dim = m->stacks.at[s->stack].dim;
     if (s->from || s->to)
-        buf_printf(line, "repeat l from %lld to %lld", (long long)s->from, (long long)s->to);
+        buf_printf(line, "repeat l from %lld to %lld of %s", (long long)s->from,
+                   (long long)s->to, dim);
     else
-        buf_printf(line, "repeat l < L");
+        buf_printf(line, "repeat l < %s", dim);
     buf_printf(line, "%s", s->down ? " down" : "");
 }
 
@@ -518,15 +564,20 @@ static void print_statement(Printer *p, const Stmt *s)
 {
     Buf *line = &p->line;
     long long count = s->count, rows = s->chunk_rows;
-    bool nests = s->kind == STEP_GROUPS || s->kind == STEP_MICROS || s->kind == STEP_REPEAT
-              || s->kind == STEP_CHUNKS;
+    bool nests = s->kind == STEP_GROUPS || s->kind == STEP_MICROS
+              || s->kind == STEP_REPEAT || s->kind == STEP_CHUNKS;
     switch (s->kind) {
-    case STEP_COUNT_SCORED: buf_printf(line, "count scored"); break;
+    case STEP_COUNT: buf_printf(line, "count %s", s->what); break;
+    case STEP_ZERO:
+        buf_printf(line, "zero ");
+        add_name(p, s->results.at[0]);
+        break;
     case STEP_GROUPS: buf_printf(line, "groups g < %lld", count); break;
     case STEP_MICROS: buf_printf(line, "micros m < %lld", count); break;
-    case STEP_REPEAT: print_repeat(s, line); break;
+    case STEP_REPEAT: print_repeat(p->m, s, line); break;
     case STEP_CHUNKS:
-        buf_printf(line, "chunks c < %lld of %lld rows%s", count, rows, s->last ? " last" : "");
+        buf_printf(line, "chunks c < %lld of %lld %s%s", count, rows,
+                   s->pooled ? "sequences" : "rows", s->last ? " last" : "");
         break;
     case STEP_CALL: print_call(p, s); break;
     case STEP_SITES: buf_printf(line, "sites"); break;
@@ -552,9 +603,9 @@ static void print_step(Printer *p, const Step *step)
 {
     buf_printf(&p->line, "step ");
     add_name(p, step->name);
-    buf_printf(&p->line, " batch=%lld sequence=%lld micro=%lld%s {", (long long)step->batch,
-               (long long)step->sequence, (long long)step->micro,
-               step->training ? " training" : "");
+    buf_printf(&p->line, " batch=%lld sequence=%lld micro=%lld%s {",
+               (long long)step->batch, (long long)step->sequence,
+               (long long)step->micro, step->training ? " training" : "");
     end_line(p, NULL);
     p->depth++;
     for (int i = 0; i < step->body.count; i++)
@@ -572,6 +623,13 @@ void module_print(const Module *m, Buf *out)
     if (m->sites_per_block)
         buf_printf(&p.line, " sites_per_block=%d", m->sites_per_block);
     end_line(&p, NULL);
+    bool plain = m->stacks.count == 1 && !*m->stacks.at[0].prefix
+              && !strcmp(m->stacks.at[0].dim, "L");
+    for (int i = 0; !plain && i < m->stacks.count; i++) {
+        buf_printf(&p.line, "stack %s ", m->stacks.at[i].dim);
+        quote_print(m->stacks.at[i].prefix, &p.line);
+        end_line(&p, NULL);
+    }
     print_dims(&p);
     for (int i = 0; i < m->weights.count; i++)
         print_weight(&p, i);

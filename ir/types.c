@@ -104,9 +104,10 @@ static bool rule_point(const Rule *r)
     case OP_const:
         r->out[0] = type_of(DT_F32, 0, NULL);
         return true;
-    case OP_scored:
+    case OP_scored: case OP_first:
         if (input(r, 0)->dtype != DT_I32)
-            return wrong(r, "scored wants i32");
+            return wrong(r, n->op == OP_first ? "first wants i32"
+                                              : "scored wants i32");
         r->out[0] = *input(r, 0);
         r->out[0].dtype = DT_F32;
         return true;
@@ -198,37 +199,80 @@ static bool rule_matmul(const Rule *r)
     }
 }
 
+static int64_t dim_size(const Rule *r, int dim)
+{
+    return r->m->dims.at[dim].size;
+}
+
+/* How many operands the flags say there are. */
+static int attention_inputs(const Node *n)
+{
+    const Attrs *at = &n->attrs;
+    int least = op_info[n->op].inputs;
+    switch (n->op) {
+    case OP_attention_backward: return least + at->alibi + at->edges;
+    case OP_relative_backward: return least + at->edges;
+    default: return least + at->alibi + at->edges + 2 * at->relative;
+    }
+}
+
+/* stats[B,T,heads,2] */
+static bool forward_results(const Rule *r, const Type *q)
+{
+    int heads = -1, two = module_find_dim(r->m, "two");
+    for (int i = 1; i < r->m->dims.count; i++)
+        if (r->m->dims.at[i].kind == DIM_MODEL
+            && !strcmp(r->m->dims.at[i].name, "H"))
+            heads = i;
+    if (heads < 0 || two < 0 || dim_size(r, heads) != r->node->attrs.heads)
+        return wrong(r, "attention wants the dims H (heads) and two");
+    r->out[0] = *q;
+    r->out[1] =
+        type_of(DT_F32, 4, (int[]){ q->dims[0], q->dims[1], heads, two });
+    return true;
+}
+
+/* dq, dk, dv; with relative positions also dq2, dtable */
+static bool backward_results(const Rule *r, const Type *q, const Type *k)
+{
+    r->out[0] = *q;
+    r->out[1] = r->out[2] = *k;
+    if (!type_equal(q, input(r, 5)))
+        return wrong(r, "dout must be as q");
+    if (r->node->op == OP_attention_backward)
+        return true;
+    int at = r->node->inputs - 3;               /* q2, table, init */
+    r->out[3] = *q;
+    r->out[4] = *input(r, at + 1);
+    if (!type_equal(q, input(r, at)))
+        return wrong(r, "q2 must be as q");
+    return type_equal(&r->out[4], input(r, at + 2))
+           || wrong(r, "init must be as the table");
+}
+
 static bool rule_attention(const Rule *r)
 {
     const Node *n = r->node;
     const Attrs *at = &n->attrs;
     const Type *q = input(r, 0), *k = input(r, 1);
+    if (n->inputs != attention_inputs(n))
+        return wrong(r, "the flags alibi, edges, relative say how many "
+                        "operands there are");
     if (q->rank != 3 || k->rank != 3 || at->heads < 1 || at->kv_heads < 1)
         return wrong(r, "attention wants q, k of rank 3 and head counts");
-    int64_t width = r->m->dims.at[q->dims[2]].size, narrow = r->m->dims.at[k->dims[2]].size;
+    int64_t width = dim_size(r, q->dims[2]), narrow = dim_size(r, k->dims[2]);
     if (width % at->heads || narrow % at->kv_heads || at->heads % at->kv_heads
         || width / at->heads != narrow / at->kv_heads)
         return wrong(r, "attention's widths do not fit its heads");
     if (n->op == OP_attention_weights) {
         r->out[0] = type_of(DT_F32, 4, (int[]){ q->dims[0], at->dim, q->dims[1], q->dims[1] });
-        return true;
+        return dim_size(r, at->dim) == at->heads
+               || wrong(r, "`dim` has as many as there are heads");
     }
     if (!type_equal(k, input(r, 2)))
         return wrong(r, "k and v differ in type");
-    if (n->op == OP_attention_backward) {
-        r->out[0] = *q;
-        r->out[1] = r->out[2] = *k;
-        return type_equal(q, input(r, 5)) || wrong(r, "dout must be as q");
-    }
-    int heads = -1, two = module_find_dim(r->m, "two");
-    for (int i = 1; i < r->m->dims.count; i++)
-        if (r->m->dims.at[i].kind == DIM_MODEL && !strcmp(r->m->dims.at[i].name, "H"))
-            heads = i;
-    if (heads < 0 || two < 0 || r->m->dims.at[heads].size != at->heads)
-        return wrong(r, "attention wants the dims H (heads) and two");
-    r->out[0] = *q;
-    r->out[1] = type_of(DT_F32, 4, (int[]){ q->dims[0], q->dims[1], heads, two });
-    return true;
+    return n->op == OP_attention ? forward_results(r, q)
+                                 : backward_results(r, q, k);
 }
 
 static int dim_of_kind(const Module *m, DimKind kind)
@@ -239,9 +283,125 @@ static int dim_of_kind(const Module *m, DimKind kind)
     return -1;
 }
 
+/* ---- shapes by letters ---- */
+/* An operand is a word, an axis a letter, the same for the same dim: B the
+ * batch, T the sequence, D and W the attributes dim and width, 1 the dim "1",
+ * others any of the model; "." is a scalar. Optional operands stand at the
+ * end. */
+typedef struct Shape {
+    Op op;
+    const char *operands, *results;
+    Dtype dtype;                /* of the results */
+} Shape;
+
+static const Shape shapes[] = {
+    { OP_recall, "", "BDW", DT_F32 },
+    { OP_patches, "BN", "BTD", DT_F32 },
+    { OP_pool, "BTN B", "BN", DT_F32 },
+    { OP_pool_spread, "BN B", "BTN", DT_F32 },
+    { OP_pool_max_spread, "BN B BTN", "BTN", DT_F32 },
+    { OP_top_k, "BTX", "BTX", DT_F32 },
+    { OP_dispatch, "BTX B", "D BTW BTX", DT_I32 },
+    { OP_gather_rows, "BTN BTD S", "BTDN", DT_F32 },
+    { OP_collect_rows, "BTKN BTX", "BTN", DT_F32 },
+    { OP_combine_rows, "BTKN BTX BTX", "BTN", DT_F32 },
+    { OP_spread_rows, "BTN BTX BTD S", "BTDN", DT_F32 },
+    { OP_gate_products, "BTN BTKN BTX", "BTX", DT_F32 },
+    { OP_grouped_matmul, "BTKI XOI S XO", "BTKO", DT_F32 },
+    { OP_grouped_input, "BTKO XOI S BTKI", "BTKI", DT_F32 },
+    { OP_grouped_weight, "BTKO BTKI S XOI", "XOI", DT_F32 },
+    { OP_grouped_bias, "BTKO S XO", "XO", DT_F32 },
+    { OP_preference, "B1 B1 B1 .", ".", DT_F64 },
+    { OP_preference_grad, "B1 B1 B1 .", "B1", DT_F32 },
+};
+
+enum { LETTERS = 128, UNBOUND = -1 };
+
+static bool word_fits(const Rule *r, const char *word, size_t length,
+                      const Type *type, int *bound)
+{
+    if (*word == '.')
+        return type->rank == 0;
+    if ((size_t)type->rank != length)
+        return false;
+    for (size_t i = 0; i < length; i++) {
+        int *dim = &bound[(int)word[i]];
+        if (*dim == UNBOUND && !dim_is_row(r->m, type->dims[i]))
+            *dim = type->dims[i];
+        if (*dim != type->dims[i])
+            return false;
+    }
+    return true;
+}
+
+static Type word_type(const char *word, size_t length, Dtype dtype,
+                      const int *bound)
+{
+    Type type = { .dtype = dtype };
+    for (size_t i = 0; i < length && *word != '.'; i++)
+        type.dims[type.rank++] = bound[(int)word[i]];
+    return type;
+}
+
+/* The word after this one; its length to *length. */
+static const char *next_word(const char *word, size_t *length)
+{
+    word += *length;
+    word += strspn(word, " ");
+    *length = strcspn(word, " ");
+    return word;
+}
+
+/* Where starts and the experts are both known: a start an expert, and the
+ * end. */
+static bool starts_fit(const Rule *r, const int *bound)
+{
+    int starts = r->node->op == OP_dispatch ? bound['D'] : bound['S'],
+        experts = bound['X'];
+    return starts == UNBOUND || experts == UNBOUND
+        || dim_size(r, starts) == dim_size(r, experts) + 1
+        || wrong(r, "starts has one more than there are experts");
+}
+
+static bool rule_shape(const Rule *r, const Shape *shape)
+{
+    int bound[LETTERS];
+    for (int i = 0; i < LETTERS; i++)
+        bound[i] = UNBOUND;
+    bound['B'] = dim_of_kind(r->m, DIM_BATCH);
+    bound['T'] = dim_of_kind(r->m, DIM_SEQUENCE);
+    bound['1'] = 0;
+    if (bound['B'] < 0 || bound['T'] < 0)
+        return wrong(r, "no dims of batch and sequence");
+    bool has_dim = strchr(shape->operands, 'D') || strchr(shape->results, 'D');
+    bound['D'] = has_dim ? r->node->attrs.dim : UNBOUND;
+    bound['W'] = r->node->attrs.width;
+    size_t length = 0;
+    const char *word = shape->operands;
+    for (int i = 0; i < r->node->inputs; i++) {
+        word = next_word(word, &length);
+        if (!word_fits(r, word, length, input(r, i), bound)) {
+            snprintf(r->why, r->room,
+                     "operand %d does not fit `%s`, a letter a dim", i + 1,
+                     shape->operands);
+            return false;
+        }
+    }
+    length = 0;
+    word = shape->results;
+    for (int i = 0; i < op_info[shape->op].results; i++) {
+        word = next_word(word, &length);
+        r->out[i] = word_type(word, length, shape->dtype, bound);
+    }
+    return starts_fit(r, bound);
+}
+
 static bool rule_index(const Rule *r)
 {
     const Type *a = r->node->inputs ? input(r, 0) : NULL;
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes; i++)
+        if (shapes[i].op == r->node->op)
+            return rule_shape(r, &shapes[i]);
     switch (r->node->op) {
     case OP_positions: {
         int dims[2] = { dim_of_kind(r->m, DIM_BATCH), dim_of_kind(r->m, DIM_SEQUENCE) };

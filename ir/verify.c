@@ -1,7 +1,7 @@
-/* verify.c: everything that must hold of a Module, at any stage. Run after every
- * pass and before a text is interpreted: what follows may rely on it. Read
- * module_verify at the end; the first thing that does not hold ends it, with a
- * text that names the function and the node. */
+/* verify.c: everything that must hold of a Module, at any stage. Run after
+ * every pass and before a text is interpreted: what follows may rely on it.
+ * Read module_verify at the end; the first thing that does not hold ends it,
+ * with a text that names the function and the node. */
 #include "verify.h"
 
 bool check_fails(Check *c, const char *format, ...)
@@ -44,6 +44,14 @@ static bool verify_type(Check *c, const char *name, const Type *type)
     return type_fits(c->m, type) || check_fails(c, "%s is too large", name);
 }
 
+static bool counts_blocks(const Module *m, const char *dim)
+{
+    for (int i = 0; i < m->stacks.count; i++)
+        if (!strcmp(m->stacks.at[i].dim, dim))
+            return true;
+    return false;
+}
+
 static bool verify_dims(Check *c)
 {
     const Module *m = c->m;
@@ -52,11 +60,14 @@ static bool verify_dims(Check *c)
         const Dim *d = &m->dims.at[i];
         if (module_find_dim(m, d->name) != i)
             return check_fails(c, "the dim %s is declared twice", d->name);
-        if (d->kind == DIM_MODEL && d->size < 1)
-            return check_fails(c, "the dim %s has size %lld", d->name, (long long)d->size);
-        if (++kinds[d->kind] > 1 && (d->kind == DIM_BATCH || d->kind == DIM_SEQUENCE))
-            return check_fails(c, "a second dim of the kind %s: %s", dim_kind_words[d->kind],
-                               d->name);
+        if (d->kind == DIM_MODEL
+            && d->size < (counts_blocks(m, d->name) ? 0 : 1))
+            return check_fails(c, "the dim %s has size %lld", d->name,
+                               (long long)d->size);
+        if (++kinds[d->kind] > 1
+            && (d->kind == DIM_BATCH || d->kind == DIM_SEQUENCE))
+            return check_fails(c, "a second dim of the kind %s: %s",
+                               dim_kind_words[d->kind], d->name);
     }
     return true;
 }
@@ -66,11 +77,15 @@ static bool verify_init(Check *c, const Weight *w)
 {
     int rank = w->init.kind == INIT_ALIBI ? 1 : 2;
     bool table = w->init.kind >= INIT_SINUSOIDAL;
+    if (w->derived && (w->constant || w->frozen || w->stack < 0))
+        return check_fails(c, "%s: a derived weight is a block's, and trained",
+                           w->name);
     if (w->constant != table)
-        return check_fails(c, "%s: constant weights, and no others, are tables", w->name);
+        return check_fails(c, "%s: constant weights, and no others, are tables",
+                           w->name);
     if (table && w->type.rank != rank)
-        return check_fails(c, "%s: a %s table has rank %d", w->name, init_words[w->init.kind],
-                           rank);
+        return check_fails(c, "%s: a %s table has rank %d", w->name,
+                           init_words[w->init.kind], rank);
     return true;
 }
 
@@ -78,20 +93,33 @@ static bool verify_weight(Check *c, int number)
 {
     const Module *m = c->m;
     const Weight *w = &m->weights.at[number];
-    int blocks = module_find_dim(m, "L");
-    if (!w->name || !*w->name || module_find_weight(m, w->name, w->per_block) != number)
-        return check_fails(c, "the weight %s is declared twice", w->name ? w->name : "");
+    if (!w->name || !*w->name || w->stack < -1 || w->stack >= m->stacks.count
+        || module_find_weight(m, w->name, w->stack) != number)
+        return check_fails(c, "the weight %s is declared twice",
+                           w->name ? w->name : "");
     if (!verify_type(c, w->name, &w->type))
         return false;
-    if (w->type.dtype != DT_F32 || w->type.rank < 1 || type_has_rows(m, &w->type))
-        return check_fails(c, "the weight %s is %s", w->name, check_type(c, &w->type));
-    if (w->per_block && (blocks < 0 || m->dims.at[blocks].kind != DIM_MODEL))
-        return check_fails(c, "%s is a block's, and the dim L is missing", w->name);
+    if (w->type.dtype != DT_F32 || w->type.rank < 1
+        || type_has_rows(m, &w->type))
+        return check_fails(c, "the weight %s is %s", w->name,
+                           check_type(c, &w->type));
+    int blocks =
+        w->stack < 0 ? -1 : module_find_dim(m, m->stacks.at[w->stack].dim);
+    if (w->stack >= 0 && (blocks < 0 || m->dims.at[blocks].kind != DIM_MODEL))
+        return check_fails(c, "%s is a block's, and the dim %s is missing",
+                           w->name, m->stacks.at[w->stack].dim);
+    if (w->file_type.rank
+        && (!verify_type(c, w->name, &w->file_type)
+            || type_has_rows(m, &w->file_type)
+            || type_elements(m, &w->file_type) != type_elements(m, &w->type)))
+        return check_fails(c, "%s: its shape in files has another size",
+                           w->name);
     if (w->frozen_blocks) {
         size_t length = strlen(w->frozen_blocks);
-        if (!w->per_block || (int64_t)length != m->dims.at[blocks].size
+        if (w->stack < 0 || (int64_t)length != m->dims.at[blocks].size
             || strspn(w->frozen_blocks, "f-") != length)
-            return check_fails(c, "%s: frozen_blocks has f or - for each block", w->name);
+            return check_fails(c, "%s: frozen_blocks has f or - for each block",
+                               w->name);
     }
     return verify_init(c, w);
 }
@@ -99,7 +127,8 @@ static bool verify_weight(Check *c, int number)
 /* ---- a function's values ---- */
 static bool owns(const Func *f, const Value *v)
 {
-    return v && v->number >= 0 && v->number < f->values.count && f->values.at[v->number] == v;
+    return v && v->number >= 0 && v->number < f->values.count
+        && f->values.at[v->number] == v;
 }
 
 static bool known_scalar(const char *name)
@@ -115,8 +144,9 @@ static bool verify_weight_use(Check *c, const Func *f, const Value *v)
     if (v->weight < 0 || v->weight >= c->m->weights.count)
         return check_fails(c, "%s is of no weight", v->name);
     const Weight *w = &c->m->weights.at[v->weight];
-    if (w->per_block && !f->per_block)
-        return check_fails(c, "%s is a block's, and the function is not", w->name);
+    if (w->stack >= 0 && w->stack != f->stack)
+        return check_fails(c, "%s is a block's, and the function is not",
+                           w->name);
     if (!type_equal(&v->type, &w->type))
         return check_fails(c, "%s has another type than its weight", v->name);
     if (v->kind == VALUE_GRADIENT && (w->constant || w->frozen))
@@ -129,14 +159,17 @@ static bool verify_value(Check *c, const Func *f, int number)
 {
     const Value *v = f->values.at[number];
     if (!v->name || !*v->name || v->number != number)
-        return check_fails(c, "value %d has number %d or no name", number, v->number);
+        return check_fails(c, "value %d has number %d or no name", number,
+                           v->number);
     if (!verify_type(c, v->name, &v->type))
         return false;
     if (v->alias && !owns(f, v->alias))
-        return check_fails(c, "%s shares memory with a value of another function", v->name);
+        return check_fails(
+            c, "%s shares memory with a value of another function", v->name);
     for (int i = 0; i < number; i++)
         if (!strcmp(f->values.at[i]->name, v->name)
-            && (v->kind == VALUE_SCALAR) == (f->values.at[i]->kind == VALUE_SCALAR))
+            && (v->kind == VALUE_SCALAR)
+                   == (f->values.at[i]->kind == VALUE_SCALAR))
             return check_fails(c, "two values are called %s", v->name);
     switch (v->kind) {
     case VALUE_WEIGHT: case VALUE_GRADIENT:
@@ -159,10 +192,13 @@ static bool verify_value(Check *c, const Func *f, int number)
 /* ---- nodes, in order ---- */
 static const char *node_name(const Node *node)
 {
-    return node->results && node->out[0] && node->out[0]->name ? node->out[0]->name : "a node";
+    return node->results && node->out[0] && node->out[0]->name
+             ? node->out[0]->name
+             : "a node";
 }
 
-static bool verify_node(Check *c, const Func *f, const Node *node, const bool *defined)
+static bool verify_node(Check *c, const Func *f, const Node *node,
+                        const bool *defined)
 {
     char why[256];
     Type types[MAX_RESULTS];
@@ -171,22 +207,26 @@ static bool verify_node(Check *c, const Func *f, const Node *node, const bool *d
     const char *op = op_info[node->op].name, *name = node_name(node);
     for (int i = 0; i < node->inputs && i < MAX_INPUTS; i++) {
         if (!owns(f, node->in[i]))
-            return check_fails(c, "%s = %s: operand %d is no value of the function", name, op,
-                               i + 1);
+            return check_fails(
+                c, "%s = %s: operand %d is no value of the function", name, op,
+                i + 1);
         if (!defined[node->in[i]->number])
-            return check_fails(c, "%s = %s: %s is used before it is defined", name, op,
-                               node->in[i]->name);
+            return check_fails(c, "%s = %s: %s is used before it is defined",
+                               name, op, node->in[i]->name);
     }
     for (int i = 0; i < node->results; i++)
-        if (!owns(f, node->out[i]) || node->out[i]->node != node || node->out[i]->result != i)
-            return check_fails(c, "%s = %s: result %d is not its own", name, op, i + 1);
+        if (!owns(f, node->out[i]) || node->out[i]->node != node
+            || node->out[i]->result != i)
+            return check_fails(c, "%s = %s: result %d is not its own", name, op,
+                               i + 1);
     if (!node_well_formed(c->m, node, why, sizeof why)
         || !op_types(c->m, node, &node->out[0]->type, types, why, sizeof why))
         return check_fails(c, "%s = %s: %s", name, op, why);
     for (int i = 0; i < node->results; i++)
         if (!type_equal(&types[i], &node->out[i]->type))
-            return check_fails(c, "%s = %s: its type is %s, not %s", node->out[i]->name, op,
-                               check_type(c, &types[i]), check_type(c, &node->out[i]->type));
+            return check_fails(c, "%s = %s: its type is %s, not %s",
+                               node->out[i]->name, op, check_type(c, &types[i]),
+                               check_type(c, &node->out[i]->type));
     if (node->op == OP_reshape
         && type_rows(c->m, &node->in[0]->type) != type_rows(c->m, &types[0]))
         return check_fails(c, "%s = reshape: the rows differ", name);
@@ -215,7 +255,8 @@ static bool verify_nodes(Check *c, const Func *f, bool *defined)
             return false;
         for (int j = 0; j < node->results; j++) {
             if (defined[node->out[j]->number])
-                return check_fails(c, "%s is defined twice", node->out[j]->name);
+                return check_fails(c, "%s is defined twice",
+                                   node->out[j]->name);
             defined[node->out[j]->number] = true;
         }
     }
@@ -223,18 +264,25 @@ static bool verify_nodes(Check *c, const Func *f, bool *defined)
 }
 
 /* ---- what a function takes and leaves ---- */
-static bool verify_gradient(Check *c, const Func *f, int number, const bool *defined)
+static bool verify_gradient(Check *c, const Func *f, int number,
+                            const bool *defined)
 {
     const Gradient *g = &f->gradients.at[number];
     const Value *begin = g->begin, *end = g->end;
-    if (!owns(f, begin) || begin->kind != VALUE_GRADIENT || begin->weight != g->weight
-        || begin->site != g->site || g->site < 0 || g->site > 1)
-        return check_fails(c, "gradient %d does not begin with its accumulator", number + 1);
-    if (!owns(f, end) || !defined[end->number] || !type_equal(&begin->type, &end->type))
-        return check_fails(c, "%s does not end in a value of its type", begin->name);
+    if (!owns(f, begin) || begin->kind != VALUE_GRADIENT
+        || begin->weight != g->weight || begin->site != g->site || g->site < 0
+        || g->site >= MOST_SITES)
+        return check_fails(c, "gradient %d does not begin with its accumulator",
+                           number + 1);
+    if (!owns(f, end) || !defined[end->number]
+        || !type_equal(&begin->type, &end->type))
+        return check_fails(c, "%s does not end in a value of its type",
+                           begin->name);
     for (int i = 0; i < number; i++)
-        if (f->gradients.at[i].weight == g->weight && f->gradients.at[i].site == g->site)
-            return check_fails(c, "%s is a second gradient of its weight", begin->name);
+        if (f->gradients.at[i].weight == g->weight
+            && f->gradients.at[i].site == g->site)
+            return check_fails(c, "%s is a second gradient of its weight",
+                               begin->name);
     return true;
 }
 
@@ -246,25 +294,29 @@ static const Value *saved_by_name(const Func *f, const char *name)
     return NULL;
 }
 
-/* What is read was written by every function that writes the record, same type. */
+/* What is read was written by every function that writes the record, same type.
+ */
 static bool verify_loaded(Check *c, const Func *f, const Value *v)
 {
     bool written = false;
     for (int i = 0; i < c->m->funcs.count; i++) {
         const Func *g = c->m->funcs.at[i];
-        bool writes = g->record && !strcmp(g->record, f->record) && g->saved.count
-                   && g->saved.at[0]->kind != VALUE_SAVED;
+        bool writes = g->record && !strcmp(g->record, f->record)
+                   && g->saved.count && g->saved.at[0]->kind != VALUE_SAVED;
         if (!writes)
             continue;
         const Value *from = saved_by_name(g, v->name);
         if (!from)
             return check_fails(c, "%s does not save %s", g->name, v->name);
         if (!type_equal(&from->type, &v->type))
-            return check_fails(c, "%s is %s, but %s saves %s", v->name, check_type(c, &v->type),
-                               g->name, check_type(c, &from->type));
+            return check_fails(c, "%s is %s, but %s saves %s", v->name,
+                               check_type(c, &v->type), g->name,
+                               check_type(c, &from->type));
         written = true;
     }
-    return written || check_fails(c, "nothing writes %s to the record %s", v->name, f->record);
+    return written
+        || check_fails(c, "nothing writes %s to the record %s", v->name,
+                       f->record);
 }
 
 static bool verify_record(Check *c, const Func *f, const bool *defined)
@@ -292,6 +344,8 @@ static bool verify_func(Check *c, const Func *f)
         return check_fails(c, "defined twice");
     if (!f->root || !*f->root)
         return check_fails(c, "no root");
+    if (f->stack < -1 || f->stack >= c->m->stacks.count)
+        return check_fails(c, "of no stack");
     for (int i = 0; i < f->values.count; i++)
         if (!verify_value(c, f, i))
             return false;
@@ -300,14 +354,16 @@ static bool verify_func(Check *c, const Func *f)
         return false;
     for (int i = 0; i < f->values.count; i++)
         if (f->values.at[i]->kind == VALUE_SAVED && !defined[i])
-            return check_fails(c, "%s is read from no record", f->values.at[i]->name);
+            return check_fails(c, "%s is read from no record",
+                               f->values.at[i]->name);
     for (int i = 0; i < f->results.count; i++)
         if (!owns(f, f->results.at[i]) || !defined[f->results.at[i]->number])
             return check_fails(c, "result %d is not defined", i + 1);
     for (int i = 0; i < f->gradients.count; i++)
         if (!verify_gradient(c, f, i, defined))
             return false;
-    return verify_record(c, f, defined) && verify_kernels(c, f) && verify_places(c, f);
+    return verify_record(c, f, defined) && verify_kernels(c, f)
+        && verify_places(c, f);
 }
 
 static bool verify_all(Check *c)

@@ -15,9 +15,10 @@ static bool kernel_holds(const Kernel *k, const Node *n)
         return class == CLASS_POINT || class == CLASS_ROW || n->op == OP_colsum;
     case KERNEL_LIBRARY:
         /* one library op; a matmul may add its bias */
-        return (n == k->nodes.at[0] && class != CLASS_POINT && class != CLASS_VIEW)
-            || (k->nodes.count == 2 && k->nodes.at[0]->op == OP_matmul && n->op == OP_add
-                && n->in[0] == k->nodes.at[0]->out[0]);
+        return (n == k->nodes.at[0] && class != CLASS_POINT
+                && class != CLASS_VIEW)
+            || (k->nodes.count == 2 && k->nodes.at[0]->op == OP_matmul
+                && n->op == OP_add && n->in[0] == k->nodes.at[0]->out[0]);
     case KERNEL_VIEW:
         return class == CLASS_VIEW;
     }
@@ -33,22 +34,28 @@ bool verify_kernels(Check *c, const Func *f)
             return check_fails(c, "kernel %d has no name or no nodes", i + 1);
         for (int j = 0; j < k->nodes.count; j++, next++) {
             const Node *n = k->nodes.at[j];
-            if (next >= f->nodes.count || f->nodes.at[next] != n || n->kernel != i)
-                return check_fails(c, "kernel %s does not hold its nodes in order", k->name);
+            if (next >= f->nodes.count || f->nodes.at[next] != n
+                || n->kernel != i)
+                return check_fails(
+                    c, "kernel %s does not hold its nodes in order", k->name);
             if (!kernel_holds(k, n))
-                return check_fails(c, "a %s kernel, %s, cannot hold %s", kernel_words[k->kind],
-                                   k->name, op_info[n->op].name);
+                return check_fails(c, "a %s kernel, %s, cannot hold %s",
+                                   kernel_words[k->kind], k->name,
+                                   op_info[n->op].name);
         }
     }
     for (int i = 0; i < f->nodes.count; i++)
         if ((f->nodes.at[i]->kernel < 0) != (f->kernels.count == 0))
-            return check_fails(c, "%s is in no kernel", f->nodes.at[i]->out[0]->name);
+            return check_fails(c, "%s is in no kernel",
+                               f->nodes.at[i]->out[0]->name);
     return next == (f->kernels.count ? f->nodes.count : 0)
         || check_fails(c, "nodes are in no kernel");
 }
 
 /* ---- places ---- */
-typedef struct Life { int born, dies; } Life;   /* kernels, or nodes before fusion */
+typedef struct Life {
+    int born, dies;
+} Life; /* kernels, or nodes before fusion */
 
 static int time_of(const Func *f, int node)
 {
@@ -74,11 +81,11 @@ static void find_lives(const Func *f, Life *lives)
 
 static int64_t row_floats(const Check *c, const Value *v)
 {
-    return type_row_elements(c->m, &v->type) * (v->type.dtype == DT_F64 ? 2 : 1);
+    return value_row_floats(c->m, v);
 }
 
-/* Does `later` lie in the place of `old`, perhaps through others between? The chain
- * is bounded: hostile text may close it to a ring. */
+/* Does `later` lie in the place of `old`, perhaps through others between? The
+ * chain is bounded: hostile text may close it to a ring. */
 static bool came_before(const Func *f, const Value *old, const Value *later)
 {
     for (int i = 0; later && i < f->values.count; i++, later = later->alias)
@@ -93,8 +100,10 @@ static bool overlap(const Check *c, const Value *a, const Value *b)
         && b->offset < a->offset + row_floats(c, a);
 }
 
-/* May a and b share memory? One in place of the other, which dies as it is born. */
-static bool may_share(const Func *f, const Life *lives, const Value *a, const Value *b)
+/* May a and b share memory? One in place of the other, which dies as it is
+ * born. */
+static bool may_share(const Func *f, const Life *lives, const Value *a,
+                      const Value *b)
 {
     const Life *x = &lives[a->number], *y = &lives[b->number];
     if (x->born > y->dies || y->born > x->dies)
@@ -107,16 +116,18 @@ static bool may_share(const Func *f, const Life *lives, const Value *a, const Va
 static bool verify_bounds(Check *c, const Func *f, const Value *v)
 {
     int64_t room = v->area == AREA_FRAME ? f->frame_floats : f->record_floats;
-    if (v->offset < 0 || v->offset > room || row_floats(c, v) > room - v->offset)
-        return check_fails(c, "%s lies outside its %s of %lld floats a row", v->name,
-                           area_words[v->area], (long long)room);
+    if (v->offset < 0 || v->offset > room
+        || row_floats(c, v) > room - v->offset)
+        return check_fails(c, "%s lies outside its %s of %lld floats a row",
+                           v->name, area_words[v->area], (long long)room);
     return true;
 }
 
 bool verify_places(Check *c, const Func *f)
 {
     List(const Value *) placed = {0};
-    Life *lives = arena_alloc(c->scratch, (size_t)(f->values.count + 1) * sizeof *lives);
+    Life *lives =
+        arena_alloc(c->scratch, (size_t)(f->values.count + 1) * sizeof *lives);
     find_lives(f, lives);
     for (int i = 0; i < f->values.count; i++) {
         const Value *v = f->values.at[i];
@@ -131,8 +142,8 @@ bool verify_places(Check *c, const Func *f)
             const Value *a = placed.at[j], *b = placed.at[i];
             bool apart = a->area == AREA_FRAME && may_share(f, lives, a, b);
             if (overlap(c, a, b) && !apart)
-                return check_fails(c, "%s and %s overlap in the %s", a->name, b->name,
-                                   area_words[a->area]);
+                return check_fails(c, "%s and %s overlap in the %s", a->name,
+                                   b->name, area_words[a->area]);
         }
     return true;
 }

@@ -94,6 +94,14 @@ static Value *copy_node(Autodiff *ad, Value *forward)
     return copy->out[forward->result];
 }
 
+/* Ids, or another input of the step: it has no gradient, and backward is given
+ * it again. */
+static bool is_given(const Module *m, const Value *param)
+{
+    Type type;
+    return param->type.dtype == DT_I32 || given_type(m, param->name, &type);
+}
+
 Value *ad_value(Autodiff *ad, Value *forward)
 {
     if (ad->to == ad->from)
@@ -107,7 +115,7 @@ Value *ad_value(Autodiff *ad, Value *forward)
     case VALUE_SCALAR:
         return *copy = func_scalar(ad->m, ad->to, forward->name);
     case VALUE_PARAM:
-        if (forward->type.dtype == DT_I32)
+        if (is_given(ad->m, forward))
             return *copy = func_param(ad->m, ad->to, forward->name,
                                       forward->type);
         return *copy = read_saved(ad, forward);
@@ -128,17 +136,17 @@ bool ad_wants(const Autodiff *ad, const Value *v)
     return ad->wanted[v->number];
 }
 
-/* Whether a function that was differentiated before (one that runs later) has
- * an accumulator of this weight already: the head, for tied embeddings. */
-static bool is_second_use(const Autodiff *ad, int weight)
+/* How many functions that were differentiated before (which run later) have an
+ * accumulator of this weight: the head, for tied embeddings. */
+static int uses_before(const Autodiff *ad, int weight)
 {
+    int uses = 0;
     for (int i = 0; i < ad->m->funcs.count; i++) {
         const Func *f = ad->m->funcs.at[i];
         for (int j = 0; f != ad->to && j < f->gradients.count; j++)
-            if (f->gradients.at[j].weight == weight)
-                return true;
+            uses += f->gradients.at[j].weight == weight;
     }
-    return false;
+    return uses;
 }
 
 static Gradient *gradient_of(Autodiff *ad, int weight)
@@ -148,7 +156,7 @@ static Gradient *gradient_of(Autodiff *ad, int weight)
             return &ad->to->gradients.at[i];
     const Weight *w = &ad->m->weights.at[weight];
     const char *name = arena_printf(ad->m->arena, "grad.%s", w->name);
-    int site = is_second_use(ad, weight);
+    int site = uses_before(ad, weight);
     Value *begin = func_value(ad->m, ad->to, VALUE_GRADIENT, name, w->type);
     begin->weight = weight;
     begin->site = site;
@@ -175,14 +183,26 @@ static void take_name(Autodiff *ad, Value *sum, const char *name)
         }
 }
 
-void ad_weight(Autodiff *ad, Value *v, Op op, Value *a, Value *b)
+Gradient *ad_gradient(Autodiff *ad, const Value *v)
+{
+    return gradient_of(ad, v->weight);
+}
+
+void ad_weight_from(Autodiff *ad, Value *v, Op op, int inputs,
+                    Value *const *from)
 {
     Gradient *g = gradient_of(ad, v->weight);
-    Value *in[3] = { a, b, g->end };
-    if (!b)
-        in[1] = g->end;
-    g->end = ad_node(ad, op, ad_name(ad, v), b ? 3 : 2, in, NULL, NULL);
+    Value *in[MAX_INPUTS];
+    for (int i = 0; i < inputs; i++)
+        in[i] = from[i];
+    in[inputs] = g->end;
+    g->end = ad_node(ad, op, ad_name(ad, v), inputs + 1, in, NULL, NULL);
     take_name(ad, g->end, ad_name(ad, v));
+}
+
+void ad_weight(Autodiff *ad, Value *v, Op op, Value *a, Value *b)
+{
+    ad_weight_from(ad, v, op, b ? 2 : 1, (Value *[]){ a, b });
 }
 
 /* v's shape against the term's: was v spread over leading axes, over its
@@ -212,11 +232,13 @@ void ad_add(Autodiff *ad, Value *v, Value *term)
     list_push(ad->m->arena, &ad->cotangents[v->number].terms, term);
 }
 
-void ad_add_product(Autodiff *ad, Value *v, Value *dy, Value *w)
+void ad_add_product(Autodiff *ad, Value *v, Value *dy, Value *w, Value *starts)
 {
-    Product product = {
-        .dy = dy, .w = w, .order = ad->order, .origin = ad->origin
-    };
+    Product product = { .dy = dy,
+                        .w = w,
+                        .starts = starts,
+                        .order = ad->order,
+                        .origin = ad->origin };
     list_push(ad->m->arena, &ad->cotangents[v->number].products, product);
 }
 
@@ -238,7 +260,7 @@ Value *ad_cotangent(Autodiff *ad, Value *v)
     Cotangent *c = &ad->cotangents[v->number];
     if (c->sum)
         return c->sum;
-    Value *sum = NULL;
+    Value *sum = c->begin;
     for (int last = -1, i = 0; i < c->products.count; i++) {
         const Product *next = NULL;
         for (int j = 0; j < c->products.count; j++) {
@@ -247,9 +269,13 @@ Value *ad_cotangent(Autodiff *ad, Value *v)
                 next = p;
         }
         last = next->order;
-        Value *in[3] = { next->dy, next->w, sum };
-        Node *made = func_node(ad->m, ad->to, OP_matmul_input, ad_name(ad, v),
-                               sum ? 3 : 2, in, NULL, NULL, next->origin);
+        Op op = next->starts ? OP_grouped_input : OP_matmul_input;
+        Value *in[4] = { next->dy, next->w, next->starts };
+        int inputs = next->starts ? 3 : 2;
+        if (sum)
+            in[inputs++] = sum;
+        Node *made = func_node(ad->m, ad->to, op, ad_name(ad, v), inputs, in,
+                               NULL, NULL, next->origin);
         sum = made->out[0];
     }
     for (int i = 0; i < c->terms.count; i++)
@@ -263,13 +289,21 @@ Value *ad_cotangent(Autodiff *ad, Value *v)
 }
 
 /* ---- functions ---- */
+/* The maximum only shifts a softmax, whose value it leaves as it is; a choice
+ * has no slope. */
+static bool is_constant_op(Op op)
+{
+    return op == OP_rowmax || op == OP_top_k || op == OP_dispatch
+        || op == OP_is_zero;
+}
+
 static void mark_wanted(Autodiff *ad)
 {
     const Func *f = ad->from;
     for (int i = 0; i < f->values.count; i++) {
         const Value *v = f->values.at[i];
         if (v->kind == VALUE_PARAM)
-            ad->wanted[i] = v->type.dtype == DT_F32;
+            ad->wanted[i] = v->type.dtype == DT_F32 && !is_given(ad->m, v);
         if (v->kind == VALUE_WEIGHT)
             ad->wanted[i] = !ad->m->weights.at[v->weight].constant
                          && !ad->m->weights.at[v->weight].frozen;
@@ -280,7 +314,7 @@ static void mark_wanted(Autodiff *ad)
         for (int j = 0; j < n->inputs; j++)
             any |= ad->wanted[n->in[j]->number];
         for (int j = 0; j < n->results; j++)
-            ad->wanted[n->out[j]->number] = any && n->op != OP_rowmax;
+            ad->wanted[n->out[j]->number] = any && !is_constant_op(n->op);
     }
 }
 
@@ -316,7 +350,7 @@ static void return_parameters(Autodiff *ad)
 {
     for (int i = 0; i < ad->from->params.count; i++) {
         Value *p = ad->from->params.at[i];
-        if (p->type.dtype != DT_F32)
+        if (p->kind != VALUE_PARAM || !ad_wants(ad, p) || p == ad->seed)
             continue;
         Value *d = ad_cotangent(ad, p);
         if (!d)
@@ -351,14 +385,34 @@ static void own_result(Module *m, Func *f)
     }
 }
 
-/* Pair: NAME becomes NAME.forward, and NAME.backward is made. */
-static Func *differentiate(Module *m, Func *f)
+/* What goes on where another call's gradient ended: dmemory, which every block
+ * of a decoder adds to. */
+static void begin_parameter(Autodiff *ad, Value *param)
+{
+    Value *begin = func_param(ad->m, ad->to, ad_name(ad, param), param->type);
+    begin->origin = param->origin;
+    ad->cotangents[param->number].begin = begin;
+}
+
+/* What a block adds to the loss has the slope 1. */
+static void seed_auxiliary(Autodiff *ad, Value *aux)
+{
+    ad->origin = aux->origin;
+    ad->origin.pass = "autodiff";
+    Value *one = ad_node(ad, OP_const, ad_name(ad, aux), 0, NULL,
+                         &(Attrs){ .by = 1 }, NULL);
+    list_push(ad->m->arena, &ad->cotangents[aux->number].terms, one);
+}
+
+/* Pair: NAME becomes NAME.forward, and NAME.backward is made. The gradients of
+ * parameters in `continued` (a bit each) go on from what backward is given. */
+static Func *differentiate(Module *m, Func *f, unsigned continued)
 {
     const char *root = f->name;
     f->name = arena_printf(m->arena, "%s.forward", root);
     f->record = root;
     Func *back = func_new(m, arena_printf(m->arena, "%s.backward", root),
-                          f->root, f->per_block);
+                          f->root, f->stack);
     back->record = root;
     back->origin = f->origin;
     Autodiff ad = autodiff_new(m, f, back);
@@ -366,9 +420,14 @@ static Func *differentiate(Module *m, Func *f)
     Value *dout = func_param(m, back, ad_name(&ad, out), out->type);
     dout->origin = out->origin;
     for (int i = 0; i < f->params.count; i++)
-        if (f->params.at[i]->type.dtype == DT_I32)
+        if (continued >> i & 1)
+            begin_parameter(&ad, f->params.at[i]);
+    for (int i = 0; i < f->params.count; i++)
+        if (is_given(m, f->params.at[i]))
             ad_value(&ad, f->params.at[i]);
     list_push(m->arena, &ad.cotangents[out->number].terms, dout);
+    for (int i = 1; i < f->results.count; i++)
+        seed_auxiliary(&ad, f->results.at[i]);
     walk_back(&ad, f->nodes.count);
     return_parameters(&ad);
     own_result(m, f);
@@ -377,16 +436,49 @@ static Func *differentiate(Module *m, Func *f)
 }
 
 /* Joined: NAME becomes NAME.step, which also returns the gradient of its input.
- * A row's loss weighs inv_count. */
+ * A row's loss weighs 1 / the number of those that are summed; where the
+ * function gives the rows themselves, their weights are given instead. */
 static void differentiate_joined(Module *m, Func *f)
 {
+    Value *out = f->results.at[0];
     f->name = arena_printf(m->arena, "%s.step", f->name);
-    Value *weight = func_scalar(m, f, "inv_count");
+    Value *seed;
+    bool rows = out->type.dtype == DT_F32;
+    if (rows) {
+        seed = func_param(m, f, arena_printf(m->arena, "d.%s", out->name),
+                          out->type);
+        f->results.count = 0;
+    } else {
+        bool labels = !strcmp(value_root(out)->name, "label_loss");
+        seed = func_scalar(m, f, labels ? "inv_labels" : "inv_count");
+    }
     Autodiff ad = autodiff_new(m, f, f);
-    Value *loss = f->results.at[0];
-    list_push(m->arena, &ad.cotangents[loss->number].terms, weight);
+    ad.seed = seed;
+    list_push(m->arena, &ad.cotangents[out->number].terms, seed);
     walk_back(&ad, f->nodes.count);
     return_parameters(&ad);
+}
+
+/* `finish`: what has reached the weights that `prepare` made goes on to those
+ * that it made them of. */
+static Func *differentiate_prepare(Module *m, Func *f)
+{
+    const char *stem =
+        arena_strndup(m->arena, f->name, strlen(f->name) - strlen("prepare"));
+    const char *name = arena_printf(m->arena, "%sfinish", stem);
+    Func *back = func_new(m, name, name, f->stack);
+    Autodiff ad = autodiff_new(m, f, back);
+    for (int i = 0; i < f->results.count; i++) {
+        Value *rows = f->results.at[i];
+        Value whole = { .weight = module_find_weight(m, rows->name, f->stack) };
+        if (!ad_wants(&ad, rows))
+            continue;
+        Value *begin = ad_gradient(&ad, &whole)->begin;
+        list_push(m->arena, &ad.cotangents[rows->number].terms, begin);
+        begin->site = back->gradients.at[0].site = 0;   /* read, not added to */
+    }
+    walk_back(&ad, f->nodes.count);
+    return back;
 }
 
 /* ---- update ---- */
@@ -443,7 +535,7 @@ static Func *make_update(Module *m, const Plan *plan)
                  .origin = { .model = plan->optimizer_from,
                              .pass = "autodiff" },
                  .flat = type_of(DT_F32, 1, &n) };
-    u.f = func_new(m, "update", "update", false);
+    u.f = func_new(m, "update", "update", -1);
     Value *p = func_param(m, u.f, "p", u.flat);
     Value *g = func_param(m, u.f, "g", u.flat);
     list_push(m->arena, &u.f->results, p);  /* its place; the new value below */
@@ -480,67 +572,193 @@ static Stmt *new_stmt(Module *m, StepKind kind, Origin origin)
     return s;
 }
 
-/* The call of `back` that answers forward's: dx = back(dx, i32 arguments). */
-static Stmt *backward_call(Module *m, const Stmt *forward, Func *back)
+static const char *gradient_name(Module *m, const char *name)
 {
+    return arena_printf(m->arena, "d%s", name);
+}
+
+/* The call of `back` that answers forward's: the gradient of its result, those
+ * that go on, and what is given. */
+static Stmt *backward_call(Module *m, const Stmt *forward, Func *back,
+                           unsigned continued)
+{
+    const Func *f = forward->func;
     Stmt *s = new_stmt(m, STEP_CALL, forward->origin);
     s->func = back;
     s->indexed = forward->indexed;
-    list_push(m->arena, &s->arguments, "dx");
-    for (int i = 0; i < forward->func->params.count; i++)
-        if (forward->func->params.at[i]->type.dtype == DT_I32)
+    list_push(m->arena, &s->arguments,
+              gradient_name(m, forward->results.at[0]));
+    for (int i = 0; i < f->params.count; i++)
+        if (continued >> i & 1)
+            list_push(m->arena, &s->arguments,
+                      gradient_name(m, forward->arguments.at[i]));
+    for (int i = 0; i < f->params.count; i++)
+        if (is_given(m, f->params.at[i]))
             list_push(m->arena, &s->arguments, forward->arguments.at[i]);
-    if (back->results.count)
-        list_push(m->arena, &s->results, "dx");
+    for (int i = 0; i < f->params.count; i++)
+        if (!is_given(m, f->params.at[i]))
+            list_push(m->arena, &s->results,
+                      gradient_name(m, forward->arguments.at[i]));
     return s;
 }
 
-/* Statements of the step in reverse, each answered by its backward. */
-static void append_backward(Module *m, Step *step, int forward_statements)
+typedef struct Backward {
+    Module *m;
+    Step *step;
+    List(Stmt *) body;              /* what follows the forward statements */
+    List(const char *) made;        /* gradients that there are so far */
+} Backward;
+
+static bool is_made(const Backward *b, const char *name)
 {
-    for (int i = forward_statements - 1; i >= 0; i--) {
-        Stmt *s = step->body.at[i];
-        if (s->kind == STEP_CALL && strstr(s->func->name, ".step")) {
-            list_push(m->arena, &s->results, "dx");
-        } else if (s->kind == STEP_CALL) {
-            Func *back = module_find_func(m,
-                                          arena_printf(m->arena, "%s.backward",
-                                                       s->func->record));
-            list_push(m->arena, &step->body, backward_call(m, s, back));
-        } else if (s->kind == STEP_REPEAT) {
-            Stmt *call = s->body.at[0];
-            Func *back = module_find_func(m,
-                                          arena_printf(m->arena, "%s.backward",
-                                                       call->func->record));
-            Stmt *down = new_stmt(m, STEP_REPEAT, s->origin);
-            down->down = true;
-            list_push(m->arena, &down->body, backward_call(m, call, back));
-            list_push(m->arena, &step->body, down);
+    for (int i = 0; i < b->made.count; i++)
+        if (!strcmp(b->made.at[i], name))
+            return true;
+    return false;
+}
+
+static void make_results(Backward *b, const Stmt *s)
+{
+    for (int i = 0; i < s->results.count; i++)
+        list_push(b->m->arena, &b->made, s->results.at[i]);
+}
+
+/* A loss and its gradient in one call, at the place of the forward one. */
+static void join_loss(Backward *b, Stmt *s)
+{
+    int before = s->results.count;
+    for (int i = 0; i < s->func->params.count; i++)
+        if (!is_given(b->m, s->func->params.at[i])
+            && s->func->params.at[i]->type.dtype == DT_F32)
+            list_push(b->m->arena, &s->results,
+                      gradient_name(b->m, s->arguments.at[i]));
+    differentiate_joined(b->m, s->func);
+    for (int i = before; i < s->results.count; i++)
+        list_push(b->m->arena, &b->made, s->results.at[i]);
+}
+
+/* head.rows is answered by head.step, which is given a weight a row. */
+static void answer_rows(Backward *b, const Stmt *s)
+{
+    Func *head = module_find_func(b->m, "head");
+    differentiate_joined(b->m, head);
+    Stmt *call = new_stmt(b->m, STEP_CALL, s->origin);
+    call->func = head;
+    for (int i = 0; i < s->arguments.count; i++)
+        list_push(b->m->arena, &call->arguments, s->arguments.at[i]);
+    list_push(b->m->arena, &call->arguments,
+              gradient_name(b->m, s->results.at[0]));
+    list_push(b->m->arena, &call->results,
+              gradient_name(b->m, s->arguments.at[0]));
+    make_results(b, call);
+    list_push(b->m->arena, &b->body, call);
+}
+
+static void zero_first(Backward *b, const char *name, Origin origin)
+{
+    Stmt *zero = new_stmt(b->m, STEP_ZERO, origin);
+    list_push(b->m->arena, &zero->results, name);
+    list_push(b->m->arena, &b->body, zero);
+    list_push(b->m->arena, &b->made, name);
+}
+
+/* Which parameters' gradients go on from others: what another call has made,
+ * and in a loop over blocks what all blocks read, which is 0 first. */
+static unsigned find_continued(Backward *b, const Stmt *s, bool looped)
+{
+    unsigned continued = 0;
+    for (int i = 0; i < s->func->params.count; i++) {
+        const char *name = gradient_name(b->m, s->arguments.at[i]);
+        bool own = !strcmp(s->arguments.at[i], s->results.at[0]);
+        if (is_given(b->m, s->func->params.at[i]) || own)
+            continue;
+        if (looped && !is_made(b, name))
+            zero_first(b, name, s->origin);
+        if (looped || is_made(b, name))
+            continued |= 1u << i;
+    }
+    return continued;
+}
+
+static Stmt *answer_call(Backward *b, const Stmt *s, bool looped)
+{
+    const char *reached = gradient_name(b->m, s->results.at[0]);
+    if (!is_made(b, reached)) /* nothing reads it: a decoder without blocks */
+        zero_first(b, reached, s->origin);
+    unsigned continued = find_continued(b, s, looped);
+    Func *back = differentiate(b->m, s->func, continued);
+    Stmt *call = backward_call(b->m, s, back, continued);
+    make_results(b, call);
+    return call;
+}
+
+static void answer_repeat(Backward *b, const Stmt *s)
+{
+    const Stmt *call = s->body.at[0];
+    Stmt *loop = new_stmt(b->m, STEP_REPEAT, s->origin);
+    loop->stack = s->stack;
+    if (strstr(call->func->name, "prepare")) {
+        Stmt *finish = new_stmt(b->m, STEP_CALL, call->origin);
+        finish->func = differentiate_prepare(b->m, call->func);
+        finish->indexed = true;
+        list_push(b->m->arena, &loop->body, finish);
+        list_push(b->m->arena, &b->body, loop);
+        return;
+    }
+    Stmt *back = answer_call(b, call, true);
+    loop->down = true;
+    list_push(b->m->arena, &loop->body, back);
+    list_push(b->m->arena, &b->body, loop);
+}
+
+/* Is it a loss: does its first result go on from a sum of the step? */
+static bool is_loss(const Stmt *s)
+{
+    return s->kind == STEP_CALL && s->func->results.count
+        && s->func->results.at[0]->type.dtype == DT_F64;
+}
+
+/* Statements of the step in reverse, each answered by its backward. */
+static void append_backward(Backward *b)
+{
+    for (int i = b->step->body.count - 1; i >= 0; i--)
+        if (is_loss(b->step->body.at[i]))
+            join_loss(b, b->step->body.at[i]);
+    for (int i = b->step->body.count - 1; i >= 0; i--) {
+        Stmt *s = b->step->body.at[i];
+        if (s->kind == STEP_REPEAT)
+            answer_repeat(b, s);
+        else if (s->kind == STEP_CALL && !strcmp(s->func->name, "head.rows"))
+            answer_rows(b, s);
+        else if (s->kind == STEP_CALL && !strstr(s->func->name, ".step")) {
+            Stmt *call = answer_call(b, s, false);   /* may push a zero */
+            list_push(b->m->arena, &b->body, call);
         }
     }
+    for (int i = 0; i < b->body.count; i++)
+        list_push(b->m->arena, &b->step->body, b->body.at[i]);
+}
+
+static bool has_sites(const Module *m)
+{
+    for (int i = 0; i < m->funcs.count; i++)
+        for (int j = 0; j < m->funcs.at[i]->gradients.count; j++)
+            if (m->funcs.at[i]->gradients.at[j].site)
+                return true;
+    return false;
 }
 
 bool pass_autodiff(Module *m, const Plan *plan, Diag *diag)
 {
     (void)diag;
-    Step *train = module_find_step(m, "train");
-    Func *embed = module_find_func(m, "embed");
-    Func *block = module_find_func(m, "block");
-    Func *head = module_find_func(m, "head");
-    int statements = train->body.count;
-    bool tied = module_find_weight(m, "head.weight", false) < 0;
-    differentiate_joined(m, head);
-    differentiate(m, block);
-    differentiate(m, embed);
-    append_backward(m, train, statements);
+    Backward b = { .m = m, .step = module_find_step(m, "train") };
+    append_backward(&b);
     Origin origin = { .model = plan->optimizer_from };
-    if (tied
-        && !m->weights.at[module_find_weight(m, "embed.token.weight", false)]
-                .frozen)
-        list_push(m->arena, &train->body, new_stmt(m, STEP_SITES, origin));
-    list_push(m->arena, &train->body, new_stmt(m, STEP_NORM, origin));
+    if (has_sites(m))
+        list_push(m->arena, &b.step->body, new_stmt(m, STEP_SITES, origin));
+    list_push(m->arena, &b.step->body, new_stmt(m, STEP_NORM, origin));
     Stmt *update = new_stmt(m, STEP_UPDATE, origin);
     update->func = make_update(m, plan);
-    list_push(m->arena, &train->body, update);
+    list_push(m->arena, &b.step->body, update);
     return true;
 }

@@ -7,10 +7,16 @@
 /* What has reached a value from those that use it. Products of matrices are
  * kept apart: they become one chain, in forward order, when the sum is asked
  * for. */
-typedef struct Product { Value *dy, *w; int order; Origin origin; } Product;
+typedef struct Product {
+    Value *dy, *w;
+    Value *starts;                  /* of experts' rows; NULL: one matrix */
+    int order;
+    Origin origin;
+} Product;
 typedef struct Cotangent {
     List(Value *) terms;
     List(Product) products;
+    Value *begin;                   /* what the sum goes on from; NULL: 0 */
     Value *sum;                     /* once asked for */
 } Cotangent;
 
@@ -21,6 +27,7 @@ typedef struct Autodiff {
     Cotangent *cotangents;          /* by number of the forward value */
     bool *wanted;                   /* forward values that need a gradient */
     Value **copies;                 /* forward value -> its value in `to` */
+    Value *seed;                    /* joined: where backward begins */
     Origin origin;                  /* of the node that is differentiated */
     int order;                      /* its place in the forward function */
 } Autodiff;
@@ -33,10 +40,17 @@ Value *ad_cotangent(Autodiff *ad, Value *v);
 /* Adds `term` to what reached v, reduced over the axes in which v was
  * spread. */
 void ad_add(Autodiff *ad, Value *v, Value *term);
-void ad_add_product(Autodiff *ad, Value *v, Value *dy, Value *w);
+/* Adds dy w; with starts, of experts' rows. */
+void ad_add_product(Autodiff *ad, Value *v, Value *dy, Value *w, Value *starts);
 bool ad_wants(const Autodiff *ad, const Value *v);
 /* Ends weight v's accumulator with a node made by op(a, b, begin). */
 void ad_weight(Autodiff *ad, Value *v, Op op, Value *a, Value *b);
+/* The same by op(in[0], in[1] …, begin). */
+void ad_weight_from(Autodiff *ad, Value *v, Op op, int inputs,
+                    Value *const *in);
+/* The gradient of weight v in the backward function, for ops that end several.
+ */
+Gradient *ad_gradient(Autodiff *ad, const Value *v);
 /* Nodes in the backward function; the result is named `d.NAME` after the
  * value. */
 Value *ad_node(Autodiff *ad, Op op, const char *name, int inputs,

@@ -97,11 +97,21 @@ static Space kernel_space(const Kernel *k)
 }
 
 /* ---- free values: computed where they are used ---- */
+/* x Wᵀ, used by its bias alone. */
+static bool takes_bias(const Func *f, const Node *product, const Node *add)
+{
+    return add->op == OP_add && product && product->op == OP_matmul
+        && add->in[0] == product->out[0] && add->in[1]->kind == VALUE_WEIGHT
+        && node_uses(f, product->out[0]) == 1;
+}
+
 /* Used by what generated kernels cannot hold, so that it lies in memory. */
 static bool in_memory_anyway(const Fuse *fuse, const Value *v)
 {
     const Func *f = fuse->f;
-    if (!v->node || !is_rowish(v->node))
+    if (!v->node || !is_rowish(v->node)
+        || takes_bias(f, v->node->inputs ? v->node->in[0]->node : NULL,
+                      v->node))
         return true;
     for (int i = 0; i < f->results.count; i++)
         if (f->results.at[i] == v)
@@ -211,14 +221,6 @@ static int open_kernel(Fuse *fuse, KernelKind kind)
     return fuse->f->kernels.count - 1;
 }
 
-/* x Wᵀ, used by its bias alone. */
-static bool takes_bias(const Fuse *fuse, const Node *product, const Node *add)
-{
-    return add->op == OP_add && product->op == OP_matmul
-        && add->in[0] == product->out[0] && add->in[1]->kind == VALUE_WEIGHT
-        && node_uses(fuse->f, product->out[0]) == 1;
-}
-
 /* The first kernel of this kind from `from` on that walks the same rows. */
 static int find_kernel(const Fuse *fuse, KernelKind kind, const Space *space,
                        int from)
@@ -240,7 +242,7 @@ static void assign_generated(Fuse *fuse, Node *n, KernelKind kind)
     int latest = latest_input(fuse, kind, n);
     if (kind == KERNEL_ROW && latest >= 0) {
         const Kernel *k = &fuse->f->kernels.at[latest];
-        if (k->nodes.count == 1 && takes_bias(fuse, k->nodes.at[0], n)) {
+        if (k->nodes.count == 1 && takes_bias(fuse->f, k->nodes.at[0], n)) {
             put(fuse, n, latest);
             return;
         }

@@ -104,8 +104,13 @@ static void gradient_log(Autodiff *ad, Node *n)
 }
 
 /* y = f(x): dx = dy f'(x), f' an op of its own */
-static void gradient_call(Autodiff *ad, Node *n, Op slope)
+static void gradient_call(Autodiff *ad, Node *n)
 {
+    static const Op slopes[OP_COUNT] = {
+        [OP_relu] = OP_relu_grad, [OP_gelu] = OP_gelu_grad,
+        [OP_gelu_tanh] = OP_gelu_tanh_grad, [OP_silu] = OP_silu_grad,
+    };
+    Op slope = slopes[n->op];
     Value *x = ad_value(ad, n->in[0]);
     const char *name = arena_printf(ad->m->arena, "%s.slope", n->out[0]->name);
     Value *factor = ad_node(ad, slope, name, 1, &x, NULL, NULL);
@@ -166,30 +171,56 @@ static void gradient_chain(Autodiff *ad, Node *n)
     ad_add(ad, n->in[0], dy_of(ad, n));
 }
 
+/* dx = dy W; of a table of weights its accumulator takes it. */
+static void add_input_product(Autodiff *ad, Value *x, Value *dy, Value *w)
+{
+    if (x->kind == VALUE_WEIGHT)
+        ad_weight(ad, x, OP_matmul_input, dy, ad_value(ad, w));
+    else
+        ad_add_product(ad, x, dy, ad_value(ad, w), NULL);
+}
+
 /* y = x Wᵀ: dx = dy W, dW = dyᵀ x */
 static void gradient_matmul(Autodiff *ad, Node *n)
 {
     Value *dy = dy_of(ad, n);
     if (ad_wants(ad, n->in[0]))
-        ad_add_product(ad, n->in[0], dy, ad_value(ad, n->in[1]));
+        add_input_product(ad, n->in[0], dy, n->in[1]);
     if (ad_wants(ad, n->in[1]))
         ad_weight(ad, n->in[1], OP_matmul_weight, dy, ad_value(ad, n->in[0]));
 }
 
-/* The three gradients of attention, in one op. */
+/* attn of attn.heads, cross of cross.out */
+static const char *attention_name(Autodiff *ad, const Node *n)
+{
+    const char *name = n->out[0]->name, *dot = strchr(name, '.');
+    return dot ? arena_strndup(ad->m->arena, name, (size_t)(dot - name)) : name;
+}
+
+/* The gradients of attention, in one op. */
 static void gradient_attention(Autodiff *ad, Node *n)
 {
     Value *in[MAX_INPUTS] = {
         ad_value(ad, n->in[0]), ad_value(ad, n->in[1]), ad_value(ad, n->in[2]),
         ad_value(ad, n->in[3]), ad_value(ad, n->out[1]), dy_of(ad, n),
     };
+    bool relative = n->attrs.relative;
     int inputs = 6;
-    if (n->inputs == 5)
-        in[inputs++] = ad_value(ad, n->in[4]);
-    Node *back = func_node(ad->m, ad->to, OP_attention_backward, "d.attn",
-                           inputs, in, &n->attrs, NULL, ad->origin);
+    for (int i = 4; i < n->inputs; i++)     /* slopes, edges, q2, table */
+        in[inputs++] = ad_value(ad, n->in[i]);
+    Gradient *table = relative ? ad_gradient(ad, n->in[n->inputs - 1]) : NULL;
+    if (relative)
+        in[inputs++] = table->end;
+    Node *back = func_node(
+        ad->m, ad->to, relative ? OP_relative_backward : OP_attention_backward,
+        arena_printf(ad->m->arena, "d.%s", attention_name(ad, n)), inputs, in,
+        &n->attrs, NULL, ad->origin);
     for (int i = 0; i < 3; i++)
         ad_add(ad, n->in[i], back->out[i]);
+    if (!relative)
+        return;
+    ad_add(ad, n->in[n->inputs - 2], back->out[3]);
+    table->end = back->out[4];
 }
 
 /* y = table[ids]: table's rows gather dy, in order */
@@ -208,60 +239,123 @@ static void gradient_reshape(Autodiff *ad, Node *n)
                    &n->in[0]->type));
 }
 
-static void gradient_none(const Node *n)
+/* y = tanh x: dx = dy (1 - y²) */
+static void gradient_tanh(Autodiff *ad, Node *n)
 {
-    ice("%s has no gradient", op_info[n->op].name);
+    Value *y = ad_value(ad, n->out[0]);
+    const char *name = n->out[0]->name;
+    Value *square =
+        ad_node(ad, OP_square, arena_printf(ad->m->arena, "%s.squared", name),
+                1, &y, NULL, NULL);
+    Value *negative =
+        ad_node(ad, OP_neg, arena_printf(ad->m->arena, "%s.negative", name), 1,
+                &square, NULL, NULL);
+    Value *slope =
+        ad_node(ad, OP_shift, arena_printf(ad->m->arena, "%s.slope", name), 1,
+                &negative, &(Attrs){ .by = 1 }, NULL);
+    ad_add(ad, n->in[0], ad_2(ad, OP_mul, n->in[0], dy_of(ad, n), slope));
+}
+
+/* ---- pools, experts, preferences ---- */
+static void gradient_pool(Autodiff *ad, Node *n)
+{
+    enum { MAX = 2 };
+    Value *in[3] = { dy_of(ad, n), ad_value(ad, n->in[1]) };
+    bool max = n->attrs.pool == MAX;
+    if (max)
+        in[2] = ad_value(ad, n->in[0]);
+    ad_add(ad, n->in[0],
+           ad_node(ad, max ? OP_pool_max_spread : OP_pool_spread,
+                   ad_name(ad, n->in[0]), max ? 3 : 2, in, &n->attrs, NULL));
+}
+
+/* rows of tokens: dx sums a token's rows, experts ascending */
+static void gradient_gather_rows(Autodiff *ad, Node *n)
+{
+    Value *place = ad_value(ad, n->in[1]->node->out[2]);
+    ad_add(ad, n->in[0],
+           ad_2(ad, OP_collect_rows, n->in[0], dy_of(ad, n), place));
+}
+
+/* y = Σ_e gate · row: drow = gate · dy, dgate = dy · row */
+static void gradient_combine_rows(Autodiff *ad, Node *n)
+{
+    const Node *dispatch = n->in[1]->node;
+    Value *dy = dy_of(ad, n), *gate = ad_value(ad, n->in[2]);
+    Value *in[4] = { dy, gate, ad_value(ad, dispatch->out[1]),
+                     ad_value(ad, dispatch->out[0]) };
+    Attrs attrs = { .dim = n->in[0]->type.dims[2] };
+    ad_add(ad, n->in[0],
+           ad_node(ad, OP_spread_rows, ad_name(ad, n->in[0]), 4, in, &attrs,
+                   NULL));
+    Value *products[3] = { dy, ad_value(ad, n->in[0]), ad_value(ad, n->in[1]) };
+    if (ad_wants(ad, n->in[2]))
+        ad_add(ad, n->in[2],
+               ad_node(ad, OP_gate_products, ad_name(ad, n->in[2]), 3, products,
+                       NULL, NULL));
+}
+
+/* an expert's rows: as matmul, each by its own matrix */
+static void gradient_grouped_matmul(Autodiff *ad, Node *n)
+{
+    Value *dy = dy_of(ad, n), *starts = ad_value(ad, n->in[2]);
+    if (ad_wants(ad, n->in[0]))
+        ad_add_product(ad, n->in[0], dy, ad_value(ad, n->in[1]), starts);
+    if (ad_wants(ad, n->in[1]))
+        ad_weight_from(ad, n->in[1], OP_grouped_weight, 3,
+                       (Value *[]){ dy, ad_value(ad, n->in[0]), starts });
+    if (n->inputs == 4 && ad_wants(ad, n->in[3]))
+        ad_weight_from(ad, n->in[3], OP_grouped_bias, 2,
+                       (Value *[]){ dy, starts });
+}
+
+static void gradient_preference(Autodiff *ad, Node *n)
+{
+    Value *in[4] = { ad_value(ad, n->in[0]), ad_value(ad, n->in[1]),
+                     ad_value(ad, n->in[2]), dy_of(ad, n) };
+    ad_add(ad, n->in[0],
+           ad_node(ad, OP_preference_grad, ad_name(ad, n->in[0]), 4, in,
+                   &n->attrs, NULL));
+}
+
+typedef void Rule(Autodiff *ad, Node *n);
+
+static Rule *const rules[OP_COUNT] = {
+    [OP_add] = gradient_add, [OP_sub] = gradient_sub,
+    [OP_mul] = gradient_mul, [OP_div] = gradient_div,
+    [OP_neg] = gradient_neg, [OP_square] = gradient_square,
+    [OP_recip] = gradient_recip, [OP_sqrt] = gradient_sqrt,
+    [OP_exp] = gradient_exp, [OP_log] = gradient_log,
+    [OP_relu] = gradient_call, [OP_gelu] = gradient_call,
+    [OP_gelu_tanh] = gradient_call, [OP_silu] = gradient_call,
+    [OP_tanh] = gradient_tanh, [OP_scale] = gradient_scale,
+    [OP_shift] = gradient_same, [OP_expand] = gradient_same,
+    [OP_copy] = gradient_same, [OP_sum] = gradient_same,
+    [OP_dropout] = gradient_dropout, [OP_mean] = gradient_mean,
+    [OP_pick] = gradient_pick, [OP_rotate] = gradient_rotate,
+    [OP_unrotate] = gradient_rotate, [OP_chain] = gradient_chain,
+    [OP_matmul] = gradient_matmul, [OP_attention] = gradient_attention,
+    [OP_gather] = gradient_gather, [OP_reshape] = gradient_reshape,
+    [OP_pool] = gradient_pool, [OP_gather_rows] = gradient_gather_rows,
+    [OP_combine_rows] = gradient_combine_rows,
+    [OP_grouped_matmul] = gradient_grouped_matmul,
+    [OP_preference] = gradient_preference,
+};
+
+/* The maximum only shifts a softmax, whose value it leaves as it is; a choice
+ * has no slope; ids are integers, and constants and inputs are given. */
+static bool is_flat(Op op)
+{
+    return op == OP_rowmax || op == OP_top_k || op == OP_dispatch
+        || op == OP_is_zero || op == OP_first || op == OP_patches
+        || op == OP_scored || op == OP_onehot || op == OP_const
+        || op == OP_positions;
 }
 
 void node_gradient(Autodiff *ad, Node *n)
 {
-    switch (n->op) {
-    case OP_add: gradient_add(ad, n); break;
-    case OP_sub: gradient_sub(ad, n); break;
-    case OP_mul: gradient_mul(ad, n); break;
-    case OP_div: gradient_div(ad, n); break;
-    case OP_neg: gradient_neg(ad, n); break;
-    case OP_square: gradient_square(ad, n); break;
-    case OP_recip: gradient_recip(ad, n); break;
-    case OP_sqrt: gradient_sqrt(ad, n); break;
-    case OP_exp: gradient_exp(ad, n); break;
-    case OP_log: gradient_log(ad, n); break;
-    case OP_relu: gradient_call(ad, n, OP_relu_grad); break;
-    case OP_gelu: gradient_call(ad, n, OP_gelu_grad); break;
-    case OP_gelu_tanh: gradient_call(ad, n, OP_gelu_tanh_grad); break;
-    case OP_silu: gradient_call(ad, n, OP_silu_grad); break;
-    case OP_scale: gradient_scale(ad, n); break;
-    case OP_shift:
-    case OP_expand:
-    case OP_copy:
-    case OP_sum: gradient_same(ad, n); break;
-    case OP_dropout: gradient_dropout(ad, n); break;
-    case OP_mean: gradient_mean(ad, n); break;
-    case OP_pick: gradient_pick(ad, n); break;
-    case OP_rotate: case OP_unrotate: gradient_rotate(ad, n); break;
-    case OP_chain: gradient_chain(ad, n); break;
-    case OP_matmul: gradient_matmul(ad, n); break;
-    case OP_attention: gradient_attention(ad, n); break;
-    case OP_gather: gradient_gather(ad, n); break;
-    case OP_reshape: gradient_reshape(ad, n); break;
-    /* the maximum only shifts a softmax, whose value it leaves as it is; ids
-     * are integers and constants are constant */
-    case OP_rowmax:
-    case OP_scored:
-    case OP_onehot:
-    case OP_const:
-    case OP_positions: break;
-    case OP_relu_grad:
-    case OP_gelu_grad:
-    case OP_gelu_tanh_grad:
-    case OP_silu_grad:
-    case OP_colsum:
-    case OP_matmul_input:
-    case OP_matmul_weight:
-    case OP_attention_backward:
-    case OP_attention_weights:
-    case OP_scatter_add:
-    case OP_cache:
-    case OP_COUNT: gradient_none(n);
-    }
+    if (rules[n->op])
+        rules[n->op](ad, n);
+    else if (!is_flat(n->op))
+        ice("%s has no gradient", op_info[n->op].name);
 }

@@ -18,8 +18,7 @@ typedef struct Place {
 
 static int64_t row_floats(const Place *p, const Value *v)
 {
-    return type_row_elements(p->m, &v->type)
-        * (v->type.dtype == DT_F64 ? 2 : 1);
+    return value_row_floats(p->m, v);
 }
 
 static bool is_result(const Func *f, const Value *root)
@@ -45,9 +44,44 @@ static void find_lives(Place *p)
         }
 }
 
+/* Whether n's expression in its pass reads `old`, itself or through nodes of
+ * its kernel. */
+static bool expression_reads(const Node *n, const Value *old)
+{
+    for (int i = 0; i < n->inputs; i++) {
+        const Value *in = n->in[i];
+        if (in == old)
+            return true;
+        bool inner = in->node && in->node->kernel == n->kernel
+            && !node_is_reduction(in->node)
+            && !(in->in_memory && in->node->phase < n->phase);
+        if (inner && expression_reads(in->node, old))
+            return true;
+    }
+    return false;
+}
+
+/* Whether v's pass reads `old` for the first time after it has stored v: a pass
+ * stores its values in the order of its nodes, then adds up its reductions. */
+static bool read_after_store(const Kernel *k, const Value *v, const Value *old)
+{
+    if (expression_reads(v->node, old))
+        return false;
+    bool stored = false;
+    for (int i = 0; i < k->nodes.count; i++) {
+        const Node *n = k->nodes.at[i];
+        bool root = n->phase == v->node->phase
+            && (node_is_reduction(n) || (stored && n->out[0]->in_memory));
+        if (root && expression_reads(n, old))
+            return true;
+        stored |= n == v->node;
+    }
+    return false;
+}
+
 /* Whether v, made by a row kernel, may overwrite `old`, which that kernel
  * reads: the same size, read for the last time, at the same place, in no later
- * pass. */
+ * pass, nor later in v's. */
 static bool may_overwrite(const Place *p, const Value *v, const Value *old)
 {
     int kernel = v->node->kernel;
@@ -57,7 +91,7 @@ static bool may_overwrite(const Place *p, const Value *v, const Value *old)
     if (k->kind != KERNEL_ROW || old->area != AREA_FRAME
         || p->dies[old->number] != kernel || same_pass
         || type_is_row_value(&v->type) || row_floats(p, v) != row_floats(p, old)
-        || v->type.rank != old->type.rank)
+        || v->type.rank != old->type.rank || read_after_store(k, v, old))
         return false;
     for (int phase = v->node->phase + 1; phase < kernel_phases(k); phase++)
         if (kernel_reads(p->f, kernel, old, phase))
@@ -150,7 +184,7 @@ static void place_record(const Module *m, Func *f)
             continue;
         v->area = AREA_RECORD;
         v->offset = at;
-        at += type_row_elements(m, &v->type);
+        at += value_row_floats(m, v);
     }
     f->record_floats = at;
 }

@@ -22,8 +22,10 @@ static bool is_kept(const Plan *plan, const Value *v)
         return true;
     if (plan->recompute == RECOMPUTE_BLOCK)
         return false;
-    return begins(v->name, "attn.out")
-        || !(begins(v->name, "attn.") || begins(v->name, "norm1"));
+    if (begins(v->name, "attn.out") || begins(v->name, "cross.out"))
+        return true;
+    return !(begins(v->name, "attn.") || begins(v->name, "norm1")
+             || begins(v->name, "cross"));
 }
 
 static Value *find_value(const Func *f, ValueKind kind, const char *name)
@@ -37,12 +39,11 @@ static Value *find_value(const Func *f, ValueKind kind, const char *name)
 
 static Value *read_param(Again *a, Value *v)
 {
-    if (v->type.dtype == DT_I32) {
-        Value *found = find_value(a->backward, VALUE_PARAM, v->name);
-        if (!found)
-            ice("%s has no %s", a->backward->name, v->name);
-        return found;
-    }
+    Value *given = find_value(a->backward, VALUE_PARAM, v->name);
+    if (given)
+        return given;
+    if (v->type.dtype == DT_I32)
+        ice("%s has no %s", a->backward->name, v->name);
     Value *found = find_value(a->backward, VALUE_SAVED, v->name);
     if (found)
         return found;
@@ -90,13 +91,17 @@ static void move_to_front(Module *m, Func *f, int first)
     memcpy(f->nodes.at, order, (size_t)f->nodes.count * sizeof *order);
 }
 
-bool pass_recompute(Module *m, const Plan *plan, Diag *diag)
+static void recompute(Module *m, const Plan *plan, const char *block)
 {
-    (void)diag;
-    Again a = { .m = m, .forward = module_find_func(m, "block.forward"),
-                .backward = module_find_func(m, "block.backward") };
-    if (plan->recompute == RECOMPUTE_NONE || !a.forward)
-        return true;
+    Again a = {
+        .m = m,
+        .forward =
+            module_find_func(m, arena_printf(m->arena, "%s.forward", block)),
+        .backward =
+            module_find_func(m, arena_printf(m->arena, "%s.backward", block)),
+    };
+    if (!a.forward)
+        return;
     a.copies = arena_alloc(m->arena,
                            (size_t)a.forward->values.count * sizeof *a.copies);
     int first = a.backward->nodes.count, pairs = a.forward->saved.count;
@@ -120,5 +125,15 @@ bool pass_recompute(Module *m, const Plan *plan, Diag *diag)
     }
     a.backward->saved.count = a.forward->saved.count = kept;
     func_drop_values(a.backward);
+}
+
+bool pass_recompute(Module *m, const Plan *plan, Diag *diag)
+{
+    (void)diag;
+    if (plan->recompute == RECOMPUTE_NONE)
+        return true;
+    recompute(m, plan, "block");
+    recompute(m, plan, "encoder_block");
+    recompute(m, plan, "decoder_block");
     return true;
 }

@@ -19,13 +19,25 @@ static Stmt *new_stmt(Module *m, StepKind kind, Loc cause)
     return s;
 }
 
+/* The widest row that a head makes. */
+static int64_t logits_width(const Module *m, const Func *head)
+{
+    int64_t width = 1;
+    for (int i = 0; i < head->nodes.count; i++) {
+        const Value *v = head->nodes.at[i]->out[0];
+        if (!strcmp(v->name, "logits"))
+            width = m->dims.at[v->type.dims[v->type.rank - 1]].size;
+    }
+    return width;
+}
+
 /* Rows at a time: as many as CHUNK_BYTES holds, in equal chunks of whole 16
  * rows. */
-static void size_chunks(const Module *m, const Step *step, Stmt *chunks)
+static void size_chunks(const Module *m, const Step *step, const Func *head,
+                        Stmt *chunks)
 {
-    int64_t vocab = m->dims.at[module_find_dim(m, "V")].size;
-    int64_t rows = step->micro * step->sequence;
-    int64_t most = CHUNK_BYTES / (4 * vocab) / 16 * 16;
+    int64_t rows = step->micro * (chunks->pooled ? 1 : step->sequence);
+    int64_t most = CHUNK_BYTES / (4 * logits_width(m, head)) / 16 * 16;
     if (most < 16)
         most = 16;
     int64_t count = (rows + most - 1) / most;
@@ -35,14 +47,22 @@ static void size_chunks(const Module *m, const Step *step, Stmt *chunks)
 
 static bool is_head(const Stmt *s)
 {
-    return s->kind == STEP_CALL && !strcmp(s->func->root, "head");
+    return s->kind == STEP_CALL && (!strcmp(s->func->root, "head")
+                                    || !strcmp(s->func->root, "next_sentence"));
+}
+
+/* Does it work on a row a sequence? */
+static bool is_pooled(const Stmt *s)
+{
+    return !strcmp(s->arguments.at[0], "pooled");
 }
 
 /* The head's call becomes a loop over chunks. */
 static Stmt *chunked(Module *m, const Step *step, Stmt *head)
 {
     Stmt *chunks = new_stmt(m, STEP_CHUNKS, head->origin.model);
-    size_chunks(m, step, chunks);
+    chunks->pooled = is_pooled(head);
+    size_chunks(m, step, head->func, chunks);
     if (!strcmp(step->name, "generate")) {
         chunks->last = true;
         chunks->count = chunks->chunk_rows = 1;
@@ -53,7 +73,14 @@ static Stmt *chunked(Module *m, const Step *step, Stmt *head)
 
 static bool in_loop(const Stmt *s)
 {
-    return s->kind == STEP_CALL || s->kind == STEP_REPEAT;
+    return s->kind == STEP_CALL || s->kind == STEP_REPEAT
+        || s->kind == STEP_ZERO;
+}
+
+static bool repeats(const Stmt *s, const char *what)
+{
+    return s->kind == STEP_REPEAT
+        && strstr(s->body.at[0]->func->name, what) != NULL;
 }
 
 /* count, groups { micros { calls } }, the rest. */
@@ -72,7 +99,11 @@ static void cut_train(Module *m, Step *step, const Plan *plan)
     bool opened = false;
     for (int i = 0; i < step->body.count; i++) {
         Stmt *s = step->body.at[i];
-        if (!in_loop(s)) {
+        if (repeats(s, "finish")) {     /* once a group */
+            list_push(m->arena, &groups->body, s);
+            continue;
+        }
+        if (!in_loop(s) || repeats(s, "prepare")) {
             list_push(m->arena, &cut.body, s);
             continue;
         }
@@ -92,11 +123,11 @@ static void cut_head(Module *m, Step *step)
             step->body.at[i] = chunked(m, step, step->body.at[i]);
 }
 
-static Stmt *logits_call(Module *m, Origin origin)
+static Stmt *logits_call(Module *m, const Stmt *head)
 {
-    Stmt *s = new_stmt(m, STEP_CALL, origin.model);
+    Stmt *s = new_stmt(m, STEP_CALL, head->origin.model);
     s->func = module_find_func(m, "head.logits");
-    list_push(m->arena, &s->arguments, "x");
+    list_push(m->arena, &s->arguments, head->arguments.at[0]);
     list_push(m->arena, &s->results, "logits");
     return s;
 }
@@ -108,8 +139,9 @@ static Stmt *copy_for_grad(Module *m, const Stmt *s)
     copy->body.at = NULL;
     copy->body.count = copy->body.room = 0;
     for (int i = 0; i < s->body.count; i++) {
-        if (is_head(s->body.at[i]))
-            list_push(m->arena, &copy->body, logits_call(m, s->origin));
+        const Stmt *inner = s->body.at[i];
+        if (inner->kind == STEP_CALL && !strcmp(inner->func->name, "head.step"))
+            list_push(m->arena, &copy->body, logits_call(m, inner));
         list_push(m->arena, &copy->body, copy_for_grad(m, s->body.at[i]));
     }
     return copy;

@@ -5,6 +5,7 @@
 #include "commands.h"
 #include "cpu.h"
 #include "draw.h"
+#include "inputs.h"
 #include "json.h"
 #include "profile.h"
 #include "weights.h"
@@ -29,20 +30,78 @@ typedef struct Times {
     Error no_kernels;           /* why there are none */
 } Times;
 
-/* Random tokens, each row predicting its next; no data is read. */
+/* Draws of one input, all of its rows. */
+typedef struct Draws {
+    const Rank *rank;
+    uint64_t stream;
+    int64_t rows, row;          /* sequences, and numbers of each */
+} Draws;
+
+static int32_t draw_id(const Draws *draws, int64_t i, int64_t count)
+{
+    double u = draw_uniform(0, draws->stream, (uint64_t)i);
+    return (int32_t)(u * (double)count);
+}
+
+static void draw_ids(const Draws *draws, int32_t *out, int64_t count)
+{
+    for (int64_t i = 0; out && i < draws->rows * draws->row; i++)
+        out[i] = draw_id(draws, i, count);
+}
+
+static void fill_ids(const Draws *draws, int32_t *out, int32_t value)
+{
+    for (int64_t i = 0; out && i < draws->rows * draws->row; i++)
+        out[i] = value;
+}
+
+static void draw_reals(const Draws *draws, float *out)
+{
+    if (out)
+        draw_normals(out, draws->rows * draws->row, 0, 1, 0, draws->stream);
+}
+
+/* Targets of tokens that nothing masks: the next one; BERT has one token in
+ * seven to guess. */
+static void set_targets(const Draws *draws, const Control *control)
+{
+    int64_t count = draws->rows * draws->row;
+    bool masked = is_masked(draws->rank->program);
+    for (int64_t i = 0; control->targets && i < count; i++)
+        control->targets[i] = masked && i % 7 != 0 ? -1
+            : control->tokens[(i + !masked) % count];
+}
+
+static void draw_inputs(Draws *draws, const Step *step)
+{
+    const Program *program = draws->rank->program;
+    const Control *control = &draws->rank->control;
+    int64_t types = program->token_types;
+    draws->row = step->sequence;
+    draw_ids(draws, control->tokens, program->vocab);
+    draw_ids(draws, control->source, program->vocab);
+    draw_ids(draws, control->types, types > 0 ? types : 1);
+    set_targets(draws, control);
+    draws->row = 1;
+    fill_ids(draws, control->lengths, (int32_t)step->sequence);
+    fill_ids(draws, control->source_lengths, (int32_t)step->sequence);
+    draw_ids(draws, control->labels, label_values(program));
+    draw_reals(draws, control->reference);
+    draws->row = program->nodes * program->nodes;
+    draw_ids(draws, control->edges, 2);
+    draws->row = program->nodes * program->node_features;
+    draw_reals(draws, control->nodes);
+    draws->row = program->channels * program->image_size * program->image_size;
+    draw_reals(draws, control->images);
+}
+
+/* Random tokens, images, labels …; no data is read. */
 static void draw_batch(Rank *rank, const Step *step)
 {
-    Control *control = &rank->control;
-    uint64_t stream = draw_stream("bench");
-    int64_t count = step->batch * step->sequence;
-    for (int64_t i = 0; i < count; i++) {
-        double u = draw_uniform(0, stream, (uint64_t)i);
-        control->tokens[i] = (int32_t)(u * (double)rank->program->vocab);
-    }
-    for (int64_t i = 0; i < count; i++)
-        control->targets[i] = control->tokens[(i + 1) % count];
-    for (int64_t row = 0; row < step->batch; row++)
-        control->lengths[row] = (int32_t)step->sequence;
+    Draws draws = { .rank = rank, .stream = draw_stream("bench"),
+                    .rows = step->batch };
+    rank_select(rank, step);
+    draw_inputs(&draws, step);
 }
 
 /* A learning rate so small that nothing diverges, however many steps. */
@@ -74,8 +133,8 @@ static int compare_seconds(const void *a, const void *b)
 
 static double time_step(Rank *rank, const Step *step, int64_t number)
 {
-    set_control(rank, number);
     draw_batch(rank, step);
+    set_control(rank, number);
     double begun = clock_seconds();
     rank_run(rank, step);
     return clock_seconds() - begun;
@@ -111,8 +170,8 @@ static void profile_steps(Rank *rank, const Step *step, Times *times)
     double until = clock_seconds() + PROFILE_SECONDS;
     int64_t number = 1;
     do {
-        set_control(rank, number++);
         draw_batch(rank, step);
+        set_control(rank, number++);
         profile_take(profile, true);
         rank_run(rank, step);
         profile_take(profile, false);
@@ -254,7 +313,8 @@ int command_bench(const Program *program, const Options *options, Error *error)
     if (!step)
         return error_set(error, ERROR_USAGE, "this program cannot train"),
                error->status;
-    if (!rank_open(&rank, program, step, NULL, threads_of(options), error))
+    const StepSet set = { { step }, 1 };
+    if (!rank_open(&rank, program, &set, threads_of(options), error))
         return error->status;
     bool good = weights_list(program, &list, error);
     if (good) {

@@ -36,7 +36,7 @@ static void bundle_add(Bundle *bundle, const char *prefix, const Weight *weight,
         .name = bundle->names[i],
         .type = TENSOR_F32,
         .rank = weight->rank,
-        .dims = { weight->dims[0], weight->dims[1] },
+        .dims = { weight->dims[0], weight->dims[1], weight->dims[2] },
     };
 }
 
@@ -100,9 +100,9 @@ static bool write_bundle(Bundle *bundle, const char *directory,
         return false;
     for (int32_t i = 0; i < bundle->count; i++) {
         const TensorShape *shape = &bundle->shapes[i];
-        uint64_t bytes = 4 * (uint64_t)shape->dims[0];
-        if (shape->rank > 1)
-            bytes *= (uint64_t)shape->dims[1];
+        uint64_t bytes = 4;
+        for (int axis = 0; axis < shape->rank; axis++)
+            bytes *= (uint64_t)shape->dims[axis];
         sha256_add(state, bundle->places[i], bytes);
         if (!tensors_append(&writer, bundle->places[i], bytes, error))
             return false;

@@ -4,9 +4,10 @@
  * SPDX-License-Identifier: 0BSD */
 #ifndef COMMANDS_H
 #define COMMANDS_H
-#include "data.h"
+#include "corpus.h"
 #include "options.h"
 #include "rank.h"
+#include "reference.h"
 
 enum { EXIT_DIVERGED = 5, EXIT_RESUME = 75 };
 
@@ -19,25 +20,52 @@ int command_forward(const Program *program, const Options *options,
                     Error *error);
 int command_grad(const Program *program, const Options *options, Error *error);
 int command_bench(const Program *program, const Options *options, Error *error);
+int command_predict(const Program *program, const Options *options,
+                    Error *error);
+int command_score(const Program *program, const Options *options, Error *error);
 
 /* The threads that were asked for, or one a core. */
 int threads_of(const Options *options);
 
-/* Opens a rank for one step with the weights of --weights and the tables. */
-bool open_with_weights(Rank *rank, const Program *program, const Step *step,
+/* Opens a rank for a step of that name and those that go with it, with the
+ * weights of --weights, the tables, and what is to be prepared. */
+bool open_with_weights(Rank *rank, const Program *program, const char *name,
                        const Options *options, Error *error);
+
+/* The same weights into an open rank, from FILE|DIR. */
+bool load_weights(Rank *rank, const char *from, Error *error);
+
+/* Opens --data, all of it, for evaluation or, `unlabelled`, for predictions.
+ * Labels have the names that the run knows whose weights are used. */
+bool open_source(Corpus *corpus, const Program *program,
+                 const Settings *settings, const Options *options,
+                 bool unlabelled, Error *error);
 
 /* ---- evaluation (evaluate.c) -------------------------------------------- */
 
 typedef struct Evaluation {
-    double loss;            /* mean over scored positions, plain nll */
-    int64_t scored;
+    double loss;            /* see below */
+    int64_t scored, correct;        /* positions */
+    int64_t label_scored, label_correct;    /* labels; pairs are scored only */
+    double accuracy;        /* -1: this objective has none */
     bool abandoned;         /* a signal came: the rest means nothing */
 } Evaluation;
 
-/* Runs `step` over the range's first windows: all of them, or at most
- * batches · program->batch where batches > 0. The rank's control block is left
- * selected for `step`. */
-bool evaluate(Rank *rank, const Step *step, const DataRange *range,
-              int64_t batches, Evaluation *out, Error *error);
+/* What there is to evaluate with and on. The reference is that of the corpus's
+ * evaluation part, NULL where the objective needs none or the data has it. */
+typedef struct Examination {
+    Rank *rank;
+    const Step *step;
+    Corpus *corpus;
+    const Reference *reference;
+} Examination;
+
+/* Runs the step over the first examples that the corpus has for evaluation:
+ * all of them, or at most batches · program->batch where batches > 0. The loss
+ * is the mean over scored positions, plain nll, plus the mean over labels; of a
+ * preference the mean over pairs alone. Accuracy is that of labels (classify)
+ * or of masked tokens. The rank's control block is left selected for the step.
+ */
+bool evaluate(const Examination *exam, int64_t batches, Evaluation *out,
+              Error *error);
 #endif

@@ -1,282 +1,12 @@
-/* data.c: see data.h. Finding files, opening each by its format, ranges,
- * reading, windows.
+/* data.c: tokens of data.h: ranges, reading, windows. The files are in
+ * data_files.c.
  * SPDX-License-Identifier: 0BSD */
-#define _GNU_SOURCE
 #include "data.h"
 #include "draw.h"
-#include "files.h"
-#include <glob.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-enum {
-    LLMC_HEADER = 1024, LLMC_UINT16 = 20240520, LLMC_UINT32 = 20240801,
-    PIECE = 32768,              /* bytes read at a time */
-    CHECKED = 64 << 20,         /* bytes of data whose tokens are all checked */
-    MOST_FILES = 1 << 20
-};
-
-bool data_format_named(const char *name, DataFormat *format)
-{
-    static const char *const names[] = {
-        [DATA_AUTO] = "auto", [DATA_TEXT] = "text", [DATA_BYTES] = "bytes",
-        [DATA_NANOGPT] = "nanogpt", [DATA_LLMC] = "llmc",
-    };
-    for (int i = 0; i < (int)(sizeof names / sizeof *names); i++)
-        if (strcmp(name, names[i]) == 0) {
-            *format = (DataFormat)i;
-            return true;
-        }
-    return false;
-}
-
-/* ---- one file ----------------------------------------------------------- */
-
-static int32_t little_int32(const unsigned char *at)
-{
-    return (int32_t)(at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 |
-                     (uint32_t)at[3] << 24);
-}
-
-/* The file's own format: what DATA_AUTO stands for. */
-static bool recognise(const DataFile *file, DataFormat *format, Error *error)
-{
-    unsigned char magic[4];
-    size_t length = strlen(file->path);
-    if (file->size >= sizeof magic) {
-        if (!file_read_at(file->descriptor, file->path, magic, sizeof magic, 0,
-                          error))
-            return false;
-        int32_t number = little_int32(magic);
-        if (number == LLMC_UINT16 || number == LLMC_UINT32) {
-            *format = DATA_LLMC;
-            return true;
-        }
-    }
-    bool bin = length >= 4 && strcmp(file->path + length - 4, ".bin") == 0;
-    *format = bin ? DATA_NANOGPT : DATA_TEXT;
-    return true;
-}
-
-/* llm.c's header: magic, version and count must agree with each other and with
- * the file's size. */
-static bool read_llmc(DataFile *file, Error *error)
-{
-    unsigned char header[12];
-    if (file->size < LLMC_HEADER)
-        return error_set(error, ERROR_INPUT, "%s: %llu bytes are too few for "
-                         "llm.c's header of 1024", file->path,
-                         (unsigned long long)file->size);
-    if (!file_read_at(file->descriptor, file->path, header, sizeof header, 0,
-                      error))
-        return false;
-    int32_t magic = little_int32(header), version = little_int32(header + 4);
-    if (magic != LLMC_UINT16 && magic != LLMC_UINT32)
-        return error_set(error, ERROR_INPUT, "%s: begins with %d, not with one "
-                         "of llm.c's magic numbers, 20240520 and 20240801",
-                         file->path, (int)magic);
-    /* llm.c writes version 1 for GPT-2's tokens and 7 for Llama 3's. */
-    if (version != 1 && !(version == 7 && magic == LLMC_UINT32))
-        return error_set(error, ERROR_INPUT, "%s: version %d of llm.c's format "
-                         "is not known here", file->path, (int)version);
-    file->header = LLMC_HEADER;
-    file->token_bytes = magic == LLMC_UINT16 ? 2 : 4;
-    file->count = little_int32(header + 8);
-    uint64_t bytes = file->size - LLMC_HEADER;
-    if (file->count < 0 ||
-        (uint64_t)file->count * (uint64_t)file->token_bytes != bytes)
-        return error_set(error, ERROR_INPUT, "%s: its header says %lld tokens "
-                         "of %d bytes, but %llu bytes follow it", file->path,
-                         (long long)file->count, file->token_bytes,
-                         (unsigned long long)bytes);
-    return true;
-}
-
-/* Finds out what an open file holds. */
-static bool examine(const Data *data, DataFile *file, DataFormat format,
-                    Error *error)
-{
-    struct stat about;
-    if (fstat(file->descriptor, &about) != 0)
-        return error_set(error, ERROR_INPUT, "cannot examine %s", file->path);
-    file->device = about.st_dev;
-    file->inode = about.st_ino;
-    file->changed = about.st_mtim;
-    if (format == DATA_AUTO && !recognise(file, &format, error))
-        return false;
-    if (format == DATA_LLMC) {
-        if (!read_llmc(file, error))
-            return false;
-    } else {
-        file->token_bytes = format == DATA_NANOGPT ? 2 : 1;
-        file->count = (int64_t)file->size / file->token_bytes;
-    }
-    if (format == DATA_NANOGPT && file->size % 2 != 0)
-        return error_set(error, ERROR_INPUT, "%s: an odd number of bytes, "
-                         "%llu, are no uint16 tokens", file->path,
-                         (unsigned long long)file->size);
-    if (file->token_bytes == 1 && data->vocab < 256)
-        return error_set(error, ERROR_INPUT, "%s: text needs a vocabulary of "
-                         "at least 256 (a token a byte), not %lld", file->path,
-                         (long long)data->vocab);
-    if (file->count == 0)
-        return error_set(error, ERROR_INPUT, "%s: has no tokens", file->path);
-    return true;
-}
-
-/* ---- the open files ----------------------------------------------------- */
-
-/* Notes that a file is open; closes the one that was opened longest ago where
- * there are too many. */
-static void keep_open(Data *data, int index)
-{
-    if (data->open_count < DATA_OPEN) {
-        data->open[data->open_count++] = index;
-        return;
-    }
-    DataFile *oldest = &data->files[data->open[data->oldest]];
-    close(oldest->descriptor);
-    oldest->descriptor = -1;
-    data->open[data->oldest] = index;
-    data->oldest = (data->oldest + 1) % DATA_OPEN;
-}
-
-/* Opens a file again, if it is closed; it must be the one that was examined. */
-static bool reopen(Data *data, int index, Error *error)
-{
-    DataFile *file = &data->files[index];
-    uint64_t size;
-    struct stat about;
-    if (file->descriptor >= 0)
-        return true;
-    int descriptor = file_open(file->path, &size, error);
-    if (descriptor < 0)
-        return false;
-    if (fstat(descriptor, &about) != 0 || size != file->size ||
-        about.st_dev != file->device || about.st_ino != file->inode ||
-        about.st_mtim.tv_sec != file->changed.tv_sec ||
-        about.st_mtim.tv_nsec != file->changed.tv_nsec) {
-        close(descriptor);
-        return error_set(error, ERROR_INPUT, "%s: has changed since it was "
-                         "opened", file->path);
-    }
-    file->descriptor = descriptor;
-    keep_open(data, index);
-    return true;
-}
-
-static bool add_file(Data *data, const char *path, DataFormat format,
-                     Error *error)
-{
-    /* Grows to powers of two. */
-    int count = data->count;
-    if (count == MOST_FILES)
-        return error_set(error, ERROR_INPUT, "more than %d data files",
-                         (int)MOST_FILES);
-    if ((count & (count - 1)) == 0) {
-        size_t room = count ? 2 * (size_t)count : 1;
-        DataFile *grown = realloc(data->files, room * sizeof *grown);
-        if (!grown)
-            return error_set(error, ERROR_ENVIRONMENT, "no memory for data");
-        data->files = grown;
-    }
-    DataFile *file = &data->files[count];
-    *file = (DataFile){ .path = strdup(path), .first = data->tokens,
-                        .descriptor = -1 };
-    data->count++;
-    if (!file->path)
-        return error_set(error, ERROR_ENVIRONMENT, "no memory for data");
-    file->descriptor = file_open(path, &file->size, error);
-    if (file->descriptor < 0)
-        return false;
-    keep_open(data, count);
-    if (!examine(data, file, format, error))
-        return false;
-    if (__builtin_add_overflow(data->tokens, file->count, &data->tokens) ||
-        data->tokens > (int64_t)1 << 59)
-        return error_set(error, ERROR_INPUT, "%s: data of more than 2^59 "
-                         "tokens", path);
-    return true;
-}
-
-/* A path that exists is that file; another one with a wildcard is a glob. */
-static bool add_path(Data *data, const char *path, DataFormat format,
-                     Error *error)
-{
-    struct stat about;
-    if (lstat(path, &about) == 0 || !strpbrk(path, "*?["))
-        return add_file(data, path, format, error);
-    glob_t found;
-    /* glob sorts as the locale does; a program never leaves the locale "C", in
-     * which that is by bytes. */
-    int status = glob(path, 0, NULL, &found);
-    if (status == GLOB_NOSPACE)
-        return error_set(error, ERROR_ENVIRONMENT, "no memory for the files of "
-                         "%s", path);
-    if (status != 0)
-        return error_set(error, ERROR_INPUT, "no file matches %s", path);
-    bool good = true;
-    for (size_t i = 0; good && i < found.gl_pathc; i++)
-        good = add_file(data, found.gl_pathv[i], format, error);
-    globfree(&found);
-    return good;
-}
-
-/* Reads a file for the vocabulary's sake; a byte is always in it. */
-static bool check_file(Data *data, const DataFile *file, Error *error)
-{
-    DataRange range = { data, file->first, file->count };
-    if (file->token_bytes == 1)
-        return true;
-    for (int64_t at = 0, length; at < range.count; at += length) {
-        int32_t tokens[PIECE / 4];
-        length = range.count - at;
-        if (length > PIECE / 4)
-            length = PIECE / 4;
-        if (!data_read(&range, at, length, tokens, error))
-            return false;
-    }
-    return true;
-}
-
-/* Checks every token, where there are few enough. */
-static bool check_all(Data *data, Error *error)
-{
-    uint64_t bytes = 0;
-    bool good = true;
-    for (int i = 0; i < data->count; i++)
-        bytes += data->files[i].size;
-    for (int i = 0; good && i < data->count && bytes <= CHECKED; i++)
-        good = check_file(data, &data->files[i], error);
-    return good;
-}
-
-bool data_open(Data *data, const char *const *paths, int path_count,
-               DataFormat format, int64_t vocab, Error *error)
-{
-    *data = (Data){ .vocab = vocab };
-    bool good = path_count > 0 ||
-                error_set(error, ERROR_INPUT, "no data files are given");
-    for (int i = 0; good && i < path_count; i++)
-        good = add_path(data, paths[i], format, error);
-    good = good && check_all(data, error);
-    if (!good)
-        data_close(data);
-    return good;
-}
-
-void data_close(Data *data)
-{
-    for (int i = 0; i < data->count; i++) {
-        if (data->files[i].descriptor >= 0)
-            close(data->files[i].descriptor);
-        free(data->files[i].path);
-    }
-    free(data->files);
-    *data = (Data){ 0 };
-}
+enum { PIECE = 32768 };         /* bytes read at a time */
 
 /* ---- ranges ------------------------------------------------------------- */
 
@@ -353,20 +83,6 @@ bool data_split(Data *data, const char *split, DataRange *train,
 
 /* ---- reading ------------------------------------------------------------ */
 
-/* The file that holds a token. */
-static int file_of(const Data *data, int64_t token)
-{
-    int low = 0, high = data->count - 1;
-    while (low < high) {
-        int middle = low + (high - low + 1) / 2;
-        if (data->files[middle].first <= token)
-            low = middle;
-        else
-            high = middle - 1;
-    }
-    return low;
-}
-
 static int64_t token_at(const unsigned char *at, int bytes)
 {
     int64_t token = at[0];
@@ -376,14 +92,15 @@ static int64_t token_at(const unsigned char *at, int bytes)
 }
 
 /* Reads tokens that are in one file and fit a piece; `at` counts there. */
-static bool read_piece(const Data *data, const DataFile *file, int64_t at,
-                       int64_t length, int32_t *tokens, Error *error)
+static bool read_piece(Data *data, int index, int64_t at, int64_t length,
+                       int32_t *tokens, Error *error)
 {
     unsigned char piece[PIECE];
+    const DataFile *file = &data->files[index];
     int bytes = file->token_bytes;
     uint64_t offset = (uint64_t)(file->header + at * bytes);
-    if (!file_read_at(file->descriptor, file->path, piece,
-                      (size_t)(length * bytes), offset, error))
+    if (!data_read_bytes(data, index, offset, (size_t)(length * bytes), piece,
+                         error))
         return false;
     for (int64_t i = 0; i < length; i++) {
         int64_t token = token_at(piece + i * bytes, bytes);
@@ -405,8 +122,8 @@ bool data_read(const DataRange *range, int64_t start, int64_t length,
     while (length > 0) {
         int64_t in_range = start % range->count;
         int64_t token = range->first + in_range;
-        int index = file_of(data, token);
-        DataFile *file = &data->files[index];
+        int index = data_file_of(data, token);
+        const DataFile *file = &data->files[index];
         int64_t at = token - file->first, piece = PIECE / file->token_bytes;
         if (piece > length)
             piece = length;
@@ -414,8 +131,7 @@ bool data_read(const DataRange *range, int64_t start, int64_t length,
             piece = file->count - at;
         if (piece > range->count - in_range)
             piece = range->count - in_range;
-        if (!reopen(data, index, error) ||
-            !read_piece(data, file, at, piece, tokens, error))
+        if (!read_piece(data, index, at, piece, tokens, error))
             return false;
         tokens += piece;
         start = in_range + piece;
@@ -425,6 +141,15 @@ bool data_read(const DataRange *range, int64_t start, int64_t length,
 }
 
 /* ---- windows ------------------------------------------------------------ */
+
+int64_t data_order_index(const DataOrder *order, int64_t n, int64_t i)
+{
+    uint64_t count = (uint64_t)n, at = (uint64_t)i;
+    if (!order->shuffled)
+        return (int64_t)(at % count);
+    uint64_t stream = draw_stream("order") + at / count;
+    return (int64_t)draw_permuted(at % count, count, order->seed, stream);
+}
 
 int64_t data_train_start(const DataRange *range, const DataOrder *order,
                          int64_t step, int64_t row)
@@ -436,12 +161,10 @@ int64_t data_train_start(const DataRange *range, const DataOrder *order,
         __extension__ typedef unsigned __int128 wide;
         return (int64_t)((wide)i * sequence % count);
     }
-    uint64_t windows = (count - 1) / sequence;
+    int64_t windows = (range->count - 1) / order->sequence;
     if (windows < 1)
         windows = 1;
-    uint64_t stream = draw_stream("order") + i / windows;
-    return (int64_t)(sequence *
-                     draw_permuted(i % windows, windows, order->seed, stream));
+    return order->sequence * data_order_index(order, windows, (int64_t)i);
 }
 
 bool data_train_window(const DataRange *range, const DataOrder *order,

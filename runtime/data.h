@@ -1,11 +1,13 @@
-/* data.h: tokens to train and evaluate on, for next-token prediction
+/* data.h: files of data and, where they hold tokens, windows of these
  * (docs/contract.md, sections 4 and 6).
  *
  * Data is the tokens of some files, one after another. data_open finds and
  * checks the files; nothing is kept in memory but a few words a file, windows
  * are read where they are when they are asked for. A DataRange is a run of the
- * tokens: all of them, or the training or the held-out part. One thread at a
- * time may read.
+ * tokens: all of them, or the training or the held-out part. Files of examples
+ * (lines, images, tensors) are found and opened here as well; examples.h counts
+ * and reads what is in them, and the counts are then of examples. One thread at
+ * a time may read.
  * SPDX-License-Identifier: 0BSD */
 #ifndef DATA_H
 #define DATA_H
@@ -16,23 +18,30 @@
 #include <time.h>
 
 typedef enum DataFormat {
-    DATA_AUTO,      /* each file: llm.c by its magic, else nanoGPT where its
-                       name ends in .bin, else text */
+    DATA_AUTO,      /* each file: llm.c by its magic, else by the end of its
+                       name: .bin nanoGPT, .tsv, .jsonl, .safetensors; .idx
+                       and ubyte, perhaps with .gz, IDX; else text */
     DATA_TEXT,      /* a token a byte */
     DATA_BYTES,     /* the same */
     DATA_NANOGPT,   /* uint16 tokens */
-    DATA_LLMC       /* 256 int32: magic 20240520 (uint16 tokens follow) or
+    DATA_LLMC,      /* 256 int32: magic 20240520 (uint16 tokens follow) or
                        20240801 (uint32), version, number of tokens */
+    DATA_TSV,       /* from here on files of examples (examples.h) */
+    DATA_IDX,
+    DATA_JSONL,
+    DATA_SAFETENSORS
 } DataFormat;
 
-/* The format that a spec calls `name`; false if there is none. */
+/* The format that a spec calls `name`, false if there is none; and its name. */
 bool data_format_named(const char *name, DataFormat *format);
+const char *data_format_name(DataFormat format);
+bool data_is_tokens(DataFormat format);
 
 typedef struct DataFile {
     char *path;
-    int token_bytes;        /* 1, 2 or 4, little-endian */
+    int token_bytes;        /* 1, 2 or 4, little-endian; 0: no tokens */
     int64_t header;         /* bytes before the first token */
-    int64_t first, count;   /* its tokens' place among all */
+    int64_t first, count;   /* its tokens' (or examples') place among all */
     uint64_t size;          /* bytes; with the next three, as it was opened */
     dev_t device;
     ino_t inode;
@@ -40,12 +49,16 @@ typedef struct DataFile {
     int descriptor;         /* -1: closed at the moment */
 } DataFile;
 
-enum { DATA_OPEN = 64 };    /* files open at a time */
+enum {
+    DATA_OPEN = 64,         /* files open at a time */
+    DATA_CHECKED = 64 << 20 /* bytes of data of which everything is checked */
+};
 
 typedef struct Data {
     DataFile *files;
     int count;
-    int64_t tokens;
+    DataFormat format;      /* the first file's; all hold tokens, or all this */
+    int64_t tokens;         /* or examples */
     int64_t vocab;
     int open[DATA_OPEN];    /* indices of the open ones, a ring */
     int open_count, oldest;
@@ -54,11 +67,25 @@ typedef struct Data {
 /* Opens the files that `paths` name: each a file or a glob, whose files are
  * taken in byte order. Checks that there are some, that each is a regular file,
  * is as its format says and has a token, that bytes fit the vocabulary; in up
- * to 64 MiB of data that every token does. Errors name the file and leave
- * nothing to close. */
+ * to 64 MiB of data that every token does. Of files of examples nothing is read
+ * yet, and their counts are 0. Errors name the file and leave nothing to
+ * close. */
 bool data_open(Data *data, const char *const *paths, int path_count,
                DataFormat format, int64_t vocab, Error *error);
 void data_close(Data *data);
+
+/* Opens one file more, which follows the others. Errors leave them open. */
+bool data_add(Data *data, const char *path, DataFormat format, Error *error);
+
+/* Reads bytes of a file; it must be what it was when it was opened. */
+bool data_read_bytes(Data *data, int index, uint64_t offset, size_t length,
+                     void *out, Error *error);
+
+/* The file that holds a token or example. */
+int data_file_of(const Data *data, int64_t index);
+
+/* Whether there is little enough to look at everything when it is opened. */
+bool data_is_small(const Data *data);
 
 /* ---- ranges ------------------------------------------------------------- */
 
@@ -93,11 +120,15 @@ typedef struct DataOrder {
     int64_t sequence;       /* tokens a window */
 } DataOrder;
 
+/* Which of n examples is number i of the order. Sequential, i mod n. Shuffled,
+ * entry i mod n of a permutation drawn for epoch ⌊i/n⌋ by stream "order" plus
+ * the epoch. */
+int64_t data_order_index(const DataOrder *order, int64_t n, int64_t i);
+
 /* Where window `row` (0 … batch-1) of step s = 1, 2 … begins among the range's
  * tokens. With i = (s-1)·batch + row: sequential, i·sequence mod count.
- * Shuffled, entry i mod n of a permutation of the windows k·sequence, k < n =
- * max(1, ⌊(count-1)/sequence⌋), drawn for epoch ⌊i/n⌋ by stream "order" plus
- * the epoch. */
+ * Shuffled, the windows are k·sequence, k < n = max(1, ⌊(count-1)/sequence⌋),
+ * and k is number i of their order. */
 int64_t data_train_start(const DataRange *range, const DataOrder *order,
                          int64_t step, int64_t row);
 

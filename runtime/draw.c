@@ -31,14 +31,22 @@ double draw_uniform(uint64_t seed, uint64_t stream, uint64_t index)
     return fraction(b.word[0], b.word[1]);
 }
 
+void draw_uniforms(double pair[2], uint64_t seed, uint64_t stream,
+                   uint64_t index)
+{
+    Philox b = block(seed, stream, index);
+    pair[0] = fraction(b.word[0], b.word[1]);
+    pair[1] = fraction(b.word[2], b.word[3]);
+}
+
 /* Elements 2·pair and 2·pair + 1. 1 - u is exact and never 0. */
 static void normal_pair(double out[2], uint64_t seed, uint64_t stream,
                         uint64_t pair)
 {
-    Philox b = block(seed, stream, pair);
-    double u = fraction(b.word[0], b.word[1]);
-    double v = fraction(b.word[2], b.word[3]);
-    double radius = __builtin_sqrt(-2 * f64_log(1 - u)), angle = 2 * F64_PI * v;
+    double drawn[2];
+    draw_uniforms(drawn, seed, stream, pair);
+    double radius = __builtin_sqrt(-2 * f64_log(1 - drawn[0]));
+    double angle = 2 * F64_PI * drawn[1];
     out[0] = radius * f64_cos(angle);
     out[1] = radius * f64_sin(angle);
 }

@@ -20,6 +20,10 @@ uint64_t draw_stream(const char *name);
  * sample·2^32 + position. */
 double draw_uniform(uint64_t seed, uint64_t stream, uint64_t index);
 
+/* Two such numbers: words 0 and 1, and words 2 and 3. */
+void draw_uniforms(double pair[2], uint64_t seed, uint64_t stream,
+                   uint64_t index);
+
 /* Standard normal number of an element (Box and Muller, 1958). Block e/2 gives
  * u (words 0 and 1) and v (words 2 and 3), uniform on [0, 1); its elements are
  *     √(-2 log(1 - u)) · cos 2πv (even e) and · sin 2πv (odd e).

@@ -7,6 +7,7 @@
 #define _GNU_SOURCE
 #include "batch.h"
 #include "commands.h"
+#include "inputs.h"
 #include "weights.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -34,21 +35,28 @@ typedef struct Forward {
     Saved *saved;
     int count;
     int scratch;            /* a descriptor */
+    int64_t sequences;      /* of the whole batch */
+    int32_t *pair;          /* preference: two rows of tokens, two of types,
+                               two lengths */
 } Forward;
 
 /* ---- which values ------------------------------------------------------- */
 
-/* A value's shape for B sequences of T tokens; its slice is one sequence's. */
-static bool set_shape(Saved *saved, const Batch *batch, Error *error)
+/* A value's shape for the whole batch; its slice is one sequence's. */
+static bool set_shape(const Forward *forward, Saved *saved, Error *error)
 {
     const Value *value = saved->value;
-    saved->shape = (TensorShape){ .name = saved->name, .type = TENSOR_F32,
-                                  .rank = value->rank,
-                                  .dims = { batch->batch } };
+    TensorShape *shape = &saved->shape;
+    *shape = (TensorShape){ .name = saved->name, .type = TENSOR_F32,
+                            .dims = { forward->batch.examples } };
+    shape->rank = 1;
+    if (forward->pair)
+        shape->dims[shape->rank++] = 2;
     saved->slice = sizeof(float);
     for (int axis = 1; axis < value->rank; axis++) {
-        saved->shape.dims[axis] = value_dim(value, axis, 1, batch->sequence);
-        saved->slice *= (uint64_t)saved->shape.dims[axis];
+        int64_t size = value_dim(value, axis, 1, forward->batch.sequence);
+        shape->dims[shape->rank++] = size;
+        saved->slice *= (uint64_t)size;
     }
     return value->dim0 == 0
         || error_set(error, ERROR_ENVIRONMENT, "internal error: %s is not of "
@@ -83,10 +91,10 @@ static bool select_values(Forward *forward, Error *error)
                 continue;
             saved->value = value;
             saved->at = value->offset + copy * value->stride;
-            if (!set_shape(saved, &forward->batch, error))
+            if (!set_shape(forward, saved, error))
                 return false;
             saved->scratch = scratch;
-            scratch += saved->slice * (uint64_t)forward->batch.batch;
+            scratch += saved->slice * (uint64_t)forward->sequences;
             forward->count++;
         }
     }
@@ -111,12 +119,12 @@ static bool open_scratch(Forward *forward, Error *error)
     return true;
 }
 
-static bool write_slice(const Forward *forward, const Saved *saved, int64_t b,
+static bool write_slice(const Forward *forward, const Saved *saved, int64_t s,
                         Error *error)
 {
     const float *values = forward->rank.control.values + saved->at;
     const char *bytes = (const char *)values;
-    uint64_t at = saved->scratch + (uint64_t)b * saved->slice;
+    uint64_t at = saved->scratch + (uint64_t)s * saved->slice;
     for (uint64_t done = 0; done < saved->slice;) {
         ssize_t n = pwrite(forward->scratch, bytes + done, saved->slice - done,
                            (off_t)(at + done));
@@ -130,18 +138,41 @@ static bool write_slice(const Forward *forward, const Saved *saved, int64_t b,
     return true;
 }
 
-static bool run_sequence(Forward *forward, int64_t b, Error *error)
+/* Fills the step's inputs with sequence s: an example, or a side of one. */
+static bool fill_sequence(Forward *forward, int64_t s, Error *error)
 {
-    Control *control = &forward->rank.control;
-    rank_select(&forward->rank, forward->step);
-    control->sequence = forward->batch.sequence;
+    Rank *rank = &forward->rank;
+    Control *control = &rank->control;
+    int64_t T = forward->batch.sequence;
+    Example example = { .sequence = T };
+    rank_select(rank, forward->step);
+    control->sequence = T;
     control->sharpness = 1;
-    if (!batch_row(&forward->batch, b, control->tokens, NULL,
-                   control->lengths, error))
+    if (!forward->pair) {
+        example = example_at(rank->program, control, forward->step, 0);
+        return batch_row(&forward->batch, s, &example, error);
+    }
+    example.tokens = forward->pair;
+    example.types = control->types ? forward->pair + 2 * T : NULL;
+    example.lengths = forward->pair + 4 * T;
+    if (!batch_row(&forward->batch, s / 2, &example, error))
+        return false;
+    memcpy(control->tokens, example.tokens + s % 2 * T,
+           (size_t)T * sizeof *control->tokens);
+    if (example.types)
+        memcpy(control->types, example.types + s % 2 * T,
+               (size_t)T * sizeof *control->types);
+    control->lengths[0] = example.lengths[s % 2];
+    return true;
+}
+
+static bool run_sequence(Forward *forward, int64_t s, Error *error)
+{
+    if (!fill_sequence(forward, s, error))
         return false;
     rank_run(&forward->rank, forward->step);
     for (int i = 0; i < forward->count; i++)
-        if (!write_slice(forward, &forward->saved[i], b, error))
+        if (!write_slice(forward, &forward->saved[i], s, error))
             return false;
     return true;
 }
@@ -152,7 +183,7 @@ static bool copy_tensor(const Forward *forward, TensorWriter *writer,
                         const Saved *saved, Error *error)
 {
     char piece[65536];
-    uint64_t left = saved->slice * (uint64_t)forward->batch.batch;
+    uint64_t left = saved->slice * (uint64_t)forward->sequences;
     uint64_t at = saved->scratch;
     while (left > 0) {
         size_t length = left < sizeof piece ? (size_t)left : sizeof piece;
@@ -188,15 +219,27 @@ static bool write_tensors(const Forward *forward, Error *error)
 static bool forward_batch(Forward *forward, Error *error)
 {
     if (!select_values(forward, error) || !open_scratch(forward, error)
-        || !open_with_weights(&forward->rank, forward->rank.program,
-                              forward->step, forward->options, error))
+        || !open_with_weights(&forward->rank, forward->rank.program, "forward",
+                              forward->options, error))
         return false;
     bool good = true;
-    for (int64_t b = 0; good && b < forward->batch.batch; b++)
-        good = run_sequence(forward, b, error);
+    for (int64_t s = 0; good && s < forward->sequences; s++)
+        good = run_sequence(forward, s, error);
     good = good && write_tensors(forward, error);
     rank_close(&forward->rank);
     return good;
+}
+
+static bool make_pair(Forward *forward, Error *error)
+{
+    const Program *program = forward->rank.program;
+    forward->sequences = forward->batch.examples * example_sequences(program);
+    if (!is_preference(program))
+        return true;
+    forward->pair = calloc((size_t)(4 * forward->batch.sequence + 2),
+                           sizeof *forward->pair);
+    return forward->pair
+        || error_set(error, ERROR_ENVIRONMENT, "out of memory");
 }
 
 int command_forward(const Program *program, const Options *options,
@@ -211,18 +254,14 @@ int command_forward(const Program *program, const Options *options,
     if (!options->weights || !options->batch || !options->save || !options->out)
         return error_set(error, ERROR_USAGE, "forward needs --weights, "
                          "--batch, --save and --out"), error->status;
-    if (!batch_open(&forward.batch, options->batch, program->vocab, false,
-                    error))
+    if (!batch_open(&forward.batch, options->batch, program, forward.step,
+                    false, error))
         return error->status;
-    bool good = forward.batch.sequence <= forward.step->sequence
-        || error_set(error, ERROR_INPUT, "%s: sequences of %lld tokens; the "
-                     "model's context is %lld", options->batch,
-                     (long long)forward.batch.sequence,
-                     (long long)forward.step->sequence);
-    good = good && forward_batch(&forward, error);
+    bool good = make_pair(&forward, error) && forward_batch(&forward, error);
     if (forward.scratch >= 0)
         close(forward.scratch);
     free(forward.saved);
+    free(forward.pair);
     batch_close(&forward.batch);
     return good ? 0 : error->status;
 }

@@ -1,27 +1,27 @@
-/* generate.c: `generate`: continues a prompt. The prompt goes through the
- * step in chunks, then each drawn token by itself; keys and values stay in
- * the step's own cache, so every sample begins again right after the prompt.
- * A token is a byte, unless the prompt was given as ids: then ids are
- * printed.
+/* generate.c: `generate`: continues a prompt; an encoder-decoder reads it as
+ * its source and writes a target. The prompt goes through the step in chunks,
+ * then each drawn token by itself, so every sample begins again right after
+ * the prompt. A token is a byte, unless the prompt was given as ids: then ids
+ * are printed. What is written ends at eos, where the model has one; only a
+ * decoder whose prompt is ids goes on behind it.
  * SPDX-License-Identifier: 0BSD */
 #include "commands.h"
-#include "draw.h"
+#include "decode.h"
 #include "files.h"
-#include "sample.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_PROMPT = 1 << 26 };     /* bytes of a --prompt-file */
+enum { MOST_PROMPT = 1 << 26, TOKENS = 100 };   /* bytes of a --prompt-file */
 
 typedef struct Generation {
-    Rank rank;
+    Decoder decoder;
     const Program *program;
     const Options *options;
-    const Step *step;
-    Sampler sampler;
     int32_t *prompt;
     int64_t prompt_tokens;
+    int64_t position;           /* where a sample's first token stands */
+    int32_t eos;                /* ends a sample; -1: nothing does */
     float *prompt_logits;       /* [vocab], after the prompt: a sample begins */
     char *text;                 /* of the sample so far, without the prompt */
     size_t length, shown;
@@ -36,7 +36,8 @@ static bool prompt_from_bytes(Generation *g, const char *bytes, size_t length,
         return error_set(error, ERROR_INPUT, "the vocabulary has %lld tokens, "
                          "too few for bytes: give --prompt-ids",
                          (long long)g->program->vocab);
-    g->prompt = calloc(length + 1, sizeof *g->prompt);
+    /* One more for a source's eos. */
+    g->prompt = calloc(length + 2, sizeof *g->prompt);
     if (!g->prompt)
         return error_set(error, ERROR_ENVIRONMENT, "out of memory");
     for (size_t i = 0; i < length; i++)
@@ -72,11 +73,6 @@ static bool prompt_from_ids(Generation *g, const char *ids, Error *error)
 static bool read_prompt(Generation *g, Error *error)
 {
     const Options *options = g->options;
-    int ways = !!options->prompt + !!options->prompt_file
-        + !!options->prompt_ids;
-    if (ways != 1)
-        return error_set(error, ERROR_USAGE, "generate needs one of --prompt, "
-                         "--prompt-file and --prompt-ids");
     if (options->prompt_ids)
         return prompt_from_ids(g, options->prompt_ids, error);
     if (options->prompt)
@@ -92,38 +88,34 @@ static bool read_prompt(Generation *g, Error *error)
     return good;
 }
 
-static bool check_prompt(const Generation *g, Error *error)
+static bool check_usage(const Options *options, Error *error)
 {
+    int ways = !!options->prompt + !!options->prompt_file
+        + !!options->prompt_ids;
+    if (options->stop && (!options->stop[0] || options->prompt_ids))
+        return error_set(error, ERROR_USAGE, "--stop wants a text, and a "
+                         "prompt that is text");
+    return ways == 1
+        || error_set(error, ERROR_USAGE, "generate needs one of --prompt, "
+                     "--prompt-file and --prompt-ids");
+}
+
+/* A source of text ends as the data's do; samples end where the model ends
+ * them. */
+static bool finish_prompt(Generation *g, Error *error)
+{
+    int32_t eos = g->decoder.special.id[SPECIAL_EOS];
+    bool source = g->decoder.encode, text = !g->options->prompt_ids;
     if (g->prompt_tokens == 0)
         return error_set(error, ERROR_INPUT, "the prompt is empty");
+    g->eos = source || text ? eos : -1;
+    if (source && text && eos >= 0)
+        g->prompt[g->prompt_tokens++] = eos;
     if (g->prompt_tokens > g->program->context)
         return error_set(error, ERROR_INPUT, "the prompt has %lld tokens; the "
                          "model's context is %lld", (long long)g->prompt_tokens,
                          (long long)g->program->context);
     return true;
-}
-
-/* ---- the model ---------------------------------------------------------- */
-
-/* Runs `count` tokens that stand at `position`; the logits after the last. */
-static const float *run_tokens(Generation *g, const int32_t *tokens,
-                               int64_t position, int64_t count)
-{
-    Control *control = &g->rank.control;
-    for (int64_t done = 0; done < count;) {
-        int64_t chunk = count - done < g->step->sequence
-            ? count - done : g->step->sequence;
-        rank_select(&g->rank, g->step);
-        control->position = position + done;
-        control->sequence = chunk;
-        control->sharpness = 1;
-        memcpy(control->tokens, tokens + done, (size_t)chunk * sizeof *tokens);
-        if (control->lengths)
-            control->lengths[0] = (int32_t)(position + done + chunk);
-        rank_run(&g->rank, g->step);
-        done += chunk;
-    }
-    return rank_floats(&g->rank, g->step->logits_at);
 }
 
 /* ---- the output --------------------------------------------------------- */
@@ -152,7 +144,8 @@ static bool put_token(Generation *g, int32_t token)
 {
     char word[16];
     bool ids = g->options->prompt_ids;
-    int length = ids ? snprintf(word, sizeof word, ",%d", token)
+    bool first = g->length == 0 && g->decoder.encode;
+    int length = ids ? snprintf(word, sizeof word, first ? "%d" : ",%d", token)
         : token < 256 ? snprintf(word, sizeof word, "%c", token)
         : snprintf(word, sizeof word, "<%d>", token);
     const char *stop = g->options->stop;
@@ -183,34 +176,45 @@ static void put_prompt(const Generation *g)
 
 static bool draw_sample(Generation *g, int64_t sample, Error *error)
 {
-    uint64_t seed = g->options->seed >= 0 ? (uint64_t)g->options->seed : 0;
-    uint64_t stream = draw_stream("sample");
+    Decoder *decoder = &g->decoder;
     const float *logits = g->prompt_logits;
-    int64_t position = g->prompt_tokens;
+    int64_t position = g->position, context = g->program->context;
+    int64_t tokens = g->options->tokens > 0 ? g->options->tokens : TOKENS;
     g->length = g->shown = 0;
-    put_prompt(g);
-    for (int64_t i = 0; i < g->options->tokens; i++, position++) {
-        if (position == g->program->context) {
+    if (!decoder->encode)
+        put_prompt(g);
+    for (int64_t i = 0; i < tokens; i++, position++) {
+        if (position == context) {
             fprintf(stderr, "note: stopped at the model's context, %lld "
                     "tokens\n", (long long)position);
             break;
         }
-        uint64_t index = (uint64_t)sample << 32 | (uint64_t)position;
-        int32_t token = sampler_draw(&g->sampler, logits,
-                                     draw_uniform(seed, stream, index), error);
+        int32_t token = decoder_draw(decoder, logits, sample, position, error);
         if (token < 0)
             return false;
-        if (put_token(g, token))
+        if (token == g->eos || put_token(g, token))
             break;
-        bool more = i + 1 < g->options->tokens
-            && position + 1 < g->program->context;
-        if (more)
-            logits = run_tokens(g, &token, position, 1);
+        if (i + 1 < tokens && position + 1 < context)
+            logits = decoder_run(decoder, &token, position, 1);
     }
     show(g, g->length);
     putchar('\n');
     fflush(stdout);
     return true;
+}
+
+/* Runs what is there before a sample begins: the prompt, or the source and the
+ * token that a target begins with. */
+static const float *run_prompt(Generation *g)
+{
+    Decoder *decoder = &g->decoder;
+    if (!decoder->encode) {
+        g->position = g->prompt_tokens;
+        return decoder_run(decoder, g->prompt, 0, g->prompt_tokens);
+    }
+    decoder_encode(decoder, g->prompt, g->prompt_tokens);
+    g->position = 1;
+    return decoder_run(decoder, &decoder->special.id[SPECIAL_BOS], 0, 1);
 }
 
 static bool draw_samples(Generation *g, Error *error)
@@ -221,13 +225,7 @@ static bool draw_samples(Generation *g, Error *error)
     g->text = malloc(room);
     if (!g->prompt_logits || !g->text)
         return error_set(error, ERROR_ENVIRONMENT, "out of memory");
-    if (!sampler_open(&g->sampler, g->program->vocab, error))
-        return false;
-    g->sampler.temperature = g->options->temperature;
-    g->sampler.top_k = g->options->top_k;
-    g->sampler.top_p = g->options->top_p;
-    memcpy(g->prompt_logits, run_tokens(g, g->prompt, 0, g->prompt_tokens),
-           logits);
+    memcpy(g->prompt_logits, run_prompt(g), logits);
     for (int64_t sample = 0; sample < g->options->samples; sample++) {
         if (sample > 0)
             puts("---");
@@ -240,23 +238,12 @@ static bool draw_samples(Generation *g, Error *error)
 int command_generate(const Program *program, const Options *options,
                      Error *error)
 {
-    Generation g = { .program = program, .options = options,
-                     .step = program_step(program, "generate") };
-    bool good = program->causal
-        || error_set(error, ERROR_INPUT, "this model's mask is full: it cannot "
-                     "generate");
-    good = good && (g.step || error_set(error, ERROR_INPUT, "this program "
-                                        "cannot generate"));
-    good = good && (!options->stop || (options->stop[0] && !options->prompt_ids)
-                    || error_set(error, ERROR_USAGE, "--stop wants a text, and "
-                                 "a prompt that is text"));
-    good = good && read_prompt(&g, error) && check_prompt(&g, error)
-        && open_with_weights(&g.rank, program, g.step, options, error);
-    if (good) {
-        good = draw_samples(&g, error);
-        rank_close(&g.rank);
-        sampler_close(&g.sampler);
-    }
+    Generation g = { .program = program, .options = options };
+    bool good = decoder_open(&g.decoder, program, options, error)
+        && check_usage(options, error) && read_prompt(&g, error)
+        && finish_prompt(&g, error) && decoder_load(&g.decoder, 1, error)
+        && draw_samples(&g, error);
+    decoder_close(&g.decoder);
     free(g.prompt);
     free(g.prompt_logits);
     free(g.text);

@@ -3,6 +3,7 @@
  * SPDX-License-Identifier: 0BSD */
 #include "batch.h"
 #include "commands.h"
+#include "inputs.h"
 #include "settings.h"
 #include "weights.h"
 #include <stdio.h>
@@ -11,20 +12,35 @@
 static bool fill_batch(Rank *rank, const Step *step, const Batch *batch,
                        Error *error)
 {
-    Control *control = &rank->control;
-    if (batch->batch != step->batch || batch->sequence != step->sequence)
-        return error_set(error, ERROR_INPUT, "%s: tokens is [%lld,%lld]; this "
+    const Program *program = rank->program;
+    int64_t examples = step_examples(program, step);
+    if (batch->examples != examples || batch->sequence != step->sequence)
+        return error_set(error, ERROR_INPUT, "%s: a batch of [%lld,%lld]; this "
                          "program's batch is [%lld,%lld] (train.batch, "
-                         "train.sequence)", batch->file.path,
-                         (long long)batch->batch, (long long)batch->sequence,
-                         (long long)step->batch, (long long)step->sequence);
-    for (int64_t b = 0; b < batch->batch; b++) {
-        int64_t at = b * step->sequence;
-        if (!batch_row(batch, b, control->tokens + at, control->targets + at,
-                       control->lengths + b, error))
+                         "train.sequence)", batch->data.files[0].path,
+                         (long long)batch->examples, (long long)batch->sequence,
+                         (long long)examples, (long long)step->sequence);
+    for (int64_t b = 0; b < examples; b++) {
+        Example example = example_at(program, &rank->control, step, b);
+        if (!batch_row(batch, b, &example, error))
             return false;
     }
     return true;
+}
+
+/* The shape of the logits: a row a position, a sequence, or a sequence and
+ * side. Returns the rank. */
+static int logits_shape(const Program *program, const Step *step,
+                        int64_t dims[4])
+{
+    int rank = 0;
+    dims[rank++] = step_examples(program, step);
+    if (is_preference(program))
+        dims[rank++] = 2;
+    if (!step->logits_pooled)
+        dims[rank++] = step->sequence;
+    dims[rank++] = logits_width(program, step);
+    return rank;
 }
 
 /* What is written, and where it lies. */
@@ -68,24 +84,26 @@ static bool write_gradients(const Rank *rank, const Step *step,
                             const WeightList *list, const char *path,
                             Error *error)
 {
-    size_t room = (size_t)list->count + 2;
+    size_t room = (size_t)list->count + 3;
     Output output = {
         .shapes = calloc(room, sizeof *output.shapes),
         .places = calloc(room, sizeof *output.places),
         .names = calloc(room, sizeof *output.names),
     };
     float loss = (float)rank->control.loss;
+    float aux_loss = (float)rank->control.aux_loss;
     const int64_t one = 1;
-    const int64_t logits[] = { step->batch, step->sequence,
-                               rank->program->vocab };
+    int64_t logits[4];
     bool good = output.shapes && output.places && output.names;
     if (!good)
         error_set(error, ERROR_ENVIRONMENT, "out of memory");
     if (good) {
         output_add(&output, "loss", &loss, 1, &one);
+        if (rank->program->experts)
+            output_add(&output, "aux_loss", &aux_loss, 1, &one);
         if (step->logits_at >= 0)
-            output_add(&output, "logits", rank_floats(rank, step->logits_at), 3,
-                       logits);
+            output_add(&output, "logits", rank_floats(rank, step->logits_at),
+                       logits_shape(rank->program, step, logits), logits);
     }
     const float *gradients = rank_floats(rank, step->gradients_at);
     for (int i = 0; good && i < list->count; i++) {
@@ -134,9 +152,9 @@ int command_grad(const Program *program, const Options *options, Error *error)
     if (!options->weights || !options->batch || !options->out)
         return error_set(error, ERROR_USAGE, "grad needs --weights, --batch "
                          "and --out"), error->status;
-    if (!batch_open(&batch, options->batch, program->vocab, true, error))
+    if (!batch_open(&batch, options->batch, program, step, true, error))
         return error->status;
-    bool good = open_with_weights(&rank, program, step, options, error);
+    bool good = open_with_weights(&rank, program, "grad", options, error);
     if (good) {
         good = grad(&rank, step, &batch, options, error);
         rank_close(&rank);

@@ -1,16 +1,20 @@
 /* info.c: `info`: what this program is, for people and as JSON.
  * SPDX-License-Identifier: 0BSD */
 #include "commands.h"
+#include "inputs.h"
 #include "json.h"
 #include <stdio.h>
-#include <string.h>
 
-/* What the command of a step maps: training evaluates in the same memory. */
+/* What the command of a step maps, the steps that go with it too. */
 static Plan plan_of(const Program *program, const Step *step, int threads)
 {
-    const Step *second = strcmp(step->name, "train") == 0
-        ? program_step(program, "eval") : NULL;
-    return rank_plan(program, step, second, threads);
+    const StepSet set = steps_with(program, step->name);
+    return rank_plan(program, &set, threads);
+}
+
+static const char *word(const char *text, const char *otherwise)
+{
+    return text ? text : otherwise;
 }
 
 static void put_text(JsonWriter *json, const char *key, const char *text)
@@ -23,6 +27,30 @@ static void put_count(JsonWriter *json, const char *key, int64_t count)
 {
     json_key(json, key);
     json_put_integer(json, count);
+}
+
+/* The model in the words of its spec, without the sizes that it has none of. */
+static void put_model(JsonWriter *json, const Program *program)
+{
+    const struct { const char *key; int64_t count; } sizes[] = {
+        { "classes", program->classes }, { "channels", program->channels },
+        { "image_size", program->image_size }, { "nodes", program->nodes },
+        { "node_features", program->node_features },
+        { "token_types", program->token_types },
+    };
+    put_text(json, "kind", word(program->kind, "decoder"));
+    put_text(json, "input", word(program->input, input_kind(program)));
+    put_text(json, "head", word(program->head, "lm"));
+    put_text(json, "objective", word(program->objective, "next-token"));
+    put_count(json, "vocab", program->vocab);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
+        if (sizes[i].count > 0)
+            put_count(json, sizes[i].key, sizes[i].count);
+    json_key(json, "experts");
+    json_put_boolean(json, program->experts);
+    json_key(json, "generates");
+    json_put_boolean(json, program->causal
+                           && program_step(program, "generate"));
 }
 
 static void put_step(JsonWriter *json, const Program *program, const Step *step,
@@ -58,7 +86,7 @@ static bool print_json(const Program *program, int threads, Error *error)
     put_count(&json, "format", 1);
     put_text(&json, "name", program->name);
     put_count(&json, "parameters", program->parameters);
-    put_count(&json, "vocab", program->vocab);
+    put_model(&json, program);
     put_count(&json, "context", program->context);
     put_count(&json, "blocks", program->blocks);
     put_count(&json, "batch", program->batch);
@@ -113,15 +141,38 @@ static void print_step(const Program *program, const Step *step, int threads)
     print_size("total", plan.total_bytes);
 }
 
+static void print_model(const Program *program)
+{
+    printf("model       %s of %s, head %s, objective %s\n",
+           word(program->kind, "decoder"),
+           word(program->input, input_kind(program)),
+           word(program->head, "lm"), word(program->objective, "next-token"));
+    printf("            ");
+    if (program->vocab > 0)
+        printf("vocab %lld, ", (long long)program->vocab);
+    if (program->image_size > 0)
+        printf("%lld x %lld pixels of %lld channels, ",
+               (long long)program->image_size, (long long)program->image_size,
+               (long long)program->channels);
+    if (program->nodes > 0)
+        printf("%lld nodes of %lld features, ", (long long)program->nodes,
+               (long long)program->node_features);
+    if (program->classes > 0)
+        printf("%lld classes, ", (long long)program->classes);
+    if (program->experts)
+        printf("experts, ");
+    printf("context %lld, %lld blocks\n", (long long)program->context,
+           (long long)program->blocks);
+}
+
 static void print_text(const Program *program, int threads)
 {
     printf("name        %s\n", program->name);
     printf("parameters  %lld\n", (long long)program->parameters);
-    printf("model       vocab %lld, context %lld, %lld blocks\n",
-           (long long)program->vocab, (long long)program->context,
-           (long long)program->blocks);
-    printf("plan        1 rank, f32; batch %lld x %lld tokens\n",
-           (long long)program->batch, (long long)program->sequence);
+    print_model(program);
+    printf("plan        1 rank, f32; batch %lld x %lld %s\n",
+           (long long)program->batch, (long long)program->sequence,
+           is_preference(program) ? "tokens, pairs" : "tokens");
     printf("target      %s (%s)\n", program->target, program->features);
     printf("compiler    trainwright %s\n", program->version);
     printf("spec        sha256 %s\n", program->spec_hash);

@@ -187,7 +187,7 @@ bool log_step(Log *log, const StepRecord *record, Error *error)
     return finish_line(log, &json, error);
 }
 
-bool log_evaluation(Log *log, double loss, int64_t step, Error *error)
+bool log_evaluation(Log *log, const EvaluationRecord *record, Error *error)
 {
     char text[256];
     if (log->descriptor < 0)
@@ -195,9 +195,13 @@ bool log_evaluation(Log *log, double loss, int64_t step, Error *error)
     JsonWriter json = json_to_buffer(text, sizeof text - 1);
     json_open(&json, '{');
     json_key(&json, "eval_loss");
-    json_put_short(&json, loss);
+    json_put_short(&json, record->loss);
+    if (record->accuracy >= 0) {
+        json_key(&json, "accuracy");
+        json_put_short(&json, record->accuracy);
+    }
     json_key(&json, "step");
-    json_put_integer(&json, step);
+    json_put_integer(&json, record->step);
     return finish_line(log, &json, error);
 }
 

@@ -15,6 +15,12 @@ typedef struct StepRecord {
     bool skipped;
 } StepRecord;
 
+typedef struct EvaluationRecord {
+    int64_t step;
+    double loss;
+    double accuracy;                /* -1: there is none */
+} EvaluationRecord;
+
 typedef struct Log {
     int descriptor;             /* -1: there is none */
     const char *path;
@@ -28,7 +34,7 @@ bool log_open(Log *log, const char *path, int64_t step, Error *error);
 
 /* Writes a line, whole or not at all: a full disk is status 3. */
 bool log_step(Log *log, const StepRecord *record, Error *error);
-bool log_evaluation(Log *log, double loss, int64_t step, Error *error);
+bool log_evaluation(Log *log, const EvaluationRecord *record, Error *error);
 
 /* Makes the lines so far outlive a crash: before a checkpoint that counts on
  * them. */

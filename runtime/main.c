@@ -4,12 +4,16 @@
  *
  *     program.def, program.h   what the generated code tells the runtime
  *     main, options, settings  the command line and the run-time keys
- *     rank, team, cpu          memory, threads, processor
+ *     rank, inputs, team, cpu  memory, what a step takes, threads, processor
  *     weights, tables          parameters by name: drawn, computed, read
  *     train, evaluate, stop    the loop; log, progress, record: what it writes
+ *     reference                what preferences are compared with
  *     store, checkpoint, resume  a run's directory
- *     corpus, data             tokens to train on
- *     generate, sample         text; forward, grad, batch: audits; info
+ *     corpus, examples, data   what to train on: lines, parts, labels, rows,
+ *                              special, masking, sentences; idx, gzip;
+ *                              tensor_rows
+ *     generate, decode, sample text; predict, score
+ *     forward, grad, batch     audits; info
  *     bench, profile, symbols  how long a step takes, and where in it
  *     files, json, safetensors, hash, draw, elementary, schedule  the base
  *
@@ -19,6 +23,7 @@
 #include "commands.h"
 #include "cpu.h"
 #include "files.h"
+#include "record.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,37 +40,54 @@ int threads_of(const Options *options)
     return cores < TEAM_MOST_THREADS ? cores : TEAM_MOST_THREADS;
 }
 
-bool open_with_weights(Rank *rank, const Program *program, const Step *step,
-                       const Options *options, Error *error)
+bool load_weights(Rank *rank, const char *from, Error *error)
 {
     char path[FILES_PATH];
     WeightList list = {0};
+    bool good = weights_path(from, path, error)
+        && weights_list(rank->program, &list, error)
+        && weights_load(rank, &list, path, false, error);
+    free(list.at);
+    return good;
+}
+
+bool open_with_weights(Rank *rank, const Program *program, const char *name,
+                       const Options *options, Error *error)
+{
+    char path[FILES_PATH];
+    const StepSet set = steps_with(program, name);
     if (!options->weights)
         return error_set(error, ERROR_USAGE, "%s needs --weights FILE|DIR",
                          command_name(options->command));
     if (!weights_path(options->weights, path, error)
-        || !rank_open(rank, program, step, NULL, threads_of(options), error))
+        || !rank_open(rank, program, &set, threads_of(options), error))
         return false;
-    bool good = weights_list(program, &list, error)
-        && weights_load(rank, &list, path, false, error);
-    free(list.at);
-    if (good)
-        tables_compute(rank);
-    else
+    if (!load_weights(rank, path, error)) {
         rank_close(rank);
+        return false;
+    }
+    tables_compute(rank);
+    rank_prepare(rank);
+    rank_select(rank, set.at[0]);
+    return true;
+}
+
+bool open_source(Corpus *corpus, const Program *program,
+                 const Settings *settings, const Options *options,
+                 bool unlabelled, Error *error)
+{
+    RunLabels labels;
+    bool good = record_labels(&labels, program, options->weights, error);
+    const CorpusSource source = { .path = options->data,
+                                  .labels = &labels.names,
+                                  .unlabelled = unlabelled };
+    good = good && corpus_open_source(corpus, program, settings, &source,
+                                      error);
+    record_labels_free(&labels);
     return good;
 }
 
 /* ---- main --------------------------------------------------------------- */
-
-static int not_built(const Program *program, const Options *options,
-                     Error *error)
-{
-    (void)program;
-    error_set(error, ERROR_USAGE, "%s is not built yet",
-              command_name(options->command));
-    return error->status;
-}
 
 static int run_command(const Program *program, const Options *options,
                        Error *error)
@@ -86,11 +108,13 @@ static int run_command(const Program *program, const Options *options,
     case COMMAND_bench:
         return command_bench(program, options, error);
     case COMMAND_predict:
+        return command_predict(program, options, error);
     case COMMAND_score:
+        return command_score(program, options, error);
     case COMMAND_COUNT:
         break;
     }
-    return not_built(program, options, error);
+    return ERROR_USAGE;         /* options_read lets no other pass */
 }
 
 static int help(const char *name, const Options *options)

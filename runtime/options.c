@@ -221,12 +221,6 @@ static bool is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0;
 }
 
-/* A command that is not built has a row without options. */
-static bool is_built(CommandId command)
-{
-    return command_rows[command].line[0];
-}
-
 bool options_read(Options *options, int argc, char **argv, Error *error)
 {
     *options = (Options){ .command = COMMAND_COUNT, .argc = argc,
@@ -245,10 +239,6 @@ bool options_read(Options *options, int argc, char **argv, Error *error)
         options->help = is_help(argv[i]);
     if (options->help)
         return true;
-    if (!is_built(options->command))
-        return error_set(error, ERROR_USAGE, "%s is not built yet",
-                         command_name(options->command));
-
     if (!set_initial_values(options, argc, error))
         return false;
     for (int i = 2; i < argc; i++) {

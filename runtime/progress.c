@@ -80,10 +80,15 @@ void progress_note(Progress *progress, const char *format, ...)
     fflush(stdout);
 }
 
-void progress_evaluation(Progress *progress, int64_t step, double loss)
+void progress_evaluation(Progress *progress, const EvaluationRecord *record)
 {
-    progress_note(progress, "step %lld/%lld  eval loss %.4f", (long long)step,
-                  (long long)progress->last, loss);
+    char accuracy[64] = "";
+    if (record->accuracy >= 0)
+        snprintf(accuracy, sizeof accuracy, "  accuracy %.4f",
+                 record->accuracy);
+    progress_note(progress, "step %lld/%lld  eval loss %.4f%s",
+                  (long long)record->step, (long long)progress->last,
+                  record->loss, accuracy);
 }
 
 void progress_close(Progress *progress)

@@ -20,7 +20,7 @@ typedef struct Progress {
 void progress_open(Progress *progress, bool quiet, int64_t first, int64_t last,
                    double flops);
 void progress_step(Progress *progress, const StepRecord *record);
-void progress_evaluation(Progress *progress, int64_t step, double loss);
+void progress_evaluation(Progress *progress, const EvaluationRecord *record);
 
 /* Any other line, with a newline of its own. */
 void progress_note(Progress *progress, const char *format, ...)

@@ -2,6 +2,7 @@
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "rank.h"
+#include "inputs.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -23,6 +24,42 @@ const Step *program_step(const Program *program, const char *name)
     return NULL;
 }
 
+/* Which steps go with one: of those named, a program has what it needs. */
+static const struct Companions {
+    const char *name;
+    const char *others[3];
+} companions[] = {
+    { "train", { "eval", "score", "prepare" } },
+    { "eval", { "score", "prepare" } },
+    { "generate", { "encode", "prepare" } },
+    { "encode", { "generate", "prepare" } },
+    { "forward", { "prepare" } },
+    { "predict", { "prepare" } },
+    { "score", { "prepare" } },
+};
+
+static void add_step(StepSet *set, const Program *program, const char *name)
+{
+    const Step *step = program_step(program, name);
+    bool unused = strcmp(name, "score") == 0 && set->count > 0
+        && !is_preference(program);
+    if (step && !unused)
+        set->at[set->count++] = step;
+}
+
+StepSet steps_with(const Program *program, const char *name)
+{
+    StepSet set = {0};
+    add_step(&set, program, name);
+    if (set.count == 0)
+        return set;
+    for (size_t i = 0; i < sizeof companions / sizeof companions[0]; i++)
+        for (int j = 0; strcmp(companions[i].name, name) == 0 && j < 3
+                        && companions[i].others[j]; j++)
+            add_step(&set, program, companions[i].others[j]);
+    return set;
+}
+
 static int64_t round_up(int64_t bytes, int64_t to)
 {
     return (bytes + to - 1) / to * to;
@@ -33,20 +70,19 @@ static int64_t larger(int64_t a, int64_t b)
     return a > b ? a : b;
 }
 
-Plan rank_plan(const Program *program, const Step *first, const Step *second,
-               int threads)
+Plan rank_plan(const Program *program, const StepSet *set, int threads)
 {
-    const Step *other = second ? second : first;
-    Plan plan = {
-        .weight_bytes = round_up(program->weight_bytes, PAGE),
-        .state_bytes = round_up(larger(first->state_bytes,
-                                       other->state_bytes), PAGE),
-        .value_bytes = round_up(larger(first->value_bytes,
-                                       other->value_bytes), PAGE),
-        .thread_bytes = round_up(larger(first->thread_bytes,
-                                        other->thread_bytes), PAGE),
-        .threads = threads,
-    };
+    Plan plan = { .threads = threads };
+    for (int i = 0; i < set->count; i++) {
+        const Step *step = set->at[i];
+        plan.state_bytes = larger(plan.state_bytes, step->state_bytes);
+        plan.value_bytes = larger(plan.value_bytes, step->value_bytes);
+        plan.thread_bytes = larger(plan.thread_bytes, step->thread_bytes);
+    }
+    plan.weight_bytes = round_up(program->weight_bytes, PAGE);
+    plan.state_bytes = round_up(plan.state_bytes, PAGE);
+    plan.value_bytes = round_up(plan.value_bytes, PAGE);
+    plan.thread_bytes = round_up(plan.thread_bytes, PAGE);
     plan.fixed_bytes = plan.weight_bytes + plan.state_bytes + plan.value_bytes;
     plan.total_bytes = plan.fixed_bytes + threads * plan.thread_bytes;
     return plan;
@@ -147,36 +183,75 @@ static bool value_fits(const Value *value, const Step *step)
     for (int axis = 0; axis < value->rank && axis < 4; axis++)
         bytes *= value_dim(value, axis, step->batch, step->sequence);
     int64_t last = value->offset + (value->repeat - 1) * value->stride;
-    return value->rank <= 4 && inside(last * 4, bytes, step->value_bytes);
+    return value->repeat == 0       /* a model without blocks */
+        || (value->rank <= 4 && inside(last * 4, bytes, step->value_bytes));
+}
+
+/* Every input is one that the runtime knows, and in its place. */
+static bool inputs_fit(const Step *step)
+{
+    int known = 0;
+    for (int i = 0; i < INPUT_FIELDS; i++) {
+        const Input *input = step_input(step, input_fields[i].name);
+        if (!input)
+            continue;
+        int64_t bytes = input_row(input, step->sequence) * step->batch * 4;
+        if (!inside(input->offset, bytes, step->value_bytes)
+            || (input->real != 0) != input_fields[i].real)
+            return false;
+        known++;
+    }
+    return known == step->input_count;
+}
+
+/* What the runtime reads of a step's logits; training and evaluation keep only
+ * a chunk of them, and for themselves. */
+static int64_t logits_bytes(const Program *program, const Step *step)
+{
+    if (strcmp(step->name, "train") == 0 || strcmp(step->name, "eval") == 0)
+        return 0;
+    bool one_row = strcmp(step->name, "generate") == 0;
+    int64_t rows = one_row ? 1 : step->logits_pooled ? step->batch
+        : step->batch * step->sequence;
+    return rows * logits_width(program, step) * 4;
 }
 
 /* Whether the step's places lie in the memory that it says it has. */
 static bool step_fits(const Program *program, const Step *step)
 {
-    int64_t ids = step->batch * step->sequence * 4;
     int64_t gradients = program->gradient_floats * 4;
     int64_t room = step->value_bytes;
     for (int i = 0; i < step->value_count; i++)
         if (!value_fits(&step->values[i], step))
             return false;
-    return inside(step->tokens_at, ids, room)
-        && (step->targets_at < 0 || inside(step->targets_at, ids, room))
-        && (step->lengths_at < 0
-            || inside(step->lengths_at, step->batch * 4, room))
+    return inputs_fit(step)
         && (step->logits_at < 0
-            || inside(step->logits_at, program->vocab * 4, room))
+            || inside(step->logits_at, logits_bytes(program, step), room))
+        && (step->sums_at < 0 || strcmp(step->name, "score") != 0
+            || inside(step->sums_at, step->batch * 4, room))
         && (step->gradients_at < 0
             || inside(step->gradients_at, gradients, room))
         && (step->state_bytes == 0
             || program->moments * gradients <= step->state_bytes);
 }
 
+static bool steps_fit(const Program *program, const StepSet *set)
+{
+    for (int i = 0; i < set->count; i++)
+        if (!step_fits(program, set->at[i]))
+            return false;
+    return set->count > 0;
+}
+
 static bool tensors_fit(const Program *program)
 {
     for (int i = 0; i < program->tensor_count; i++) {
         const Tensor *t = &program->tensors[i];
-        int64_t bytes = t->dim0 * (t->rank > 1 ? t->dim1 : 1) * 4;
+        int64_t bytes = t->dim0 * (t->rank > 1 ? t->dim1 : 1)
+            * (t->rank > 2 ? t->dim2 : 1) * 4;
         int64_t last = t->repeat - 1;
+        if (t->repeat == 0)
+            continue;
         if (!inside((t->weight + last * t->weight_stride) * 4, bytes,
                     program->weight_bytes))
             return false;
@@ -190,13 +265,15 @@ static bool tensors_fit(const Program *program)
 
 /* ---- open, run, close --------------------------------------------------- */
 
-bool rank_open(Rank *rank, const Program *program, const Step *first,
-               const Step *second, int threads, Error *error)
+bool rank_open(Rank *rank, const Program *program, const StepSet *set,
+               int threads, Error *error)
 {
     *rank = (Rank){ .program = program };
-    rank->plan = rank_plan(program, first, second, threads);
-    if (!tensors_fit(program) || !step_fits(program, first)
-        || (second && !step_fits(program, second)))
+    rank->plan = rank_plan(program, set, threads);
+    for (int i = 0; i < set->count; i++)
+        if (strcmp(set->at[i]->name, "prepare") == 0)
+            rank->prepare = set->at[i];
+    if (!tensors_fit(program) || !steps_fit(program, set))
         return error_set(error, 3, "internal error: the program's memory map "
                          "contradicts itself; please report this");
     if (!map_memory(rank, error))
@@ -214,7 +291,7 @@ bool rank_open(Rank *rank, const Program *program, const Step *first,
     rank->control.state = (float *)(void *)state;
     rank->control.values = (float *)(void *)values;
     team_run(rank->team, touch, rank);
-    rank_select(rank, first);
+    rank_select(rank, set->at[0]);
     return true;
 }
 
@@ -243,17 +320,13 @@ int64_t value_dim(const Value *value, int axis, int64_t batch,
 {
     const int64_t dims[4] = { value->dim0, value->dim1, value->dim2,
                               value->dim3 };
-    return dims[axis] == 0 ? batch : dims[axis] == -1 ? sequence : dims[axis];
+    return call_size(dims[axis], batch, sequence);
 }
 
 void rank_select(Rank *rank, const Step *step)
 {
     Control *control = &rank->control;
-    control->tokens = rank_ints(rank, step->tokens_at);
-    control->targets = step->targets_at < 0
-        ? NULL : rank_ints(rank, step->targets_at);
-    control->lengths = step->lengths_at < 0
-        ? NULL : rank_ints(rank, step->lengths_at);
+    point_inputs(control, step);
     control->batch = step->batch;
     control->sequence = step->sequence;
     control->position = 0;
@@ -274,4 +347,12 @@ void rank_run(Rank *rank, const Step *step)
 {
     Call call = { &rank->control, step->entry };
     team_run(rank->team, call_entry, &call);
+}
+
+void rank_prepare(Rank *rank)
+{
+    if (!rank->prepare)
+        return;
+    rank_select(rank, rank->prepare);
+    rank_run(rank, rank->prepare);
 }

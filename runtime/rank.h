@@ -29,26 +29,43 @@ typedef struct Rank {
     Plan plan;
     char *memory;
     size_t memory_bytes;
+    const Step *prepare;        /* NULL: nothing is to be prepared */
     Control control;
 } Rank;
+
+/* The steps that a command runs in one memory. */
+enum { MOST_STEPS = 8 };
+typedef struct StepSet {
+    const Step *at[MOST_STEPS];
+    int count;
+} StepSet;
 
 /* The program's step of that name, or NULL. */
 const Step *program_step(const Program *program, const char *name);
 
-/* Memory for `first` and, unless it is NULL, `second`, on so many threads. */
-Plan rank_plan(const Program *program, const Step *first, const Step *second,
-               int threads);
+/* The step of that name and those that go with it: train evaluates, preference
+ * scores its reference, a prompt is encoded before tokens are generated, and
+ * what weights alone decide is prepared. Empty: there is no such step. */
+StepSet steps_with(const Program *program, const char *name);
+
+/* Memory for the set on so many threads. */
+Plan rank_plan(const Program *program, const StepSet *set, int threads);
 
 /* Maps and touches the memory, starts the threads and sets the control block's
- * pointers for `first`. False with an error of status 3 where this machine has
- * less memory than planned or gives no threads. */
-bool rank_open(Rank *rank, const Program *program, const Step *first,
-               const Step *second, int threads, Error *error);
+ * pointers for the set's first step. False with an error of status 3 where this
+ * machine has less memory than planned or gives no threads. */
+bool rank_open(Rank *rank, const Program *program, const StepSet *set,
+               int threads, Error *error);
 void rank_close(Rank *rank);
 
-/* Points the control block at the step's tokens, targets and lengths, and sets
- * the call's batch and sequence to the step's own. */
+/* Points the control block at the step's inputs, and sets the call's batch and
+ * sequence to the step's own. */
 void rank_select(Rank *rank, const Step *step);
+
+/* Runs the program's step "prepare", if it has one and the set has: after the
+ * weights were loaded or have changed, and before any step but train and grad.
+ * Another step has to be selected afterwards. */
+void rank_prepare(Rank *rank);
 
 /* Runs the step's entry on all threads. */
 void rank_run(Rank *rank, const Step *step);

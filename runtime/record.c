@@ -86,6 +86,22 @@ static void compare_data(const Record *record, const Json *json)
                 "began with\n");
 }
 
+/* Labels that have other numbers than they had make other classes. */
+static void compare_labels(const Record *record, const Json *json)
+{
+    int labels = json_member(json, 0, "labels");
+    int end = labels >= 0 ? json->tokens[labels].end : 0;
+    bool differs = false;
+    for (int i = labels + 1, label = 0; labels >= 0 && i < end; i++, label++) {
+        const char *before = json_text(json, i);
+        const char *now = corpus_label_name(record->corpus, label);
+        differs |= !before || !now || strcmp(before, now) != 0;
+    }
+    if (differs)
+        fprintf(stderr, "differs: the labels have other numbers than in the "
+                "run's beginning\n");
+}
+
 static bool read_earlier(Record *record, const Checkpoint *from, Error *error)
 {
     char path[FILES_PATH], *text = NULL;
@@ -103,6 +119,7 @@ static bool read_earlier(Record *record, const Checkpoint *from, Error *error)
                            error);
     if (there) {
         compare_data(record, &json);
+        compare_labels(record, &json);
         json_free(&json);
     }
     if (!good)
@@ -147,20 +164,25 @@ static bool hash_data(const Data *data, char (*digests)[SHA256_TEXT],
     return true;
 }
 
+static int data_files(const Corpus *corpus)
+{
+    return corpus->data.count
+        + (corpus->eval_is_separate ? corpus->eval_data.count : 0);
+}
+
 bool record_open(Record *record, const Checkpoint *from, Error *error)
 {
     const Corpus *corpus = record->corpus;
     Error none;
     if (!sha256_file("/proc/self/exe", record->binary, &none))
         record->binary[0] = 0;
-    int separate = corpus->eval_is_separate ? corpus->eval_data.count : 0;
-    record->data = calloc((size_t)(corpus->data.count + separate),
-                          sizeof *record->data);
+    record->data = calloc((size_t)data_files(corpus), sizeof *record->data);
     if (!record->data)
         return out_of_memory(error);
     if (!hash_data(&corpus->data, record->data, error)
-        || (separate && !hash_data(&corpus->eval_data,
-                                   record->data + corpus->data.count, error)))
+        || (corpus->eval_is_separate
+            && !hash_data(&corpus->eval_data,
+                          record->data + corpus->data.count, error)))
         return false;
     return !from || read_earlier(record, from, error);
 }
@@ -170,6 +192,94 @@ void record_close(Record *record)
     free(record->data);
     free(record->marks);
     free(record->resumed);
+}
+
+void record_data_hash(const Record *record, char digest[SHA256_TEXT])
+{
+    const Corpus *corpus = record->corpus;
+    Sha256 sum;
+    sha256_start(&sum);
+    sha256_add(&sum, record->data,
+               (size_t)data_files(corpus) * sizeof *record->data);
+    sha256_add(&sum, &corpus->train.count, sizeof corpus->train.count);
+    sha256_add(&sum, &corpus->eval.count, sizeof corpus->eval.count);
+    sha256_finish_text(&sum, digest);
+}
+
+/* ---- labels of a run ---------------------------------------------------- */
+
+/* Cuts the last part off a path; false where there is none but the whole. */
+static bool go_up(char path[FILES_PATH])
+{
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        return strcpy(path, "."), true;
+    if (slash == path)
+        return false;
+    *slash = 0;
+    return true;
+}
+
+/* Reads DIRECTORY/run.json, if it is this model's. */
+static bool read_run(Json *json, const char *directory, const Program *program)
+{
+    char path[FILES_PATH], *text;
+    size_t length;
+    Error ignored;
+    if (!join_path(path, directory, "run.json", &ignored)
+        || !file_read_whole(path, MOST_RECORD, &text, &length, &ignored))
+        return false;
+    bool good = json_parse(json, path, text, length, &ignored);
+    free(text);
+    if (!good)
+        return false;
+    const char *model = json_text(json, json_member(json, 0, "model_hash"));
+    if (model && strcmp(model, program->model_hash) == 0)
+        return true;
+    json_free(json);
+    return false;
+}
+
+static bool take_names(RunLabels *labels, Error *error)
+{
+    const Json *json = &labels->json;
+    int list = json_member(json, 0, "labels");
+    int count = list >= 0 && json->tokens[list].kind == JSON_ARRAY
+        ? json->tokens[list].count : 0;
+    labels->names.at = calloc((size_t)count + 1, sizeof *labels->names.at);
+    if (!labels->names.at)
+        return out_of_memory(error);
+    for (int i = 0; i < count; i++) {
+        const char *name = json_text(json, list + 1 + i);
+        if (!name)
+            return error_set(error, ERROR_INPUT, "run.json beside the weights: "
+                             "its label %d is no name", i);
+        labels->names.at[labels->names.count++] = name;
+    }
+    return true;
+}
+
+bool record_labels(RunLabels *labels, const Program *program,
+                   const char *weights, Error *error)
+{
+    char path[FILES_PATH];
+    *labels = (RunLabels){0};
+    if (snprintf(path, sizeof path, "%s", weights) >= FILES_PATH)
+        return true;
+    /* A run's directory, a checkpoint in it, a file in that. */
+    for (int up = 0; up < 3; up++) {
+        if (up > 0 && !go_up(path))
+            break;
+        if (read_run(&labels->json, path, program))
+            return take_names(labels, error);
+    }
+    return true;
+}
+
+void record_labels_free(RunLabels *labels)
+{
+    free(labels->names.at);
+    json_free(&labels->json);
 }
 
 /* ---- writing ------------------------------------------------------------ */
@@ -186,16 +296,28 @@ static void put_count(JsonWriter *json, const char *key, int64_t count)
     json_put_integer(json, count);
 }
 
-static void put_data(JsonWriter *json, const Data *data,
+static void put_data(JsonWriter *json, const Data *data, const char *unit,
                      const char (*digests)[SHA256_TEXT])
 {
     for (int i = 0; i < data->count; i++) {
         json_open(json, '{');
         put_text(json, "path", data->files[i].path);
-        put_count(json, "tokens", data->files[i].count);
+        put_count(json, unit, data->files[i].count);
         put_text(json, "sha256", digests[i]);
         json_close(json, '}');
     }
+}
+
+static void put_labels(JsonWriter *json, const Record *record)
+{
+    json_key(json, "labels");
+    json_open(json, '[');
+    for (int64_t i = 0; i < record->store->program->classes; i++) {
+        const char *name = corpus_label_name(record->corpus, i);
+        if (name)
+            json_put_text(json, name);
+    }
+    json_close(json, ']');
 }
 
 static void put_program(JsonWriter *json, const Record *record)
@@ -277,10 +399,13 @@ bool record_write(const Record *record, const RunState *state, Error *error)
     put_command(&json, record);
     json_key(&json, "data");
     json_open(&json, '[');
-    put_data(&json, &corpus->data, digests);
+    const char *unit = corpus_unit(corpus);
+    put_data(&json, &corpus->data, unit, digests);
     if (corpus->eval_is_separate)
-        put_data(&json, &corpus->eval_data, digests + corpus->data.count);
+        put_data(&json, &corpus->eval_data, unit,
+                 digests + corpus->data.count);
     json_close(&json, ']');
+    put_labels(&json, record);
     put_progress(&json, record, state);
     json_close(&json, '}');
     if (json.failed || !file_append(&file, "\n", 1, error)) {

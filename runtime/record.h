@@ -32,6 +32,21 @@ typedef struct Record {
 bool record_open(Record *record, const Checkpoint *from, Error *error);
 void record_close(Record *record);
 
+/* One hash of what is trained and evaluated on: of the data files and of what
+ * is held out. */
+void record_data_hash(const Record *record, char digest[SHA256_TEXT]);
+
+/* The names of labels 0, 1 … that a run has recorded, found by its weights: a
+ * file or directory as in --weights. None where no run.json of this model lies
+ * there, or it has no names. The caller frees them by record_labels_free. */
+typedef struct RunLabels {
+    TextList names;
+    Json json;
+} RunLabels;
+bool record_labels(RunLabels *labels, const Program *program,
+                   const char *weights, Error *error);
+void record_labels_free(RunLabels *labels);
+
 /* Makes room for so many checkpoints more, a million at most at once. */
 bool record_reserve(Record *record, int64_t count, Error *error);
 

@@ -292,7 +292,7 @@ static bool check_flow(const RunKey *key, const Flow *flow,
 
 /* ---- into the struct ---------------------------------------------------- */
 
-typedef enum SettingKind { INTEGER, NUMBER, PAIR, WORD, WORDS } SettingKind;
+typedef enum SettingKind { INTEGER, ID, NUMBER, PAIR, WORD, WORDS } SettingKind;
 
 static const struct SettingRow {
     SettingKind kind;
@@ -347,6 +347,14 @@ static bool store(const struct SettingRow *row, void *field, const RunKey *key,
     case INTEGER:
         return scalar_integer(first->text, field)
             || complain(complaint, first->column, "an integer", first->text);
+    case ID:
+        if (!*first->text || strcmp(first->text, "none") == 0) {
+            *(int64_t *)field = -1;
+            return true;
+        }
+        return scalar_integer(first->text, field)
+            || complain(complaint, first->column, "an integer or none",
+                        first->text);
     case NUMBER:
         return parse_number(first->text, field)
             || complain(complaint, first->column, "a number", first->text);
@@ -467,8 +475,7 @@ static bool clash(const Settings *settings, const Program *program,
     return error_set(error, ERROR_INPUT, "%s: %s", keys[0], text);
 }
 
-/* The rules of the compiler that run-time keys can break. */
-static bool check_together(const Settings *settings, const Program *program,
+static bool check_schedule(const Settings *settings, const Program *program,
                            Error *error)
 {
     static const char decay[] = "train.schedule.decay";
@@ -487,6 +494,24 @@ static bool check_together(const Settings *settings, const Program *program,
         return clash(settings, program, decay_first, "train.schedule.decay is "
                      "wsd's, and this is no wsd", error);
     return true;
+}
+
+static bool check_masking(const Settings *settings, const Program *program,
+                          Error *error)
+{
+    const char *const keys[] = { "train.masking.mask", "train.masking.random" };
+    /* Shares as written, 0.9 and 0.1: their sum may be off by a rounding. */
+    return settings->masking_mask + settings->masking_random <= 1 + 1e-9
+        || clash(settings, program, keys, "train.masking.mask and "
+                 "train.masking.random add up to more than 1", error);
+}
+
+/* The rules of the compiler that run-time keys can break. */
+static bool check_together(const Settings *settings, const Program *program,
+                           Error *error)
+{
+    return check_schedule(settings, program, error)
+        && check_masking(settings, program, error);
 }
 
 bool settings_read(Settings *settings, const Program *program,

@@ -10,6 +10,7 @@
 #include <stdbool.h>
 
 typedef int64_t setting_INTEGER;
+typedef int64_t setting_ID;
 typedef double setting_NUMBER;
 typedef struct setting_PAIR { double at[2]; } setting_PAIR;
 typedef const char *setting_WORD;

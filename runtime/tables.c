@@ -5,15 +5,18 @@
 #include "elementary.h"
 #include <string.h>
 
-/* Column 2i: sin(t / base^(2i/columns)), column 2i + 1: cos of the same. */
-static void fill_sinusoidal(float *out, const Table *table, int64_t first, int64_t last)
+/* Column 2i: sin(t / base^(2i/columns)), column 2i + 1: cos of the same. Row
+ * t is of position t or, where `zero` is not 0, of distance t - zero. */
+static void fill_sinusoidal(float *out, const Table *table, int64_t zero,
+                            int64_t first, int64_t last)
 {
     int64_t n = table->columns;
     for (int64_t c = 0; c < n; c++) {
         double wave = f64_pow(table->base, (double)(c - c % 2) / (double)n);
         for (int64_t t = first; t < last; t++) {
-            double angle = (double)t / wave;
-            out[t * n + c] = (float)(c % 2 ? f64_cos(angle) : f64_sin(angle));
+            double angle = (double)(t < zero ? zero - t : t - zero) / wave;
+            double sine = t < zero ? -f64_sin(angle) : f64_sin(angle);
+            out[t * n + c] = (float)(c % 2 ? f64_cos(angle) : sine);
         }
     }
 }
@@ -57,7 +60,9 @@ static void fill_alibi(float *out, const Table *table, int64_t first, int64_t la
 bool table_fill(float *out, const Table *table, int64_t first, int64_t last)
 {
     if (strcmp(table->kind, "sinusoidal") == 0)
-        fill_sinusoidal(out, table, first, last);
+        fill_sinusoidal(out, table, 0, first, last);
+    else if (strcmp(table->kind, "relative") == 0)
+        fill_sinusoidal(out, table, table->rows / 2, first, last);
     else if (strcmp(table->kind, "rotary-cos") == 0)
         fill_rotary(out, table, f64_cos, first, last);
     else if (strcmp(table->kind, "rotary-sin") == 0)

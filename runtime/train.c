@@ -7,9 +7,9 @@
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "commands.h"
-#include "corpus.h"
 #include "cpu.h"
 #include "elementary.h"
+#include "inputs.h"
 #include "log.h"
 #include "progress.h"
 #include "record.h"
@@ -28,6 +28,8 @@ typedef struct Training {
     Settings settings;
     Schedule schedule;
     Corpus corpus;
+    Reference train_reference, eval_reference;
+    bool referenced;            /* they are needed, and there */
     const Step *step, *eval;    /* eval NULL: nothing to evaluate on */
     Store store;
     Checkpoint from;            /* where it was resumed, if `resumed` */
@@ -44,17 +46,19 @@ typedef struct Training {
 
 /* ---- a step ------------------------------------------------------------- */
 
-/* The next step's tokens and targets, all of its sequences. */
+/* The next step's examples, all of them. */
 static bool fill_batch(Training *t, Error *error)
 {
-    Control *control = &t->rank.control;
-    for (int64_t row = 0; row < t->step->batch; row++) {
-        int64_t at = row * t->step->sequence;
-        if (!data_train_window(&t->corpus.train, &t->corpus.order,
-                               t->state.step + 1, row, control->tokens + at,
-                               control->targets + at, error))
+    const Control *control = &t->rank.control;
+    int64_t step = t->state.step + 1;
+    for (int64_t row = 0; row < t->program->batch; row++) {
+        Example example = example_at(t->program, control, t->step, row);
+        if (!corpus_train_example(&t->corpus, step, row, &example, error))
             return false;
-        control->lengths[row] = (int32_t)t->step->sequence;
+        if (t->referenced)
+            reference_copy(&t->train_reference,
+                           corpus_train_index(&t->corpus, step, row),
+                           example.reference);
     }
     return true;
 }
@@ -89,7 +93,7 @@ static void set_control(Training *t, double lr)
     control->clip = (float)settings->clip;
     control->smoothing = (float)settings->label_smoothing;
     control->sharpness = (float)(1 - settings->label_smoothing);
-    control->loss = control->grad_norm = 0;
+    control->loss = control->grad_norm = control->aux_loss = 0;
     control->applied = 0;
 }
 
@@ -138,16 +142,22 @@ static bool has_diverged(Training *t, Error *error)
 static bool run_evaluation(Training *t, Error *error)
 {
     Evaluation result;
+    const Examination exam = {
+        .rank = &t->rank, .step = t->eval, .corpus = &t->corpus,
+        .reference = t->referenced ? &t->eval_reference : NULL,
+    };
     t->state.evaluation_due = true;
-    if (!evaluate(&t->rank, t->eval, &t->corpus.eval, t->settings.eval_steps,
-                  &result, error))
+    if (!evaluate(&exam, t->settings.eval_steps, &result, error))
         return false;
     if (result.abandoned)
         return true;
     t->state.evaluation_due = false;
-    double loss = (float)result.loss;
-    progress_evaluation(&t->progress, t->state.step, loss);
-    return log_evaluation(&t->log, loss, t->state.step, error);
+    const EvaluationRecord record = {
+        .step = t->state.step, .loss = (float)result.loss,
+        .accuracy = result.accuracy,
+    };
+    progress_evaluation(&t->progress, &record);
+    return log_evaluation(&t->log, &record, error);
 }
 
 /* A checkpoint, then the record of it, then older ones go. */
@@ -260,7 +270,7 @@ static bool open_data(Training *t, Error *error)
                      error))
         return false;
     t->eval = program_step(t->program, "eval");
-    if (t->corpus.eval.count < 2)
+    if (corpus_eval_count(&t->corpus) == 0)
         t->eval = NULL;
     return true;
 }
@@ -300,7 +310,7 @@ static bool open_directory(Training *t, Error *error)
     return true;
 }
 
-static bool load_weights(Training *t, Error *error)
+static bool begin_weights(Training *t, Error *error)
 {
     tables_compute(&t->rank);
     if (t->resumed)
@@ -314,36 +324,101 @@ static bool load_weights(Training *t, Error *error)
                         error);
 }
 
+/* ---- the reference of preferences --------------------------------------- */
+
+static void hash_weights(const Training *t, char digest[SHA256_TEXT])
+{
+    Sha256 sum;
+    sha256_start(&sum);
+    for (int i = 0; i < t->weights.count; i++)
+        sha256_add(&sum, t->rank.control.weights + t->weights.at[i].weight,
+                   4 * (size_t)t->weights.at[i].elements);
+    sha256_finish_text(&sum, digest);
+}
+
+static bool score_reference(Training *t, const ReferenceFile *file,
+                            Error *error)
+{
+    Scoring scoring = { .rank = &t->rank, .corpus = &t->corpus,
+                        .part = PART_TRAIN, .quiet = t->options->quiet };
+    if (!t->options->init)
+        return error_set(error, ERROR_USAGE, "preference training compares "
+                         "with a frozen reference: give its weights by --init "
+                         "FILE|DIR, or data with a tensor 'reference'");
+    if (!reference_score(&t->train_reference, &scoring, error))
+        return false;
+    scoring.part = PART_EVAL;
+    return reference_score(&t->eval_reference, &scoring, error)
+        && reference_write(file, &t->train_reference, &t->eval_reference,
+                           error);
+}
+
+/* Reads what an earlier start computed; a new run computes what is not there or
+ * does not fit. */
+static bool open_reference(Training *t, Error *error)
+{
+    ReferenceFile file = { .directory = t->store.directory,
+                           .model_hash = t->program->model_hash };
+    if (!reference_wanted(t->program, &t->corpus))
+        return true;
+    t->referenced = true;
+    t->train_reference.count = corpus_train_count(&t->corpus);
+    t->eval_reference.count = corpus_eval_count(&t->corpus);
+    record_data_hash(&t->record, file.data_hash);
+    if (!t->resumed)
+        hash_weights(t, file.weights_hash);
+    Error ignored;
+    return reference_read(&file, &t->train_reference, &t->eval_reference,
+                          t->resumed ? error : &ignored)
+        || (!t->resumed && score_reference(t, &file, error));
+}
+
+/* ---- the whole ---------------------------------------------------------- */
+
+/* Without held-out data there is nothing to run but the training step. */
+static StepSet steps_of_run(const Training *t)
+{
+    StepSet set = steps_with(t->program, "train");
+    if (!t->eval && !is_preference(t->program))
+        set.count = 1;
+    return set;
+}
+
 static bool open_all(Training *t, Error *error)
 {
     int threads = threads_of(t->options);
+    const StepSet set = steps_of_run(t);
     t->record = (Record){ .store = &t->store, .options = t->options,
                           .corpus = &t->corpus, .threads = threads };
-    if (!rank_open(&t->rank, t->program, t->step, t->eval, threads, error)
-        || !weights_list(t->program, &t->weights, error)
-        || !store_bundles(&t->store, &t->rank, &t->weights, error)
-        || !load_weights(t, error)
-        || !record_open(&t->record, t->resumed ? &t->from : NULL, error)
-        || !record_reserve(&t->record, (t->last - t->state.step)
-                                       / t->settings.checkpoint_every + 2,
-                           error)
-        || !log_open(&t->log, t->options->log, t->state.step, error)
-        || !record_write(&t->record, &t->state, error))
-        return false;
+    return rank_open(&t->rank, t->program, &set, threads, error)
+        && weights_list(t->program, &t->weights, error)
+        && store_bundles(&t->store, &t->rank, &t->weights, error)
+        && begin_weights(t, error)
+        && record_open(&t->record, t->resumed ? &t->from : NULL, error)
+        && open_reference(t, error)
+        && record_reserve(&t->record, (t->last - t->state.step)
+                                      / t->settings.checkpoint_every + 2,
+                          error)
+        && log_open(&t->log, t->options->log, t->state.step, error)
+        && record_write(&t->record, &t->state, error);
+}
+
+static void show_beginning(Training *t)
+{
+    const Corpus *corpus = &t->corpus;
     progress_open(&t->progress, t->options->quiet, t->state.step + 1, t->last,
                   t->step->flops);
     if (t->progress.terminal)
         t->progress.peak = cpu_peak(t->rank.team);
     progress_note(&t->progress, "%s: %lld parameters, %.1f MiB on %d threads; "
-                  "%lld tokens to train on, %lld held out", t->program->name,
+                  "%lld %s to train on, %lld held out", t->program->name,
                   (long long)t->program->parameters,
-                  (double)t->rank.plan.total_bytes / (1 << 20), threads,
-                  (long long)t->corpus.train.count,
-                  (long long)t->corpus.eval.count);
+                  (double)t->rank.plan.total_bytes / (1 << 20),
+                  t->rank.plan.threads, (long long)corpus->train.count,
+                  corpus_unit(corpus), (long long)corpus->eval.count);
     if (t->resumed)
         progress_note(&t->progress, "resumed at step %lld of %lld",
                       (long long)t->state.step, (long long)t->last);
-    return true;
 }
 
 static void close_all(Training *t)
@@ -351,6 +426,8 @@ static void close_all(Training *t)
     log_close(&t->log);
     record_close(&t->record);
     rank_close(&t->rank);
+    reference_free(&t->train_reference);
+    reference_free(&t->eval_reference);
     free(t->weights.at);
 }
 
@@ -358,10 +435,12 @@ static void close_all(Training *t)
 static int train_opened(Training *t, Error *error)
 {
     int status;
-    if (open_directory(t, error) && open_all(t, error))
+    if (open_directory(t, error) && open_all(t, error)) {
+        show_beginning(t);
         status = run(t, error);
-    else
+    } else {
         status = error->status == EXIT_RESUME ? stopped(t) : error->status;
+    }
     progress_close(&t->progress);
     close_all(t);
     return status;

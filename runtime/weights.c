@@ -31,11 +31,12 @@ static bool is_trained(const Tensor *tensor, int copy)
 static bool make_weight(Weight *weight, const Tensor *tensor, int copy)
 {
     int64_t dim1 = tensor->rank > 1 ? tensor->dim1 : 1;
+    int64_t dim2 = tensor->rank > 2 ? tensor->dim2 : 1;
     *weight = (Weight){
         .tensor = tensor,
         .rank = tensor->rank,
-        .dims = { tensor->dim0, dim1 },
-        .elements = tensor->dim0 * dim1,
+        .dims = { tensor->dim0, dim1, dim2 },
+        .elements = tensor->dim0 * dim1 * dim2,
         .weight = tensor->weight + copy * tensor->weight_stride,
         .gradient = is_trained(tensor, copy)
             ? tensor->gradient + copy * tensor->gradient_stride : -1,

@@ -13,7 +13,7 @@ typedef struct Weight {
     char name[WEIGHT_NAME];     /* "blocks.3.attn.q.weight" */
     const Tensor *tensor;
     int rank;
-    int64_t dims[2];            /* {1, 1} past `rank` */
+    int64_t dims[3];            /* 1 past `rank` */
     int64_t elements;
     int64_t weight;             /* its place in Control.weights, in floats */
     int64_t gradient;           /* in gradients and moments; -1: not trained */
@@ -32,7 +32,7 @@ bool expand_name(char out[WEIGHT_NAME], const char *name, int copy);
 bool weights_list(const Program *program, WeightList *list, Error *error);
 
 /* Computes the constant tables (positions, rotations, slopes), in f64 and
- * rounded once, on all threads. */
+ * rounded once, on all threads. Derived ones are left to the step "prepare". */
 void tables_compute(Rank *rank);
 
 /* Draws every parameter by (seed, name, element), on all threads. */

@@ -46,7 +46,7 @@ schedule-drops-a-micro-batch | passes/schedule.c | s/micros->count = group \/ st
 adam-without-correction | passes/autodiff.c | s/up2\(u, OP_mul, "unbiased1", m1, scalar\(u, "correction1"\)\)/m1/ | reference train-adamw
 clip-the-wrong-way | compiler/lower/update.c | s/px_div\(p, clip, n\)/px_div(p, n, clip)/ | reference train-clip
 matmul-skips-the-last-step | runtime/kernels/gemm.c | s/for \(; k < steps; k\+\+, next_a/for (; k + 1 < steps; k++, next_a/ | kernels gemm
-attention-sees-one-ahead | runtime/kernels/attention.c | s/least\(to, at \+ 1\)/least(to, at + 2)/ | kernels attention
+attention-sees-one-ahead | runtime/kernels/attention_block.h | s/least\(to, at \+ 1\)/least(to, at + 2)/ | kernels attention
 scatter-add-drops-repeats | runtime/kernels/index.c | s/if \(ids\[r\] >= 0/if (ids[r] >= 0 \&\& !(r > 0 \&\& ids[r] == ids[0])/ | reference gpt2
 tanh-a-little-wrong | runtime/kernels/elementary.h | s/0\.133313313f/0.1333f/ | kernels elementary
 warmup-one-step-late | runtime/schedule.c | s/lr \* \(double\)s \/ \(double\)warmup/lr * (double)(s - 1) \/ (double)warmup/ | battery runtime_files

@@ -1,5 +1,6 @@
-/* build.h: a spec becomes a Module: dims, weights, the forward functions and the
- * plain steps. No pass has run: nothing is differentiated, fused or placed. */
+/* build.h: a spec becomes a Module: dims, weights, the forward functions and
+ * the plain steps. No pass has run: nothing is differentiated, fused or placed.
+ */
 #ifndef BUILD_H
 #define BUILD_H
 #include "../../ir/ir.h"

@@ -1,10 +1,12 @@
-/* layers.c: the pieces that functions are made of: nodes, weights, norms, linear
- * layers, dropout. */
+/* layers.c: the pieces that functions are made of: nodes, weights, norms,
+ * linear layers, dropout. */
 #include "builder.h"
 
-Value *make(Builder *b, Op op, const char *name, int inputs, Value *const *in, const Attrs *attrs)
+Value *make(Builder *b, Op op, const char *name, int inputs, Value *const *in,
+            const Attrs *attrs)
 {
-    return func_node(b->m, b->f, op, name, inputs, in, attrs, NULL, (Origin){ .model = b->here })
+    return func_node(b->m, b->f, op, name, inputs, in, attrs, NULL,
+                     (Origin){ .model = b->here })
         ->out[0];
 }
 
@@ -23,19 +25,42 @@ Value *make_by(Builder *b, Op op, const char *name, Value *x, double by)
     return make(b, op, name, 1, (Value *[]){ x }, &(Attrs){ .by = by });
 }
 
-Value *make_reshape(Builder *b, const char *name, Value *x, int rank, const int *dims)
+Value *make_reshape(Builder *b, const char *name, Value *x, int rank,
+                    const int *dims)
 {
     Type type = type_of(x->type.dtype, rank, dims);
     if (type_equal(&type, &x->type))
         return x;
-    return func_node(b->m, b->f, OP_reshape, name, 1, (Value *[]){ x }, NULL, &type,
-                     (Origin){ .model = b->here })->out[0];
+    return func_node(b->m, b->f, OP_reshape, name, 1, (Value *[]){ x }, NULL,
+                     &type, (Origin){ .model = b->here })
+        ->out[0];
+}
+
+Value *given(Builder *b, const char *name)
+{
+    Type type;
+    if (!given_type(b->m, name, &type))
+        ice("a step is given no %s", name);
+    return func_param(b->m, b->f, name, type);
+}
+
+const char *sided(const Builder *b, const char *name)
+{
+    return *b->side ? arena_printf(b->m->arena, "%s.%s", b->side, name) : name;
+}
+
+Init embedding_init(const Builder *b)
+{
+    bool xavier = b->s->train_init == TRAIN_INIT_XAVIER;
+    return (Init){ .kind = INIT_NORMAL,
+                   .std = xavier ? 0.02 : b->s->train_init_std };
 }
 
 Init matrix_init(const Builder *b, int out, int in, bool residual)
 {
     if (b->s->train_init == TRAIN_INIT_XAVIER) {
-        double fans = (double)(b->m->dims.at[out].size + b->m->dims.at[in].size);
+        double fans =
+            (double)(b->m->dims.at[out].size + b->m->dims.at[in].size);
         return (Init){ .kind = INIT_NORMAL, .std = __builtin_sqrt(2 / fans) };
     }
     return (Init){ .kind = INIT_NORMAL, .std = b->s->train_init_std,
@@ -71,18 +96,19 @@ static bool is_frozen(const Spec *s, const char *name)
 /* Marks the copies that `train.freeze` names. */
 static void freeze(Builder *b, Weight *w)
 {
-    if (!w->per_block) {
+    if (w->stack < 0) {
         w->frozen = is_frozen(b->s, w->name);
         return;
     }
     if (!b->s->train_freeze.count)
         return;
-    int64_t blocks = b->s->model_blocks;
+    int64_t blocks = stack_blocks(b->m, w->stack);
     char *mask = arena_alloc(b->m->arena, (size_t)blocks + 1);
     int64_t frozen = 0;
     for (int64_t i = 0; i < blocks; i++) {
         char full[256];
-        snprintf(full, sizeof full, "blocks.%lld.%s", (long long)i, w->name);
+        snprintf(full, sizeof full, "%sblocks.%lld.%s",
+                 b->m->stacks.at[w->stack].prefix, (long long)i, w->name);
         bool yes = is_frozen(b->s, full);
         mask[i] = yes ? 'f' : '-';
         frozen += yes;
@@ -97,19 +123,20 @@ static bool ends_in_bias(const char *name)
     return length >= 4 && !strcmp(name + length - 4, "bias");
 }
 
-Value *weight(Builder *b, bool per_block, const char *name, int rank, const int *dims, Init init)
+static Value *weight_of(Builder *b, int stack, const char *name,
+                        const Type *type, Init init)
 {
-    int found = module_find_weight(b->m, name, per_block);
+    int found = module_find_weight(b->m, name, stack);
     if (found < 0) {
         Weight w = {
             .name = arena_strdup(b->m->arena, name),
-            .per_block = per_block,
+            .stack = stack,
             .constant = init.kind >= INIT_SINUSOIDAL,
-            .type = type_of(DT_F32, rank, dims),
+            .type = *type,
             .init = init,
             .origin = { .model = b->here },
         };
-        w.decay = !w.constant && rank >= 2 && !ends_in_bias(name);
+        w.decay = !w.constant && type->rank >= 2 && !ends_in_bias(name);
         if (!w.constant)
             freeze(b, &w);
         list_push(b->m->arena, &b->m->weights, w);
@@ -118,56 +145,79 @@ Value *weight(Builder *b, bool per_block, const char *name, int rank, const int 
     return func_weight(b->m, b->f, found);
 }
 
-/* Layer norm: (x - mean) · 1/√(mean (x - mean)² + eps) · weight + bias, the biased
- * variance; RMS norm: x · 1/√(mean x² + eps) · weight. */
-Value *build_norm(Builder *b, bool per_block, const char *name, Value *x)
+Value *weight(Builder *b, const char *name, int rank, const int *dims,
+              Init init)
+{
+    Type type = type_of(DT_F32, rank, dims);
+    return weight_of(b, b->stack, name, &type, init);
+}
+
+Value *whole_weight(Builder *b, const char *name, int rank, const int *dims,
+                    Init init)
+{
+    Type type = type_of(DT_F32, rank, dims);
+    return weight_of(b, -1, name, &type, init);
+}
+
+/* Layer norm: (x - mean) · 1/√(mean (x - mean)² + eps) · weight + bias, the
+ * biased variance; RMS norm: x · 1/√(mean x² + eps) · weight. */
+Value *build_norm(Builder *b, const char *name, const char *result, Value *x)
 {
     const Spec *s = b->s;
     Arena *a = b->m->arena;
-    if (s->model_norm_type == MODEL_NORM_TYPE_NONE)
+    if (!has_norms(s))
         return x;
     b->here = s->loc[KEY_model_norm_type];
     bool centre = s->model_norm_type == MODEL_NORM_TYPE_LAYERNORM;
     int width = x->type.dims[x->type.rank - 1];
-    Value *w = weight(b, per_block, arena_printf(a, "%s.weight", name), 1, &width,
+    Value *w = weight(b, arena_printf(a, "%s.weight", name), 1, &width,
                       (Init){ .kind = INIT_ONES });
     Value *from = x;
     if (centre) {
-        Value *mean = make1(b, OP_mean, arena_printf(a, "%s.mean", name), x);
-        from = make2(b, OP_sub, arena_printf(a, "%s.centred", name), x, mean);
+        Value *mean = make1(b, OP_mean, arena_printf(a, "%s.mean", result), x);
+        from = make2(b, OP_sub, arena_printf(a, "%s.centred", result), x, mean);
     }
-    Value *square = make1(b, OP_square, arena_printf(a, "%s.square", name), from);
-    Value *spread = make1(b, OP_mean, arena_printf(a, "%s.variance", name), square);
-    Value *safe = make_by(b, OP_shift, arena_printf(a, "%s.shifted", name), spread,
-                          s->model_norm_eps);
-    Value *root = make1(b, OP_sqrt, arena_printf(a, "%s.deviation", name), safe);
-    Value *scale = make1(b, OP_recip, arena_printf(a, "%s.rstd", name), root);
-    Value *normal = make2(b, OP_mul, arena_printf(a, "%s.normal", name), from, scale);
+    Value *square =
+        make1(b, OP_square, arena_printf(a, "%s.square", result), from);
+    Value *spread =
+        make1(b, OP_mean, arena_printf(a, "%s.variance", result), square);
+    Value *safe = make_by(b, OP_shift, arena_printf(a, "%s.shifted", result),
+                          spread, s->model_norm_eps);
+    Value *root =
+        make1(b, OP_sqrt, arena_printf(a, "%s.deviation", result), safe);
+    Value *scale = make1(b, OP_recip, arena_printf(a, "%s.rstd", result), root);
+    Value *normal =
+        make2(b, OP_mul, arena_printf(a, "%s.normal", result), from, scale);
     if (!centre || !s->model_norm_bias)
-        return make2(b, OP_mul, name, normal, w);
-    Value *scaled = make2(b, OP_mul, arena_printf(a, "%s.scaled", name), normal, w);
-    Value *bias = weight(b, per_block, arena_printf(a, "%s.bias", name), 1, &width,
+        return make2(b, OP_mul, result, normal, w);
+    Value *scaled =
+        make2(b, OP_mul, arena_printf(a, "%s.scaled", result), normal, w);
+    Value *bias = weight(b, arena_printf(a, "%s.bias", name), 1, &width,
                          (Init){ .kind = INIT_ZEROS });
-    return make2(b, OP_add, name, scaled, bias);
+    return make2(b, OP_add, result, scaled, bias);
 }
 
 Value *build_linear(Builder *b, const Linear *linear, Value *x)
 {
     Arena *a = b->m->arena;
-    Value *w = weight(b, true, arena_printf(a, "%s.weight", linear->name), 2,
-                      (int[]){ linear->out, linear->in },
-                      matrix_init(b, linear->out, linear->in, linear->residual));
+    Value *w =
+        weight(b, arena_printf(a, "%s.weight", linear->name), 2,
+               (int[]){ linear->out, linear->in },
+               matrix_init(b, linear->out, linear->in, linear->residual));
     if (!linear->bias)
         return make2(b, OP_matmul, linear->result, x, w);
-    Value *bias = weight(b, true, arena_printf(a, "%s.bias", linear->name), 1, &linear->out,
-                         (Init){ .kind = INIT_ZEROS });
-    Value *product = make2(b, OP_matmul, arena_printf(a, "%s.product", linear->result), x, w);
+    Value *bias = weight(b, arena_printf(a, "%s.bias", linear->name), 1,
+                         &linear->out, (Init){ .kind = INIT_ZEROS });
+    Value *product = make2(b, OP_matmul,
+                           arena_printf(a, "%s.product", linear->result), x, w);
     return make2(b, OP_add, linear->result, product, bias);
 }
 
-Value *build_dropout(Builder *b, const char *name, Value *x, double rate, int site)
+Value *build_dropout(Builder *b, const char *name, Value *x, double rate,
+                     int site)
 {
     if (rate == 0)
         return x;
-    return make(b, OP_dropout, name, 1, (Value *[]){ x }, &(Attrs){ .rate = rate, .site = site });
+    return make(b, OP_dropout, name, 1, (Value *[]){ x },
+                &(Attrs){ .rate = rate, .site = site });
 }

@@ -76,15 +76,16 @@ static const char *const init_names[] = {
     [INIT_ZEROS] = "zeros", [INIT_ONES] = "ones", [INIT_NORMAL] = "normal",
     [INIT_SINUSOIDAL] = "sinusoidal", [INIT_ROTARY_COS] = "rotary-cos",
     [INIT_ROTARY_SIN] = "rotary-sin", [INIT_ALIBI] = "alibi",
+    [INIT_RELATIVE] = "relative",
 };
 
-static void describe_init(Lower *l, Row *row, const Init *init)
+static void describe_init(Lower *l, Row *row, const Weight *w)
 {
-    int64_t blocks = l->m->dims.at[module_find_dim(l->m, "L")].size;
+    const Init *init = &w->init;
     double std = init->std;
     if (init->residual)
-        std /= __builtin_sqrt(2.0 * (double)blocks);
-    put_text(row, "init", init_names[init->kind]);
+        std /= __builtin_sqrt(2.0 * (double)stack_blocks(l->m, w->stack));
+    put_text(row, "init", w->derived ? "derived" : init_names[init->kind]);
     put_real(row, "init_a", init->kind == INIT_NORMAL ? std : init->base);
     put_real(row, "init_b", init->factor);
     put_real(row, "init_c", init->low);
@@ -94,30 +95,32 @@ static void describe_init(Lower *l, Row *row, const Init *init)
 
 static void describe_tensor(Lower *l, ProgData *data, int i)
 {
+    static const char *const fields[] = { "dim0", "dim1", "dim2" };
     const Weight *w = &l->m->weights.at[i];
+    const Type *type = w->file_type.rank ? &w->file_type : &w->type;
+    const StackLayout *stack = w->stack >= 0 ? &l->stacks[w->stack] : NULL;
     Row row = begin_row(l, data);
-    int64_t blocks = l->m->dims.at[module_find_dim(l->m, "L")].size;
-    int64_t at = l->weight_at[i] + (w->per_block ? l->block_at : 0);
-    int64_t gradient = l->gradient_at[i];
-    if (gradient >= 0 && w->per_block)
-        gradient += l->block_gradient_at;
+    int64_t at = l->weight_at[i] + (stack ? stack->at : 0);
+    int64_t gradient = w->derived ? -1 : l->site_at[0][i];
+    if (gradient >= 0 && stack)
+        gradient += stack->gradient_at;
     put_text(&row, "name",
-             w->per_block ? arena_printf(l->arena, "blocks.{i}.%s", w->name)
-                          : w->name);
-    put_int(&row, "repeat", w->per_block ? blocks : 1);
-    put_int(&row, "rank", w->type.rank);
-    put_int(&row, "dim0", l->m->dims.at[w->type.dims[0]].size);
-    put_int(&row, "dim1",
-            w->type.rank > 1 ? l->m->dims.at[w->type.dims[1]].size : 1);
+             stack ? arena_printf(l->arena, "%sblocks.{i}.%s",
+                                  l->m->stacks.at[w->stack].prefix, w->name)
+                   : w->name);
+    put_int(&row, "repeat", stack ? stack_blocks(l->m, w->stack) : 1);
+    put_int(&row, "rank", type->rank);
+    for (int axis = 0; axis < 3; axis++)
+        put_int(&row, fields[axis],
+                axis < type->rank ? l->m->dims.at[type->dims[axis]].size : 1);
     put_int(&row, "weight", at);
-    put_int(&row, "weight_stride", w->per_block ? l->block_floats : 0);
+    put_int(&row, "weight_stride", stack ? stack->floats : 0);
     put_int(&row, "gradient", gradient);
-    put_int(&row, "gradient_stride",
-            w->per_block ? l->block_gradient_floats : 0);
+    put_int(&row, "gradient_stride", stack ? stack->gradient_floats : 0);
     put_text(&row, "frozen", w->frozen_blocks ? w->frozen_blocks : "");
-    describe_init(l, &row, &w->init);
+    describe_init(l, &row, w);
     put_int(&row, "decay", w->decay);
-    put_int(&row, "constant", w->constant);
+    put_int(&row, "constant", w->constant || w->derived);
     end_row(&row);
 }
 
@@ -156,6 +159,44 @@ static ProgData *describe_memory(Lower *l, const StepMap *map)
     return data;
 }
 
+/* A dim of a row: what a call sets is 0 for its sequences, -1 for the tokens of
+ * each; 1 where the type has none. */
+static int64_t dim_code(const Lower *l, const Type *type, int axis)
+{
+    if (axis >= type->rank)
+        return 1;
+    const Dim *dim = &l->m->dims.at[type->dims[axis]];
+    if (dim->kind == DIM_BATCH)
+        return 0;
+    return dim->kind == DIM_SEQUENCE ? -1 : dim->size;
+}
+
+/* What the runtime fills in before a call. */
+static ProgData *describe_inputs(Lower *l, const StepMap *map)
+{
+    static const char *const fields[] = { "dim0", "dim1", "dim2" };
+    ProgData *data = NULL;
+    for (int i = 0; given_names[i]; i++) {
+        const Region *r = find_region(map, given_names[i]);
+        Type type;
+        if (!r || !given_type(l->m, given_names[i], &type))
+            continue;
+        if (!data)
+            data =
+                rows_of(l, arena_printf(l->arena, "%s_inputs", map->step->name),
+                        "Input", true);
+        Row row = begin_row(l, data);
+        put_text(&row, "name", given_names[i]);
+        put_int(&row, "real", type.dtype == DT_F32);
+        put_int(&row, "rank", type.rank);
+        for (int axis = 0; axis < 3; axis++)
+            put_int(&row, fields[axis], dim_code(l, &type, axis));
+        put_int(&row, "offset", 4 * r->offset);
+        end_row(&row);
+    }
+    return data;
+}
+
 /* A value of the forward program, by the name that `--save` knows it by. */
 typedef struct Saved {
     const char *name;
@@ -170,66 +211,100 @@ static void describe_value(Lower *l, ProgData *data, const Saved *v)
     put_text(&row, "name", v->name);
     put_int(&row, "repeat", v->repeat);
     put_int(&row, "rank", v->type->rank);
-    for (int i = 0; i < 4; i++) {
-        const Dim *dim = i < v->type->rank ? &l->m->dims.at[v->type->dims[i]]
-                                           : NULL;
-        /* what a call sets: 0 its sequences, -1 the tokens of each */
-        int64_t size = dim ? dim->size : 1;
-        if (dim && dim->kind == DIM_BATCH)
-            size = 0;
-        if (dim && dim->kind == DIM_SEQUENCE)
-            size = -1;
-        put_int(&row, fields[i], size);
-    }
+    for (int i = 0; i < 4; i++)
+        put_int(&row, fields[i], dim_code(l, v->type, i));
     put_int(&row, "offset", v->offset);
     put_int(&row, "stride", v->stride);
     end_row(&row);
 }
 
-static ProgData *describe_values(Lower *l, const StepMap *map)
+/* A stack's stream and what its blocks leave: embed, blocks.{i}.…,
+ * blocks.{i}.out. */
+static void describe_stack(Lower *l, const StepMap *map, ProgData *data,
+                           const char *block, const char *prefix,
+                           const char *stream)
 {
-    const Func *block = module_find_func(l->m, "block.inspect");
-    if (strcmp(map->step->name, "forward") != 0 || !block)
-        return NULL;
-    ProgData *data = rows_of(l, "forward_values", "Value", true);
-    const Type *x = &block->params.at[0]->type;
-    int64_t blocks = l->m->dims.at[module_find_dim(l->m, "L")].size;
-    int64_t stream = map->stride * l->m->dims.at[x->dims[2]].size;
-    int64_t at = region_at(map, "stream");
-    describe_value(l, data, &(Saved){ "embed", 1, at, 0, x });
-    for (int i = 0; i < block->saved.count; i++) {
-        Value *v = block->saved.at[i];
-        const char *name = arena_printf(l->arena, "blocks.{i}.%s", v->name);
-        int64_t offset = region_at(map, "records")
+    const StepValue *x = find_value(map, stream);
+    const Func *f = module_find_func(l->m, block);
+    Type type = type_of(DT_F32, 3, (int[]){ module_find_dim(l->m, "B"),
+                                            module_find_dim(l->m, "T"),
+                                            module_find_dim(l->m, "C") });
+    if (!x)
+        return;
+    Arena *a = l->arena;
+    int64_t at = region_at(map, x->region), each = map->stride * x->width;
+    describe_value(
+        l, data,
+        &(Saved){ arena_printf(a, "%sembed", prefix), 1, at, 0, &type });
+    if (!f)
+        return;
+    int64_t blocks = stack_blocks(l->m, f->stack);
+    for (int i = 0; i < f->saved.count; i++) {
+        Value *v = f->saved.at[i];
+        const char *name = arena_printf(a, "%sblocks.{i}.%s", prefix, v->name);
+        int64_t offset = region_at(map, record_region(l, f))
             + value_root(v)->offset * map->stride;
         describe_value(l, data,
                        &(Saved){ name, blocks, offset,
-                                 block->record_floats * map->stride,
-                                 &v->type });
+                                 f->record_floats * map->stride, &v->type });
     }
-    describe_value(l, data, &(Saved){ "blocks.{i}.out", blocks, at + stream,
-                                      stream, x });
-    const Region *norm = find_region(map, "norm");
+    describe_value(l, data,
+                   &(Saved){ arena_printf(a, "%sblocks.{i}.out", prefix),
+                             blocks, at + each, each, &type });
+}
+
+static ProgData *describe_values(Lower *l, const StepMap *map)
+{
+    if (strcmp(map->step->name, "forward") != 0)
+        return NULL;
+    const Module *m = l->m;
+    ProgData *data = rows_of(l, "forward_values", "Value", true);
+    bool two = m->stacks.count > 1;
+    int B = module_find_dim(m, "B"), T = module_find_dim(m, "T"),
+        C = module_find_dim(m, "C");
+    Type x = type_of(DT_F32, 3, (int[]){ B, T, C });
+    if (two)
+        describe_stack(l, map, data, "encoder_block.inspect", "encoder.",
+                       "encoded");
+    describe_stack(l, map, data,
+                   two ? "decoder_block.inspect" : "block.inspect",
+                   two ? "decoder." : "", "x");
+    const Region *memory = find_region(map, "memory"),
+                 *norm = find_region(map, "norm");
+    if (memory)
+        describe_value(l, data,
+                       &(Saved){ "encoder.norm", 1, memory->offset, 0, &x });
     if (norm)
-        describe_value(l, data, &(Saved){ "norm", 1, norm->offset, 0, x });
-    int vocab = module_find_dim(l->m, "V");
-    Type logits = type_of(DT_F32, 3, (int[]){ x->dims[0], x->dims[1], vocab });
-    describe_value(l, data, &(Saved){ "logits", 1, region_at(map, "logits"), 0,
-                                      &logits });
+        describe_value(
+            l, data,
+            &(Saved){ two ? "decoder.norm" : "norm", 1, norm->offset, 0, &x });
+    const StepValue *logits = find_value(map, "logits");
+    const Func *head = module_find_func(m, "head.logits");
+    Type rows = head->results.at[0]->type;
+    int width = rows.dims[rows.rank - 1];
+    Type type = logits->pooled ? type_of(DT_F32, 2, (int[]){ B, width })
+                               : type_of(DT_F32, 3, (int[]){ B, T, width });
+    describe_value(l, data,
+                   &(Saved){ "logits", 1, region_at(map, "logits"), 0, &type });
     return data;
 }
 
+typedef struct StepParts {
+    const ProgFunc *entry;
+    const ProgData *memory, *values, *inputs;
+} StepParts;
+
 static void describe_step(Lower *l, ProgData *data, const StepMap *map,
-                          const ProgFunc *entry, const ProgData *memory,
-                          const ProgData *values)
+                          const StepParts *parts)
 {
     Row row = begin_row(l, data);
     bool train = !strcmp(map->step->name, "train");
+    const StepValue *logits = find_value(map, "logits");
     put_text(&row, "name", map->step->name);
     put_int(&row, "batch", map->step->batch);
     put_int(&row, "sequence", map->step->sequence);
     put_int(&row, "state_bytes",
-            train ? 4 * l->info->moments * l->gradient_floats : 0);
+            train ? 4 * l->info->moments * l->moment_floats : 0);
     put_int(&row, "value_bytes", 4 * map->floats);
     put_int(&row, "thread_bytes", 4 * map->workspace_floats);
     put_real(&row, "flops", map->flops);
@@ -237,10 +312,15 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     put_int(&row, "targets_at", region_bytes(map, "targets"));
     put_int(&row, "lengths_at", region_bytes(map, "lengths"));
     put_int(&row, "logits_at", region_bytes(map, "logits"));
+    put_int(&row, "logits_width", logits ? logits->width : 0);
+    put_int(&row, "logits_pooled", logits ? logits->pooled : 0);
+    put_int(&row, "sums_at", region_bytes(map, "sums"));
     put_int(&row, "gradients_at", region_bytes(map, "gradients"));
-    put_data(&row, "memory", "memory_count", memory);
-    put_data(&row, "values", "value_count", values);
-    *field(&row, "entry") = (ProgDatum){ .kind = PD_FUNC, .func = entry };
+    put_data(&row, "inputs", "input_count", parts->inputs);
+    put_data(&row, "memory", "memory_count", parts->memory);
+    put_data(&row, "values", "value_count", parts->values);
+    *field(&row, "entry") =
+        (ProgDatum){ .kind = PD_FUNC, .func = parts->entry };
     end_row(&row);
 }
 
@@ -264,24 +344,68 @@ static ProgData *describe_keys(Lower *l)
 
 static int64_t parameter_count(const Lower *l)
 {
-    int64_t count = 0, blocks = l->m->dims.at[module_find_dim(l->m, "L")].size;
+    int64_t count = 0;
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        if (!w->constant)
-            count += (w->per_block ? blocks : 1)
+        if (!w->constant && !w->derived)
+            count += (w->stack >= 0 ? stack_blocks(l->m, w->stack) : 1)
                 * type_elements(l->m, &w->type);
     }
     return count;
 }
 
+/* 0 where the model has no such dim. */
 static int64_t size_of(const Lower *l, const char *dim)
 {
-    return l->m->dims.at[module_find_dim(l->m, dim)].size;
+    int found = module_find_dim(l->m, dim);
+    return found < 0 ? 0 : l->m->dims.at[found].size;
 }
 
 static bool is_causal(const Lower *l)
 {
     return module_find_step(l->m, "generate") != NULL;
+}
+
+/* What the model takes and gives. */
+static void describe_model(Lower *l, Row *row)
+{
+    const LowerInfo *info = l->info;
+    put_text(row, "kind", info->kind);
+    put_text(row, "input", info->input);
+    put_text(row, "head", info->head);
+    put_text(row, "objective", info->objective);
+    put_int(row, "vocab", size_of(l, "V"));
+    put_int(row, "classes", size_of(l, "classes"));
+    put_int(row, "channels", info->channels);
+    put_int(row, "image_size", info->image_size);
+    put_int(row, "nodes", info->nodes);
+    put_int(row, "node_features", size_of(l, "features"));
+    put_int(row, "token_types", size_of(l, "types"));
+    put_int(row, "experts", size_of(l, "X") > 0);
+    put_int(row, "context", size_of(l, "P"));
+    put_int(row, "blocks", stack_first(l->m, l->m->stacks.count));
+    put_int(row, "batch", info->batch);
+    put_int(row, "sequence", info->sequence);
+    put_int(row, "groups", info->groups);
+    put_int(row, "causal", is_causal(l));
+    put_int(row, "parameters", parameter_count(l));
+    put_int(row, "weight_bytes", 4 * l->weight_floats);
+    put_int(row, "gradient_floats", l->moment_floats);
+    put_int(row, "moments", info->moments);
+}
+
+static ProgData *describe_steps(Lower *l, const StepMap *maps,
+                                ProgFunc *const *entries, int count)
+{
+    StepParts parts[16];
+    for (int i = 0; i < count; i++)
+        parts[i] = (StepParts){ entries[i], describe_memory(l, &maps[i]),
+                                describe_values(l, &maps[i]),
+                                describe_inputs(l, &maps[i]) };
+    ProgData *steps = rows_of(l, "steps", "Step", true);
+    for (int i = 0; i < count; i++)
+        describe_step(l, steps, &maps[i], &parts[i]);
+    return steps;
 }
 
 void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
@@ -291,14 +415,7 @@ void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
     ProgData *tensors = rows_of(l, "tensors", "Tensor", true);
     for (int i = 0; i < l->m->weights.count; i++)
         describe_tensor(l, tensors, i);
-    ProgData *memory[8], *values[8];
-    for (int i = 0; i < count; i++) {
-        memory[i] = describe_memory(l, &maps[i]);
-        values[i] = describe_values(l, &maps[i]);
-    }
-    ProgData *steps = rows_of(l, "steps", "Step", true);
-    for (int i = 0; i < count; i++)
-        describe_step(l, steps, &maps[i], entries[i], memory[i], values[i]);
+    ProgData *steps = describe_steps(l, maps, entries, count);
     ProgData *keys = describe_keys(l);
     ProgData *program = rows_of(l, "program", "Program", false);
     Row row = begin_row(l, program);
@@ -310,17 +427,7 @@ void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
     put_text(&row, "source_hash", "");
     put_text(&row, "target", info->target);
     put_text(&row, "features", info->features);
-    put_int(&row, "vocab", size_of(l, "V"));
-    put_int(&row, "context", size_of(l, "P"));
-    put_int(&row, "blocks", size_of(l, "L"));
-    put_int(&row, "batch", info->batch);
-    put_int(&row, "sequence", info->sequence);
-    put_int(&row, "groups", info->groups);
-    put_int(&row, "causal", is_causal(l));
-    put_int(&row, "parameters", parameter_count(l));
-    put_int(&row, "weight_bytes", 4 * l->weight_floats);
-    put_int(&row, "gradient_floats", l->gradient_floats);
-    put_int(&row, "moments", info->moments);
+    describe_model(l, &row);
     put_data(&row, "tensors", "tensor_count", tensors);
     put_data(&row, "steps", "step_count", steps);
     put_data(&row, "keys", "key_count", keys);

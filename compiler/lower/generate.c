@@ -463,8 +463,11 @@ static ProgVar *rate_local(Generate *g, ProgBlock *b, double rate)
 static ProgVar *site_local(Generate *g, ProgBlock *b, int site)
 {
     ProgExpr *number = px_int(g->p, site);
-    if (g->f->per_block) {
+    if (g->f->stack >= 0) {
+        int64_t first = stack_first(g->l->m, g->f->stack);
         ProgExpr *block = px_field(g->p, px_var(g->p, g->at), "block");
+        if (first)
+            block = px_add(g->p, px_int(g->p, first), block);
         ProgExpr *before = px_mul(g->p, block,
                                   px_int(g->p, g->l->m->sites_per_block));
         number = px_add(g->p, px_int(g->p, 1 + site), before);
@@ -592,6 +595,9 @@ ProgExpr *point_expression(Generate *g, ProgBlock *b, const Node *n, bool lanes)
     case OP_shift: return px_add(g->p, in[0], px_f32(g->p, n->attrs.by));
     case OP_scored:
         return px_select(g->p, px_le(g->p, px_i32(g->p, 0), in[0]),
+                         px_f32(g->p, 1), px_f32(g->p, 0));
+    case OP_first:
+        return px_select(g->p, px_eq(g->p, in[0], px_i32(g->p, 0)),
                          px_f32(g->p, 1), px_f32(g->p, 0));
     case OP_dropout: return dropout_lanes(g, n, in[0]);
     case OP_copy: case OP_expand: return in[0];

@@ -4,7 +4,8 @@
  * norm lies in one.
  *
  * Three layouts: weights (parameters, then tables), gradients (what is trained;
- * also the layout of each moment), and second (accumulators of second uses). */
+ * also the layout of each moment), and behind them accumulators of further
+ * uses. */
 #include "lowering.h"
 
 enum { ALIGN_FLOATS = 1024 };
@@ -24,83 +25,91 @@ static bool trained(const Weight *w)
     return !w->constant && !w->frozen;
 }
 
-/* Whether a weight has a second accumulator: the embedding that the head
- * shares. */
-static bool has_second(const Lower *l, int weight)
+/* Whether a weight has an accumulator of a further use: the embedding that the
+ * head shares. */
+static bool has_site(const Lower *l, int weight, int site)
 {
     for (int i = 0; i < l->m->funcs.count; i++)
         for (int j = 0; j < l->m->funcs.at[i]->gradients.count; j++) {
             const Gradient *g = &l->m->funcs.at[i]->gradients.at[j];
-            if (g->weight == weight && g->site == 1)
+            if (g->weight == weight && g->site == site)
                 return true;
         }
     return false;
 }
 
-/* Offsets in a block, then of the others around L blocks, in the module's
- * order. */
+/* Offsets within a block. */
+static void place_block(Lower *l, int stack)
+{
+    StackLayout *s = &l->stacks[stack];
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        if (w->stack != stack)
+            continue;
+        l->weight_at[i] = s->floats;
+        s->floats += weight_size(l, w);
+        if (trained(w)) {
+            l->site_at[0][i] = s->gradient_floats;
+            s->gradient_floats += weight_size(l, w);
+        }
+    }
+}
+
+/* Where each weight lies: blocks where the first of their weights stands, in
+ * the module's order; tables behind all parameters. */
 static void place_weights(Lower *l)
 {
     const Module *m = l->m;
-    int64_t blocks = m->dims.at[module_find_dim(m, "L")].size;
     int64_t at = 0, gradient = 0;
-    for (int i = 0; i < m->weights.count; i++) {
-        const Weight *w = &m->weights.at[i];
-        l->weight_at[i] = l->gradient_at[i] = l->second_at[i] = -1;
-        if (!w->per_block)
-            continue;
-        l->weight_at[i] = l->block_floats;
-        l->block_floats += weight_size(l, w);
-        if (trained(w)) {
-            l->gradient_at[i] = l->block_gradient_floats;
-            l->block_gradient_floats += weight_size(l, w);
-        }
-    }
-    bool placed_blocks = false;
-    for (int pass = 0; pass < 2; pass++)    /* tables behind all parameters */
+    bool placed[2] = {false};
+    for (int i = 0; i < m->weights.count; i++)
+        l->weight_at[i] = l->site_at[0][i] = l->site_at[1][i] =
+            l->site_at[2][i] = -1;
+    for (int s = 0; s < m->stacks.count; s++)
+        place_block(l, s);
+    for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < m->weights.count; i++) {
             const Weight *w = &m->weights.at[i];
-            if (w->per_block && !placed_blocks) {
-                l->block_at = at;
-                l->block_gradient_at = gradient;
-                at += blocks * l->block_floats;
-                gradient += blocks * l->block_gradient_floats;
-                placed_blocks = true;
+            if (w->stack >= 0 && !placed[w->stack]) {
+                StackLayout *s = &l->stacks[w->stack];
+                s->at = at;
+                s->gradient_at = gradient;
+                at += stack_blocks(m, w->stack) * s->floats;
+                gradient += stack_blocks(m, w->stack) * s->gradient_floats;
+                placed[w->stack] = true;
             }
-            if (w->per_block || w->constant != (pass == 1))
+            if (w->stack >= 0 || w->constant != (pass == 1))
                 continue;
             l->weight_at[i] = at;
             at += weight_size(l, w);
             if (trained(w)) {
-                l->gradient_at[i] = gradient;
+                l->site_at[0][i] = gradient;
                 gradient += weight_size(l, w);
             }
         }
-    for (int i = 0; i < m->weights.count; i++)
-        if (has_second(l, i)) {
-            l->second_at[i] = gradient;
-            gradient += weight_size(l, &m->weights.at[i]);
-        }
-    size_t bytes = (size_t)m->weights.count * sizeof(int64_t);
-    l->second_pointers = arena_alloc(l->arena, bytes);
-    for (int i = 0; i < m->weights.count; i++)
-        l->second_pointers[i] = l->second_at[i] < 0 ? l->gradient_at[i]
-                                                    : l->second_at[i];
+    l->moment_floats = gradient;
+    for (int site = 1; site < MOST_SITES; site++)
+        for (int i = 0; i < m->weights.count; i++)
+            if (has_site(l, i, site)) {
+                l->site_at[site][i] = gradient;
+                gradient += weight_size(l, &m->weights.at[i]);
+            }
     l->weight_floats = at;
     l->gradient_floats = gradient;
 }
 
-static ProgRecord *record_of(Lower *l, const char *name, bool per_block,
+static ProgRecord *record_of(Lower *l, const char *name, int stack,
                              const char *comment)
 {
     ProgRecord *r = prog_record(l->p, name, comment);
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        if (w->per_block != per_block)
+        if (w->stack != stack)
             continue;
         const char *from = where(l, &w->origin);
+        const Type *type = w->file_type.rank ? &w->file_type : &w->type;
         const char *text = arena_printf(l->arena, "%s%s%s",
-                                        shape_comment(l, &w->type),
+                                        shape_comment(l, type),
                                         *from ? "  " : "", from);
         prog_field(l->p, r, c_name(l, w->name), prog_pointer(PK_F32, false),
                    text);
@@ -108,21 +117,27 @@ static ProgRecord *record_of(Lower *l, const char *name, bool per_block,
     return r;
 }
 
+typedef struct Pointing {
+    const char *name, *comment;
+    const ProgRecord *record;
+    int stack;
+    const int64_t *at, *otherwise; /* offsets; where one is -1, the other's */
+} Pointing;
+
 /* void NAME(RECORD *to, float *base): the fields, from their offsets. */
-static ProgFunc *pointing(Lower *l, const char *name, const char *comment,
-                          ProgRecord *record, const int64_t *offsets)
+static ProgFunc *pointing(Lower *l, const Pointing *p)
 {
-    bool per_block = record == l->block;
-    ProgFunc *f = prog_func(l->p, name, comment, prog_void());
+    ProgFunc *f = prog_func(l->p, p->name, p->comment, prog_void());
     f->inlined = true;
-    ProgVar *to = prog_param(l->p, f, "to", prog_pointer_to(record, false));
+    ProgVar *to = prog_param(l->p, f, "to", prog_pointer_to(p->record, false));
     ProgVar *base = prog_param(l->p, f, "base", prog_pointer(PK_F32, false));
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        if (w->per_block != per_block)
+        if (w->stack != p->stack)
             continue;
-        ProgExpr *value = offsets[i] < 0 ? px_null(l->p, base->type)
-            : px_offset(l->p, px_var(l->p, base), px_int(l->p, offsets[i]));
+        int64_t at = p->at[i] < 0 && p->otherwise ? p->otherwise[i] : p->at[i];
+        ProgExpr *value = at < 0 ? px_null(l->p, base->type)
+            : px_offset(l->p, px_var(l->p, base), px_int(l->p, at));
         l->p->here = w->origin.model;
         ps_field_set(l->p, &f->body, px_var(l->p, to), c_name(l, w->name),
                      value);
@@ -154,6 +169,25 @@ static void call_record(Lower *l)
                "1: sums over tokens go on; 0: they begin");
     prog_field(p, l->call, "inv_count", prog_f32(),
                "1 / scored positions of the batch");
+    prog_field(p, l->call, "inv_labels", prog_f32(),
+               "1 / labels or pairs of the batch");
+}
+
+/* "BLOCKS", of two stacks "ENCODER_BLOCKS". */
+static const char *stack_name(const Lower *l, int stack, const char *name)
+{
+    const char *prefix = l->m->stacks.at[stack].prefix;
+    size_t length = strlen(prefix);
+    if (!length)
+        return name;
+    char *text = arena_printf(l->arena, "%s%s", prefix, name);
+    text[length - 1] = '_';
+    bool upper =
+        *name >= 'A' && *name <= 'Z' && name[1] >= 'A' && name[1] <= 'Z';
+    for (size_t i = 0; upper && i < length; i++)
+        if (text[i] >= 'a' && text[i] <= 'z')
+            text[i] = (char)(text[i] - 'a' + 'A');
+    return text;
 }
 
 /* Where blocks lie among the parameters, and among the gradients. */
@@ -161,47 +195,93 @@ static void name_layout(Lower *l)
 {
     Prog *p = l->p;
     int group = prog_add_wide_group(p, "Where blocks lie, in floats.");
-    l->blocks_const = prog_const(p, group, "BLOCKS", l->block_at,
+    for (int i = 0; i < l->m->stacks.count; i++) {
+        StackLayout *s = &l->stacks[i];
+        s->at_const = prog_const(p, group, stack_name(l, i, "BLOCKS"), s->at,
                                  "the first, among the parameters");
-    l->block_const = prog_const(p, group, "BLOCK", l->block_floats, "one");
-    l->gradient_blocks_const = prog_const(
-        p, group, "GRADIENT_BLOCKS", l->block_gradient_at,
-        "the first, among the gradients or moments");
-    l->gradient_block_const = prog_const(p, group, "GRADIENT_BLOCK",
-                                         l->block_gradient_floats, "one");
-    l->gradients_const = prog_const(
-        p, group, "GRADIENTS", l->gradient_floats,
-        "all gradients, or one moment of each parameter");
+        s->floats_const =
+            prog_const(p, group, stack_name(l, i, "BLOCK"), s->floats, "one");
+        s->gradient_at_const = prog_const(
+            p, group, stack_name(l, i, "GRADIENT_BLOCKS"), s->gradient_at,
+            "the first, among the gradients or moments");
+        s->gradient_floats_const =
+            prog_const(p, group, stack_name(l, i, "GRADIENT_BLOCK"),
+                       s->gradient_floats, "one");
+    }
+    l->moment_const = prog_const(p, group, "MOMENT", l->moment_floats,
+                                 "one moment of each parameter");
+    l->gradients_const = prog_const(p, group, "GRADIENTS", l->gradient_floats,
+                                    "all gradients, further uses' among them");
+}
+
+static void block_functions(Lower *l, int stack)
+{
+    StackLayout *s = &l->stacks[stack];
+    s->weights =
+        pointing(l, &(Pointing){ stack_name(l, stack, "block_weights"),
+                                 "A block's, from its first.", s->record, stack,
+                                 l->weight_at, NULL });
+    s->sums = pointing(l, &(Pointing){ stack_name(l, stack, "block_gradients"),
+                                       "A block's, from its first.", s->record,
+                                       stack, l->site_at[0], NULL });
+}
+
+static void shared_functions(Lower *l)
+{
+    static const char *const names[MOST_SITES] = {
+        "shared_gradients", "shared_second_gradients", "shared_third_gradients",
+    };
+    Pointing p = { "shared_weights", "Where the parameters lie.",
+                   l->shared,        -1,
+                   l->weight_at,     NULL };
+    l->shared_weights = pointing(l, &p);
+    p.at = l->site_at[0];
+    for (int site = 0; site < MOST_SITES; site++) {
+        bool any = site == 0;
+        for (int i = 0; i < l->m->weights.count; i++)
+            any |= site && l->site_at[site][i] >= 0;
+        if (!any)
+            continue;
+        p.name = names[site];
+        p.comment = site ? "The same, but of parameters that are used more "
+                           "than once a further "
+                           "use's."
+                         : "Where their gradients lie.";
+        p.at = l->site_at[site];
+        p.otherwise = site ? l->site_at[0] : NULL;
+        l->shared_sums[site] = pointing(l, &p);
+    }
+}
+
+static const char *record_name(const Lower *l, int stack)
+{
+    const char *prefix = l->m->stacks.at[stack].prefix;
+    if (!*prefix)
+        return "Block";
+    char *name =
+        arena_printf(l->arena, "%.*sBlock", (int)strlen(prefix) - 1, prefix);
+    name[0] = (char)(name[0] - 'a' + 'A');
+    return name;
 }
 
 void lower_records(Lower *l)
 {
-    size_t count = (size_t)l->m->weights.count;
-    l->weight_at = arena_alloc(l->arena, count * sizeof *l->weight_at);
-    l->gradient_at = arena_alloc(l->arena, count * sizeof *l->gradient_at);
-    l->second_at = arena_alloc(l->arena, count * sizeof *l->second_at);
+    size_t bytes = (size_t)l->m->weights.count * sizeof *l->weight_at;
+    l->weight_at = arena_alloc(l->arena, bytes);
+    for (int i = 0; i < MOST_SITES; i++)
+        l->site_at[i] = arena_alloc(l->arena, bytes);
     place_weights(l);
     name_layout(l);
     l->shared = record_of(
-        l, "Shared", false,
+        l, "Shared", -1,
         "Parameters and tables outside the blocks; the same fields serve their "
         "gradients.");
-    l->block = record_of(l, "Block", true,
-        "A block's parameters; the same fields serve their gradients.");
+    for (int i = 0; i < l->m->stacks.count; i++)
+        l->stacks[i].record = record_of(
+            l, record_name(l, i), i,
+            "A block's parameters; the same fields serve their gradients.");
     call_record(l);
-    l->shared_weights = pointing(l, "shared_weights",
-                                 "Where the parameters lie.", l->shared,
-                                 l->weight_at);
-    l->block_weights = pointing(l, "block_weights",
-                                "A block's, from its first.", l->block,
-                                l->weight_at);
-    l->shared_sums = pointing(l, "shared_gradients",
-                              "Where their gradients lie.", l->shared,
-                              l->gradient_at);
-    l->block_sums = pointing(l, "block_gradients", "A block's, from its first.",
-                             l->block, l->gradient_at);
-    l->shared_second = pointing(
-        l, "shared_second_gradients",
-        "The same, but of parameters that are used twice the second use's.",
-        l->shared, l->second_pointers);
+    shared_functions(l);
+    for (int i = 0; i < l->m->stacks.count; i++)
+        block_functions(l, i);
 }

@@ -51,7 +51,7 @@ static Lower begin(const Module *m, const LowerInfo *info, Arena *arena)
     return l;
 }
 
-enum { MOST_STEPS = 8 };
+enum { MOST_STEPS = 16 };
 
 Prog *lower_module(const Module *m, const LowerInfo *info, Arena *arena)
 {
@@ -79,6 +79,6 @@ int64_t lower_train_bytes(const Module *m, const LowerInfo *info, Arena *arena)
 {
     Lower l = begin(m, info, arena);
     StepMap map = map_step(&l, module_find_step(m, "train"));
-    int64_t moments = info->moments * l.gradient_floats;
+    int64_t moments = info->moments * l.moment_floats;
     return 4 * (l.weight_floats + moments + map.floats);
 }

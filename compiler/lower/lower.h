@@ -15,6 +15,8 @@ typedef struct LowerInfo {
     const char *version, *spec_name, *spec_text, *spec_hash, *model_hash;
     const char *target, *features;
     const char *plan;           /* a line for the file's head: "1 rank, f32" */
+    const char *kind, *input, *head, *objective;   /* as the spec says them */
+    int64_t channels, image_size, nodes; /* of images and graphs, else 0 */
     int64_t batch, sequence, groups;
     int moments;
     List(RunKeyInfo) keys;

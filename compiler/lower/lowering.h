@@ -12,13 +12,13 @@
 
 /* What a kernel's function wants, in the order of its parameters. */
 typedef enum ArgKind {
-    ARG_THREAD,         /* const Thread *me */
-    ARG_CALL,           /* const Call *at */
-    ARG_CONTROL,        /* const Control *control: the update's */
-    ARG_VALUE,          /* where a value lies */
-    ARG_SCALAR,         /* a step scalar */
-    ARG_ROWS,           /* long rows */
-    ARG_BEGIN,          /* int accumulate: sums go on from what is there */
+    ARG_THREAD,  /* const Thread *me */
+    ARG_CALL,    /* const Call *at */
+    ARG_CONTROL, /* const Control *control: the update's */
+    ARG_VALUE,   /* where a value lies */
+    ARG_SCALAR,  /* a step scalar */
+    ARG_ROWS,    /* long rows: tokens, or sequences where those are its rows */
+    ARG_BEGIN,   /* int accumulate: sums go on from what is there */
 } ArgKind;
 typedef struct KernelArg { ArgKind kind; Value *value; } KernelArg;
 typedef struct KernelCode {
@@ -30,6 +30,7 @@ typedef struct KernelCode {
 typedef struct FuncCode {
     const Func *func;
     ProgFunc *code;
+    int stack;                  /* of the blocks it reads or sums; -1: none */
     bool uses_saved, uses_frame, uses_cache, uses_block, uses_shared;
     bool sums_block, sums_shared;
     KernelCode update;          /* of `update`, which is one kernel */
@@ -37,28 +38,35 @@ typedef struct FuncCode {
     List(Value *) saved_params;
 } FuncCode;
 
+/* Where the blocks of a stack lie, in floats, and how emitted code says so. */
+typedef struct StackLayout {
+    ProgRecord *record;             /* a block's parameters */
+    int64_t at, floats;             /* weights of block 0; of one block */
+    int64_t gradient_at, gradient_floats;
+    const ProgConst *at_const, *floats_const, *gradient_at_const,
+        *gradient_floats_const;
+    ProgFunc *weights, *sums;       /* point a record at a block's */
+} StackLayout;
+
 typedef struct Lower {
     const Module *m;
     const LowerInfo *info;
     Prog *p;
     Arena *arena;
     ProgConst **dims;           /* by dim; NULL for those that a step sets */
-    ProgRecord *shared, *block;     /* parameters outside and inside blocks */
+    ProgRecord *shared;             /* parameters outside blocks */
     ProgRecord *call;               /* where a call stands in the batch */
     List(FuncCode) funcs;
-    /* by weight, in floats; of one in a block: from the block's start */
-    int64_t *weight_at, *gradient_at, *second_at;
-    int64_t *second_pointers;       /* where the embedding's gradients go */
-    int64_t block_at, block_floats; /* weights of block 0; of one block */
-    int64_t block_gradient_at, block_gradient_floats;
+    /* by weight, in floats; of one in a block: from the block's start. Sums of
+     * uses: site 0 is the gradient itself; -1: there is none */
+    int64_t *weight_at, *site_at[MOST_SITES];
+    StackLayout stacks[2];
     int64_t weight_floats;          /* of all parameters and tables */
-    int64_t gradient_floats;        /* of all gradients, or one moment */
-    const ProgConst *blocks_const, *block_const;
-    const ProgConst *gradient_blocks_const, *gradient_block_const;
-    const ProgConst *gradients_const;
-    /* functions that point a Shared or Block at weights or gradients */
-    ProgFunc *shared_weights, *block_weights;
-    ProgFunc *shared_sums, *block_sums, *shared_second;
+    int64_t moment_floats;          /* of one moment of all parameters */
+    int64_t gradient_floats; /* of all gradients: these, and further uses' */
+    const ProgConst *gradients_const, *moment_const;
+    /* functions that point a Shared at weights or at a use's gradients */
+    ProgFunc *shared_weights, *shared_sums[MOST_SITES];
 } Lower;
 
 /* names.c */
@@ -84,20 +92,36 @@ void lower_records(Lower *l);
 /* calls.c */
 void lower_func(Lower *l, const Func *f);
 FuncCode *find_code(Lower *l, const Func *f);
+bool result_is_placed(const Value *root);
 /* steps.c, map.c, describe.c */
 typedef struct Region {
     const char *name, *class;
     int64_t offset, floats;
     const ProgConst *constant;      /* TRAIN_STREAM = offset */
 } Region;
+/* How a value of a step lies: whole, or slots of the rows of x. */
+typedef enum Slots {
+    SLOTS_ONE,
+    SLOTS_STREAM, /* the inputs of a stack's blocks and the last one's result:
+                     all L + 1, or two in turn */
+    SLOTS_TURN,   /* gradients of those: two in turn */
+} Slots;
+typedef struct StepValue {
+    const char *name;
+    const char *region;
+    Slots slots;
+    int stack;          /* of a stream */
+    bool pooled;        /* a row a sequence */
+    int64_t width;      /* floats a row */
+    const ProgConst *slot;      /* floats of one of several */
+} StepValue;
 typedef struct StepMap {
     const Step *step;
     int64_t rows, stride;           /* of a micro-batch; rounded up to 16 */
-    int64_t chunk_rows, chunk_stride;
-    int64_t groups, micros, chunks, levels;
+    int64_t groups, micros, levels;
     bool keeps_stream;              /* all L + 1 inputs of blocks, else two */
+    List(StepValue) values;
     List(Region) regions;
-    const ProgConst *slot;          /* floats of x or dx for all rows */
     int64_t floats, workspace_floats;
     int constants;                  /* the group of its regions' names */
     double flops;
@@ -106,6 +130,15 @@ StepMap map_step(Lower *l, const Step *step);
 const Region *find_region(const StepMap *map, const char *name);
 /* Its offset; ice when there is none. */
 int64_t region_at(const StepMap *map, const char *name);
+const StepValue *find_value(const StepMap *map, const char *name);
+/* "records" of a stack's blocks, "pool_record" of another function. */
+const char *record_region(const Lower *l, const Func *f);
+/* Elements of one sequence of what is given: T for tokens. */
+int64_t given_elements(const Lower *l, const StepMap *map, const char *name);
+/* Does a call in the step take an argument of this name? */
+bool step_takes(const Step *step, const char *name);
+/* Is `what` counted in it: targets, labels, pairs? */
+bool step_counts(const Step *step, const char *what);
 void name_regions(Lower *l, StepMap *map);
 ProgFunc *lower_step(Lower *l, const StepMap *map);
 void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,

@@ -43,11 +43,185 @@ int64_t region_at(const StepMap *map, const char *name)
     return found->offset;
 }
 
-/* ---- what a step calls ---- */
+/* ---- calls of a step ---- */
+typedef void CallRule(void *context, const Stmt *s, const Stmt *around);
+
+/* Every call in the statements, with the loop that holds it (NULL: none). */
+static void each_call(const Stmt *const *statements, int count,
+                      const Stmt *around, CallRule *rule, void *context)
+{
+    for (int i = 0; i < count; i++) {
+        const Stmt *s = statements[i];
+        if (s->kind == STEP_CALL)
+            rule(context, s, around);
+        each_call((const Stmt *const *)s->body.at, s->body.count, s, rule,
+                  context);
+    }
+}
+
+static void step_calls(const Step *step, CallRule *rule, void *context)
+{
+    each_call((const Stmt *const *)step->body.at, step->body.count, NULL, rule,
+              context);
+}
+
+static bool has_name(const char *const *names, int count, const char *name)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(names[i], name))
+            return true;
+    return false;
+}
+
+typedef struct Wanted { const char *name; bool found; } Wanted;
+
+static void takes(void *context, const Stmt *s, const Stmt *around)
+{
+    Wanted *wanted = context;
+    (void)around;
+    for (int i = 0; i < s->arguments.count; i++)
+        wanted->found |= !strcmp(s->arguments.at[i], wanted->name);
+}
+
+bool step_takes(const Step *step, const char *name)
+{
+    Wanted wanted = { name, false };
+    step_calls(step, takes, &wanted);
+    return wanted.found;
+}
+
+static void gives_name(void *context, const Stmt *s, const Stmt *around)
+{
+    Wanted *wanted = context;
+    (void)around;
+    wanted->found |= has_name(s->results.at, s->results.count, wanted->name);
+}
+
+static bool gives(const Step *step, const char *name)
+{
+    Wanted wanted = { name, false };
+    step_calls(step, gives_name, &wanted);
+    return wanted.found;
+}
+
+static bool counts(const Stmt *s, const char *what)
+{
+    return s->kind == STEP_COUNT && !strcmp(s->what, what);
+}
+
+bool step_counts(const Step *step, const char *what)
+{
+    for (int i = 0; i < step->body.count; i++)
+        if (counts(step->body.at[i], what))
+            return true;
+    return false;
+}
+
+/* ---- values ---- */
+typedef struct ValueWalk { Lower *l; StepMap *map; } ValueWalk;
+
+const StepValue *find_value(const StepMap *map, const char *name)
+{
+    for (int i = 0; i < map->values.count; i++)
+        if (!strcmp(map->values.at[i].name, name))
+            return &map->values.at[i];
+    return NULL;
+}
+
+/* Names whose places are not regions of rows: sums, derived weights, the cache.
+ */
+static bool is_elsewhere(const Stmt *s, int result)
+{
+    const char *name = s->results.at[result];
+    const Value *root = value_root(s->func->results.at[result]);
+    return step_total(name) >= 0 || !strcmp(name, "aux")
+        || result_is_placed(root)
+        || (s->func->stack >= 0 && !strcmp(name, root->name)
+            && strchr(name, '.'));
+}
+
+static const char *value_region(const char *name)
+{
+    return !strcmp(name, "x") ? "stream" : name;
+}
+
+static void add_value(ValueWalk *walk, const char *name, const Type *type,
+                      Slots slots, int stack, bool pooled)
+{
+    StepValue v = { .name = name,
+                    .region = value_region(name),
+                    .slots = slots,
+                    .stack = stack,
+                    .pooled = pooled,
+                    .width = type_row_elements(walk->l->m, type) };
+    StepValue *old = (StepValue *)find_value(walk->map, name);
+    if (!old)
+        list_push(walk->l->arena, &walk->map->values, v);
+    else if (slots != SLOTS_ONE) {
+        old->slots = slots;
+        old->stack = stack;
+    }
+}
+
+static void find_values(void *context, const Stmt *s, const Stmt *around)
+{
+    ValueWalk *walk = context;
+    bool looped = around && around->kind == STEP_REPEAT;
+    bool pooled_rows = around && around->kind == STEP_CHUNKS && around->pooled;
+    for (int i = 0; i < s->results.count; i++) {
+        const char *name = s->results.at[i];
+        const Type *type = &s->func->results.at[i]->type;
+        bool own = has_name(s->arguments.at, s->arguments.count, name);
+        bool pooled =
+            pooled_rows || type_rows_of(walk->l->m, type) == ROWS_SEQUENCES;
+        if (value_root(s->func->results.at[i])->kind == VALUE_PARAM
+            && step_total(name) < 0)
+            add_value(walk, name, type, SLOTS_ONE, -1, pooled);
+        else if (!is_elsewhere(s, i))
+            add_value(walk, name, type,
+                      !looped || !own ? SLOTS_ONE
+                      : around->down  ? SLOTS_TURN
+                                      : SLOTS_STREAM,
+                      looped ? around->stack : -1, pooled);
+    }
+    for (int i = 0; i < s->arguments.count; i++) { /* zeroed, and no more */
+        const char *name = s->arguments.at[i];
+        const Type *type = &s->func->params.at[i]->type;
+        Type ids;
+        if (type->dtype == DT_F32 && !given_type(walk->l->m, name, &ids)
+            && name[0] == 'd' && !find_value(walk->map, name))
+            add_value(walk, name, type, SLOTS_ONE, -1,
+                      type_rows_of(walk->l->m, type) == ROWS_SEQUENCES);
+    }
+}
+
+static int64_t value_rows(const StepMap *map, const StepValue *v)
+{
+    return v->pooled ? round_up(map->step->micro, 16) : map->stride;
+}
+
+static int64_t value_slots(const Lower *l, const StepMap *map,
+                           const StepValue *v)
+{
+    if (v->slots == SLOTS_ONE)
+        return 1;
+    if (v->slots == SLOTS_STREAM && map->keeps_stream)
+        return stack_blocks(l->m, v->stack) + 1;
+    return 2;
+}
+
+static void add_value_region(Lower *l, StepMap *map, const StepValue *v,
+                             const char *class)
+{
+    add(l, map, v->region, class,
+        value_slots(l, map, v) * value_rows(map, v) * v->width);
+}
+
+/* ---- what the calls need ---- */
 typedef struct Survey {
     Lower *l;
     StepMap *map;
-    int64_t frame, record, cache, embed_record;
+    int64_t frame, cache;
     double flops;
     int64_t rows, stride, keys;
     double copies;                      /* how often a call runs in a step */
@@ -73,50 +247,68 @@ static double visible_pairs(const Attrs *a, int64_t queries, int64_t keys)
     return pairs;
 }
 
+static int64_t type_rows(const Survey *s, const Type *type)
+{
+    RowKind kind = type_rows_of(s->l->m, type);
+    int64_t rows = kind == ROWS_TOKENS    ? s->rows
+                 : kind == ROWS_SEQUENCES ? s->map->step->micro
+                                          : 1;
+    for (int i = 0; i < type->rank - 1;
+         i++) /* experts of a token, or a table's rows */
+        if (s->l->m->dims.at[type->dims[i]].kind == DIM_MODEL && type->dims[i])
+            rows *= type_size(s->l, type, i);
+    return rows;
+}
+
+static int64_t survey_product(Survey *s, const Node *n)
+{
+    bool grouped = op_info[n->op].class != CLASS_MATMUL;
+    bool weight = n->op == OP_matmul_weight || n->op == OP_grouped_weight;
+    const Type *w = weight ? &n->out[0]->type : &n->in[1]->type;
+    int64_t out = type_size(s->l, w, grouped),
+            in = type_size(s->l, w, 1 + grouped);
+    int64_t rows = type_rows(s, &n->in[0]->type);
+    if (n->op == OP_matmul || n->op == OP_grouped_matmul)
+        s->flops += s->copies * 2.0 * (double)rows * (double)in * (double)out;
+    return matmul_workspace(rows, in, out);
+}
+
+static int64_t survey_attention(Survey *s, const Node *n)
+{
+    int64_t head = model_size(s->l, "D"), queries = s->map->step->sequence;
+    int64_t keys = n->attrs.cached ? s->keys : queries;
+    double products = n->attrs.relative ? 6.0 : 4.0;
+    if (n->op == OP_attention)
+        s->flops += s->copies * products * (double)head * (double)n->attrs.heads
+                  * (double)s->map->step->micro
+                  * visible_pairs(&n->attrs, queries, keys);
+    return attention_workspace(queries, keys, head);
+}
+
 static void survey_node(Survey *s, const Node *n)
 {
     int64_t work = 0;
-    if (op_info[n->op].class == CLASS_MATMUL) {
-        const Type *w = n->op == OP_matmul_weight ? &n->out[0]->type
-                                                  : &n->in[1]->type;
-        int64_t out = type_size(s->l, w, 0), in = type_size(s->l, w, 1);
-        work = matmul_workspace(s->rows, in, out);
-        if (n->op == OP_matmul)
-            s->flops += s->copies * 2.0 * (double)s->rows * (double)in
-                * (double)out;
-    } else if (op_info[n->op].class == CLASS_ATTENTION) {
-        int64_t head = model_size(s->l, "D"), queries = s->map->step->sequence;
-        int64_t keys = n->attrs.cached ? s->keys : queries;
-        work = attention_workspace(queries, keys, head);
-        if (n->op == OP_attention)
-            s->flops += s->copies * 4.0 * (double)head * (double)n->attrs.heads
-                * (double)s->map->step->micro
-                * visible_pairs(&n->attrs, queries, keys);
-    }
+    bool grouped = n->op == OP_grouped_matmul || n->op == OP_grouped_input
+                || n->op == OP_grouped_weight;
+    if (op_info[n->op].class == CLASS_MATMUL || grouped)
+        work = survey_product(s, n);
+    else if (op_info[n->op].class == CLASS_ATTENTION)
+        work = survey_attention(s, n);
     if (work > s->map->workspace_floats)
         s->map->workspace_floats = work;
+    if (n->op == OP_cache || n->op == OP_recall) {
+        int64_t end = (n->attrs.slot + 1) * type_size(s->l, &n->out[0]->type, 1)
+            * type_size(s->l, &n->out[0]->type, 2);
+        s->cache = end > s->cache ? end : s->cache;
+    }
 }
 
 static void survey_func(Survey *s, const Func *f)
 {
     if (f->frame_floats * s->stride > s->frame)
         s->frame = f->frame_floats * s->stride;
-    if (f->record_floats && f->per_block
-        && f->record_floats * s->stride > s->record)
-        s->record = f->record_floats * s->stride;
-    if (f->record_floats && !f->per_block
-        && f->record_floats * s->stride > s->embed_record)
-        s->embed_record = f->record_floats * s->stride;
-    for (int i = 0; i < f->nodes.count; i++) {
-        const Node *n = f->nodes.at[i];
-        if (n->op == OP_cache) {
-            int64_t end = (n->attrs.slot + 1)
-                * type_size(s->l, &n->out[0]->type, 1)
-                * type_size(s->l, &n->out[0]->type, 2);
-            s->cache = end > s->cache ? end : s->cache;
-        }
-        survey_node(s, n);
-    }
+    for (int i = 0; i < f->nodes.count; i++)
+        survey_node(s, f->nodes.at[i]);
 }
 
 static void survey(Survey *s, const Stmt *stmt)
@@ -130,36 +322,33 @@ static void survey(Survey *s, const Stmt *stmt)
     if (stmt->kind == STEP_GROUPS || stmt->kind == STEP_MICROS)
         in.copies *= (double)stmt->count;
     if (stmt->kind == STEP_REPEAT)
-        in.copies *= (double)model_size(s->l, "L");
+        in.copies *= (double)stack_blocks(s->l->m, stmt->stack);
     if (stmt->kind == STEP_CHUNKS) {
-        map->chunks = stmt->count;
-        map->chunk_rows = stmt->chunk_rows;
-        map->chunk_stride = round_up(stmt->chunk_rows, 16);
+        int64_t all = stmt->pooled ? map->step->micro : s->rows;
         in.rows = stmt->chunk_rows;
-        in.stride = map->chunk_stride;
+        in.stride = round_up(stmt->chunk_rows, 16);
         /* the last chunk may be short: count the rows there are */
         if (!stmt->last)
-            in.copies *= (double)s->rows / (double)stmt->chunk_rows;
+            in.copies *= (double)all / (double)stmt->chunk_rows;
     }
     if (stmt->kind == STEP_CALL)
         survey_func(&in, stmt->func);
     for (int i = 0; i < stmt->body.count; i++)
         survey(&in, stmt->body.at[i]);
     s->frame = in.frame;
-    s->record = in.record;
-    s->embed_record = in.embed_record;
     s->cache = in.cache;
     s->flops = in.flops;
 }
 
+/* ---- regions ---- */
 /* 1024-blocks of all trained tensors, in checkpoint order. */
 static int64_t norm_blocks(const Lower *l)
 {
-    int64_t blocks = 0, count = model_size(l, "L");
+    int64_t blocks = 0;
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        if (!w->constant && !w->frozen)
-            blocks += (w->per_block ? count : 1)
+        if (!w->constant && !w->frozen && !w->derived)
+            blocks += (w->stack >= 0 ? stack_blocks(l->m, w->stack) : 1)
                 * ((type_elements(l->m, &w->type) + 1023) / 1024);
     }
     return blocks;
@@ -178,6 +367,99 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
         add(l, map, "norms", "scalars", 2 * (blocks ? blocks : 1));
 }
 
+int64_t given_elements(const Lower *l, const StepMap *map, const char *name)
+{
+    int64_t elements = 1, T = map->step->sequence;
+    Type type;
+    if (!given_type(l->m, name, &type))
+        ice("a step is given no %s", name);
+    for (int i = 0; i < type.rank; i++) {
+        const Dim *dim = &l->m->dims.at[type.dims[i]];
+        if (dim->kind == DIM_SEQUENCE)
+            elements *= T;
+        else if (dim->kind == DIM_MODEL)
+            elements *= dim->size;
+    }
+    return elements;
+}
+
+/* What the step's calls take of what is given, and what it counts; with targets
+ * the lengths too, past which the runtime scores none. */
+static void add_inputs(Lower *l, StepMap *map)
+{
+    bool pairs = step_counts(map->step, "pairs");
+    for (int i = 0; given_names[i]; i++) {
+        const char *name = given_names[i];
+        bool counted =
+            (!strcmp(name, "targets") && pairs) || step_counts(map->step, name)
+            || (!strcmp(name, "lengths") && step_takes(map->step, "targets"));
+        if (step_takes(map->step, name) || counted)
+            add(l, map, name, "input",
+                map->step->batch * given_elements(l, map, name));
+    }
+}
+
+static void add_totals(Lower *l, StepMap *map)
+{
+    for (int i = 0; i < STEP_TOTALS; i++)
+        if (step_takes(map->step, step_totals[i]))
+            add(l, map, step_totals[i], "scalars", 2 * (map->levels + 1));
+}
+
+const char *record_region(const Lower *l, const Func *f)
+{
+    if (f->stack < 0)
+        return arena_printf(l->arena, "%s_record", f->root);
+    const char *prefix = l->m->stacks.at[f->stack].prefix;
+    if (!*prefix)
+        return "records";
+    return arena_printf(l->arena, "%.*s_records", (int)strlen(prefix) - 1,
+                        prefix);
+}
+
+static void add_record(void *context, const Stmt *s, const Stmt *around)
+{
+    ValueWalk *walk = context;
+    const Func *f = s->func;
+    const char *name = f->record_floats ? record_region(walk->l, f) : NULL;
+    (void)around;
+    if (!name || find_region(walk->map, name))
+        return;
+    int64_t slots = f->stack >= 0 && walk->map->keeps_stream
+        ? stack_blocks(walk->l->m, f->stack) : 1;
+    add(walk->l, walk->map, name, "saved",
+        slots * f->record_floats * walk->map->stride);
+}
+
+static bool is_logits(const StepValue *v)
+{
+    return !strcmp(v->name, "logits") || !strcmp(v->name, "norm");
+}
+
+/* Values that live from call to call: what backward reads, then its own. */
+static void add_values(Lower *l, StepMap *map, bool gradients)
+{
+    for (int i = 0; i < map->values.count; i++) {
+        const StepValue *v = &map->values.at[i];
+        if (is_logits(v) || (v->name[0] == 'd') != gradients)
+            continue;
+        add_value_region(l, map, v, gradients ? "work" : "saved");
+    }
+}
+
+/* Of the whole batch, for the runtime; generate's last row alone. */
+static void add_logits(Lower *l, StepMap *map)
+{
+    for (int i = 0; i < map->values.count; i++) {
+        const StepValue *v = &map->values.at[i];
+        int64_t rows = map->step->batch * (v->pooled ? 1 : map->step->sequence);
+        if (!strcmp(map->step->name, "generate"))
+            rows = 1;
+        if (is_logits(v))
+            add(l, map, v->region, "logits", rows * v->width);
+    }
+}
+
 StepMap map_step(Lower *l, const Step *step)
 {
     StepMap map = { .step = step, .rows = step->micro * step->sequence,
@@ -185,38 +467,36 @@ StepMap map_step(Lower *l, const Step *step)
     bool train = !strcmp(step->name, "train");
     bool grad = !strcmp(step->name, "grad");
     bool forward = !strcmp(step->name, "forward");
-    bool generate = !strcmp(step->name, "generate");
-    int64_t width = model_size(l, "C"), vocab = model_size(l, "V");
-    int64_t blocks = model_size(l, "L");
-    int64_t ids = step->batch * step->sequence;
+    bool cached =
+        !strcmp(step->name, "generate") || !strcmp(step->name, "encode");
+    int64_t blocks = stack_first(l->m, l->m->stacks.count);
     map.stride = round_up(map.rows, 16);
     Survey s = { .l = l, .map = &map, .rows = map.rows,
                  .stride = map.stride, .copies = 1,
                  .keys = model_size(l, "P") };
+    ValueWalk walk = { l, &map };
+    map.keeps_stream = train || grad || forward;
+    step_calls(step, find_values, &walk);
     for (int i = 0; i < step->body.count; i++)
         survey(&s, step->body.at[i]);
-    map.keeps_stream = train || grad || forward;
     map.flops = train || grad ? 3 * s.flops : s.flops;
+    /* encode leaves it for generate, at the same place */
+    int64_t cache = stack_blocks(l->m, l->m->stacks.count - 1) * s.cache;
+    if (cached && l->m->stacks.count > 1)
+        add(l, &map, "cache", "cache", cache);
     if (train || grad)
         add_gradients(l, &map, train);
-    add(l, &map, "loss", "scalars", 2 * (map.levels + 1));
-    add(l, &map, "tokens", "input", ids);
-    if (!generate && !forward)
-        add(l, &map, "targets", "input", ids);
-    add(l, &map, "lengths", "input", step->batch);
-    add(l, &map, "stream", "saved",
-        (map.keeps_stream ? blocks + 1 : 2) * map.stride * width);
-    add(l, &map, "embed_record", "saved", s.embed_record);
-    add(l, &map, "records", "saved",
-        (map.keeps_stream ? blocks : 1) * s.record);
-    if (train || grad)
-        add(l, &map, "dx", "work", 2 * map.stride * width);
+    add_totals(l, &map);
+    if (gives(step, "aux"))
+        add(l, &map, "aux", "scalars", blocks * step->batch);
+    add_inputs(l, &map);
+    add_values(l, &map, false);
+    step_calls(step, add_record, &walk);
+    add_values(l, &map, true);
     add(l, &map, "frame", "work", s.frame);
-    add(l, &map, "cache", "cache", blocks * s.cache);
-    if (grad || forward || generate)
-        add(l, &map, "logits", "logits", (generate ? 1 : ids) * vocab);
-    if (forward && module_find_func(l->m, "head.inspect")->results.count == 2)
-        add(l, &map, "norm", "logits", ids * width);
+    if (cached && l->m->stacks.count == 1)
+        add(l, &map, "cache", "cache", cache);
+    add_logits(l, &map);
     map.workspace_floats = round_up(map.workspace_floats, 1024);
     return map;
 }
@@ -247,8 +527,20 @@ void name_regions(Lower *l, StepMap *map)
     }
     prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats,
                "in all");
-    const char *comment = arena_printf(l->arena, "x or dx: %lld rows of C",
-                                       (long long)map->stride);
-    map->slot = prog_const(l->p, group, upper(l->arena, step, "x"),
-                           map->stride * model_size(l, "C"), comment);
+    for (int i = 0; i < map->values.count; i++) {
+        StepValue *v = &map->values.at[i];
+        if (v->slots == SLOTS_ONE)
+            continue;
+        int64_t floats = value_rows(map, v) * v->width;
+        for (int j = 0; j < i && !v->slot; j++) /* x and dx are of one size */
+            if (map->values.at[j].slot
+                && map->values.at[j].slot->value == floats)
+                v->slot = map->values.at[j].slot;
+        const char *comment =
+            arena_printf(l->arena, "a slot of x or dx: %lld rows of C",
+                         (long long)value_rows(map, v));
+        if (!v->slot)
+            v->slot = prog_const(l->p, group, upper(l->arena, step, "x"),
+                                 floats, comment);
+    }
 }

@@ -37,6 +37,40 @@ ProgFunc *count_scored_func(Lower *l)
     return f;
 }
 
+/* long count_pairs(const int *targets, long n, long each) */
+ProgFunc *count_pairs_func(Lower *l)
+{
+    Prog *p = l->p;
+    ProgFunc *f = find_func(p, "count_pairs");
+    if (f)
+        return f;
+    f = prog_func(
+        p, "count_pairs",
+        "Runs of `each` positions, two sequences', of which one has a target.",
+        prog_i64());
+    ProgVar *targets = prog_param(p, f, "targets", prog_pointer(PK_I32, true));
+    ProgVar *n = prog_param(p, f, "n", prog_i64());
+    ProgVar *each = prog_param(p, f, "each", prog_i64());
+    ProgVar *count = prog_local(p, f, "count", prog_i64());
+    ProgVar *any = prog_local(p, f, "any", prog_i32());
+    ProgVar *pair = prog_local(p, f, "pair", prog_i64());
+    ProgVar *i = prog_local(p, f, "i", prog_i64());
+    ps_let(p, &f->body, count, px_int(p, 0));
+    ProgBlock *b =
+        ps_for(p, &f->body, pair, px_int(p, 0), px_var(p, n), px_var(p, each));
+    ps_let(p, b, any, px_i32(p, 0));
+    ProgBlock *inner =
+        ps_for(p, b, i, px_int(p, 0), px_var(p, each), px_int(p, 1));
+    ProgExpr *at = px_add(p, px_var(p, pair), px_var(p, i));
+    ProgExpr *scored =
+        px_le(p, px_i32(p, 0), px_load(p, px_var(p, targets), at));
+    ps_set(p, inner, any, px_or(p, px_var(p, any), scored));
+    ps_set(p, b, count, px_add(p, px_var(p, count), px_var(p, any)));
+    ps_return(p, &f->body, px_var(p, count));
+    prog_define(p, f);
+    return f;
+}
+
 /* This thread's share of n / 16 blocks begins or ends at this element. */
 static ProgVar *share(Prog *p, ProgFunc *f, const char *name, ProgVar *me,
                       ProgVar *n)
@@ -75,6 +109,31 @@ ProgFunc *add_into_func(Lower *l)
     ProgExpr *both = px_add(p, px_callv(p, load, to, NULL),
                             px_callv(p, load, from, NULL));
     ps_do(p, b, px_callv(p, prog_library(p, "store16"), to, both, NULL));
+    prog_define(p, f);
+    return f;
+}
+
+/* void clear(const Thread *me, float *values, long n) */
+ProgFunc *clear_func(Lower *l)
+{
+    Prog *p = l->p;
+    ProgFunc *f = find_func(p, "clear");
+    if (f)
+        return f;
+    f = prog_func(p, "clear", "values[i] = 0, i < n, a multiple of 16.",
+                  prog_void());
+    const ProgRecord *thread = prog_runtime_record(p, "Thread");
+    ProgVar *me = prog_param(p, f, "me", prog_pointer_to(thread, true));
+    ProgVar *values = prog_param(p, f, "values", prog_pointer(PK_F32, false));
+    ProgVar *n = prog_param(p, f, "n", prog_i64());
+    ProgVar *start = share(p, f, "start", me, n);
+    ProgVar *end = share(p, f, "end", me, n);
+    ProgVar *i = prog_local(p, f, "i", prog_i64());
+    ProgBlock *b = ps_for(p, &f->body, i, px_var(p, start), px_var(p, end),
+                          px_int(p, 16));
+    ProgExpr *none = px_callv(p, prog_library(p, "splat"), px_f32(p, 0), NULL);
+    ProgExpr *to = px_offset(p, px_var(p, values), px_var(p, i));
+    ps_do(p, b, px_callv(p, prog_library(p, "store16"), to, none, NULL));
     prog_define(p, f);
     return f;
 }

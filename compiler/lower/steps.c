@@ -55,21 +55,22 @@ void step_point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record,
 /* From the start of gradients or a moment to this block's. */
 ProgExpr *step_gradient_block(Steps *s)
 {
+    const StackLayout *stack = &s->l->stacks[s->stack];
     ProgExpr *own = px_mul(s->p, var(s, s->block),
-                           px_const(s->p, s->l->gradient_block_const));
-    return px_add(s->p, px_const(s->p, s->l->gradient_blocks_const), own);
+                           px_const(s->p, stack->gradient_floats_const));
+    return px_add(s->p, px_const(s->p, stack->gradient_at_const), own);
 }
 
 void step_point_at_block(Steps *s, ProgBlock *b)
 {
-    Lower *l = s->l;
+    const StackLayout *stack = &s->l->stacks[s->stack];
     ProgExpr *own = px_mul(s->p, var(s, s->block),
-                           px_const(s->p, l->block_const));
-    ProgExpr *at = px_add(s->p, px_const(s->p, l->blocks_const), own);
-    step_point(s, b, l->block_weights, s->w,
+                           px_const(s->p, stack->floats_const));
+    ProgExpr *at = px_add(s->p, px_const(s->p, stack->at_const), own);
+    step_point(s, b, stack->weights, s->w[s->stack],
                px_offset(s->p, step_control(s, "weights"), at));
-    if (s->dw)
-        step_point(s, b, l->block_sums, s->dw,
+    if (s->dw[s->stack] && s->gradients)
+        step_point(s, b, stack->sums, s->dw[s->stack],
                    px_offset(s->p, var(s, s->gradients),
                              step_gradient_block(s)));
 }
@@ -90,9 +91,60 @@ static bool is_generate(const Steps *s)
     return !strcmp(s->map->step->name, "generate");
 }
 
+/* A step whose call may have fewer tokens than its sequence. */
 static bool flexible(const Steps *s)
 {
-    return is_generate(s) || !strcmp(s->map->step->name, "forward");
+    const char *name = s->map->step->name;
+    return is_generate(s) || !strcmp(name, "forward")
+        || !strcmp(name, "encode");
+}
+
+/* "w", of two stacks "encoder_w". */
+static const char *stack_variable(const Steps *s, int stack, const char *name)
+{
+    const char *prefix = s->l->m->stacks.at[stack].prefix;
+    if (!*prefix)
+        return name;
+    return arena_printf(s->l->arena, "%.*s_%s", (int)strlen(prefix) - 1, prefix,
+                        name);
+}
+
+/* Does the step call functions of blocks of this stack, or update them? */
+static bool uses_stack(const Stmt *const *statements, int count, int stack)
+{
+    for (int i = 0; i < count; i++) {
+        const Stmt *s = statements[i];
+        if ((s->kind == STEP_REPEAT && s->stack == stack)
+            || s->kind == STEP_UPDATE
+            || uses_stack((const Stmt *const *)s->body.at, s->body.count,
+                          stack))
+            return true;
+    }
+    return false;
+}
+
+static void open_blocks(Steps *s, ProgBlock *b)
+{
+    const Step *step = s->map->step;
+    for (int i = 0; i < s->l->m->stacks.count; i++) {
+        if (!uses_stack((const Stmt *const *)step->body.at, step->body.count,
+                        i))
+            continue;
+        s->w[i] = step_record(s, b, stack_variable(s, i, "w"),
+                              s->l->stacks[i].record);
+        if (has_gradients(s))
+            s->dw[i] = step_record(s, b, stack_variable(s, i, "dw"),
+                                   s->l->stacks[i].record);
+    }
+}
+
+static void open_totals(Steps *s, ProgBlock *b)
+{
+    for (int i = 0; i < STEP_TOTALS; i++)
+        if (find_region(s->map, step_totals[i]))
+            s->totals[i] = step_let(s, b, step_totals[i],
+                                    px_cast(s->p, prog_pointer(PK_F64, false),
+                                            step_region(s, step_totals[i])));
 }
 
 static void open_step(Steps *s)
@@ -103,12 +155,12 @@ static void open_step(Steps *s)
     s->shared = step_record(s, b, "shared", s->l->shared);
     step_point(s, b, s->l->shared_weights, s->shared,
                step_control(s, "weights"));
-    s->w = step_record(s, b, "w", s->l->block);
-    if (has_gradients(s)) {
-        s->dshared = step_record(s, b, "dshared", s->l->shared);
-        s->dsecond = step_record(s, b, "dsecond", s->l->shared);
-        s->dw = step_record(s, b, "dw", s->l->block);
-    }
+    static const char *const uses[MOST_SITES] = { "dshared", "dsecond",
+                                                  "dthird" };
+    for (int i = 0; has_gradients(s) && i < MOST_SITES; i++)
+        if (s->l->shared_sums[i])
+            s->dshared[i] = step_record(s, b, uses[i], s->l->shared);
+    open_blocks(s, b);
     s->at = step_record(s, b, "at", s->l->call);
     ProgExpr *sequence = flexible(s) ? step_control(s, "sequence")
                                      : num(s, s->map->step->sequence);
@@ -120,172 +172,47 @@ static void open_step(Steps *s)
     set_at(s, b, s->at, "stride", num(s, s->map->stride));
     if (is_generate(s))
         set_at(s, b, s->at, "position", step_control(s, "position"));
-    if (!flexible(s))
-        s->loss = step_let(s, b, "loss",
-                           px_cast(p, prog_pointer(PK_F64, false),
-                                   step_region(s, "loss")));
+    open_totals(s, b);
 }
 
-static void count_targets(Steps *s, ProgBlock *b)
+static ProgVar *count_ids(Steps *s, ProgBlock *b, const char *what)
 {
-    int64_t ids = s->map->step->batch * s->map->step->sequence;
-    ProgExpr *args[] = { step_control(s, "targets"), num(s, ids) };
-    s->count = step_let(s, b, "count",
-                        px_call(s->p, count_scored_func(s->l), 2, args));
+    int64_t batch = s->map->step->batch;
+    int64_t ids = batch * (strcmp(what, "labels") ? s->map->step->sequence : 1);
+    bool pairs = !strcmp(what, "pairs"), targets = !strcmp(what, "targets");
+    ProgExpr *args[3] = { step_control(s, pairs ? "targets" : what),
+                          num(s, ids) };
+    const ProgFunc *f =
+        pairs ? count_pairs_func(s->l) : count_scored_func(s->l);
+    if (pairs)
+        args[2] = num(s, 2 * s->map->step->sequence);
+    ProgVar *count = step_let(s, b,
+                              targets ? "count"
+                              : pairs ? "pairs"
+                                      : "labels",
+                              px_call(s->p, f, pairs ? 3 : 2, args));
+    *(targets ? &s->count : &s->labels) = count;
+    return count;
 }
 
-/* The scored positions, and 1 / their number for the functions. */
-static void count(Steps *s, ProgBlock *b)
+/* The scored positions, labels or pairs, and 1 / their number for the
+ * functions. */
+static void count(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
-    count_targets(s, b);
-    ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, s->count)),
-                               var(s, s->count), num(s, 1));
-    set_at(s, b, s->at, "inv_count",
+    ProgVar *n = count_ids(s, b, stmt->what);
+    ProgExpr *some =
+        px_select(p, px_lt(p, num(s, 0), var(s, n)), var(s, n), num(s, 1));
+    set_at(s, b, s->at, n == s->count ? "inv_count" : "inv_labels",
            px_div(p, px_f32(p, 1), px_cast(p, prog_f32(), some)));
 }
 
 /* ---- calls ---- */
-/* A slot of a region, each of which holds x or dx of all rows: [rows, C]. */
-static ProgExpr *slot_of(Steps *s, const char *name, ProgExpr *slot)
-{
-    if (slot->kind == PE_INT && slot->integer == 0)
-        return step_region(s, name);
-    ProgExpr *start = px_mul(s->p, slot, px_const(s->p, s->map->slot));
-    return px_offset(s->p, step_region(s, name), start);
-}
-
-/* The input of block l: slot l of all, or of two in turn. */
-static ProgExpr *stream(Steps *s, ProgExpr *l)
-{
-    bool literal = l->kind == PE_INT;
-    if (!s->map->keeps_stream && !literal)
-        l = px_rem(s->p, l, num(s, 2));
-    return slot_of(s, "stream", l);
-}
-
-int64_t step_block_count(const Steps *s)
-{
-    return s->l->m->dims.at[module_find_dim(s->l->m, "L")].size;
-}
-
-ProgExpr *step_blocks(Steps *s)
-{
-    return px_const(s->p, s->l->dims[module_find_dim(s->l->m, "L")]);
-}
-
-/* dx after `done` blocks of backward lies in slot done % 2. */
-static ProgExpr *dx(Steps *s, ProgExpr *done)
-{
-    bool literal = done->kind == PE_INT;
-    return slot_of(s, "dx", literal ? done : px_rem(s->p, done, num(s, 2)));
-}
-
-/* Blocks whose backward has run before this call, or after it. */
-static ProgExpr *blocks_before(Steps *s)
-{
-    if (!s->down)
-        return step_blocks(s);
-    ProgExpr *last = px_sub(s->p, step_blocks(s), num(s, 1));
-    return px_sub(s->p, last, var(s, s->block));
-}
-
-static ProgExpr *blocks_after(Steps *s)
-{
-    return px_sub(s->p, step_blocks(s), var(s, s->block));
-}
-
-/* Rows before this chunk. */
-static ProgExpr *chunk_row(Steps *s)
-{
-    return px_mul(s->p, var(s, s->chunk), num(s, s->map->chunk_rows));
-}
-
-static ProgExpr *rows_on(Steps *s, ProgExpr *from, const char *dim)
-{
-    if (!s->chunk)
-        return from;
-    int found = module_find_dim(s->l->m, dim);
-    return px_offset(s->p, from,
-                     px_mul(s->p, chunk_row(s), dim_size(s->l, found)));
-}
-
-static ProgExpr *ids(Steps *s, const char *name)
-{
-    ProgExpr *from = step_control(s, name);
-    if (s->first) {
-        ProgExpr *skip = var(s, s->first);
-        if (strcmp(name, "lengths") != 0)
-            skip = px_mul(s->p, skip, num(s, s->map->step->sequence));
-        from = px_offset(s->p, from, skip);
-    }
-    return s->chunk && !strcmp(name, "targets")
-        ? px_offset(s->p, from, chunk_row(s))
-        : from;
-}
-
-/* x where a call reads it: a block's input, or the last one's result. */
-static ProgExpr *stream_in(Steps *s, const Func *f)
-{
-    if (f->per_block)
-        return stream(s, var(s, s->block));
-    ProgExpr *x = stream(s, step_blocks(s));
-    if (is_generate(s)) {
-        ProgExpr *rows = px_field(s->p, var(s, s->at), "rows");
-        ProgExpr *width = dim_size(s->l, module_find_dim(s->l->m, "C"));
-        ProgExpr *before = px_mul(s->p, px_sub(s->p, rows, num(s, 1)), width);
-        return px_offset(s->p, x, before);
-    }
-    return rows_on(s, x, "C");
-}
-
-/* The level where this group's sums are made: the 1s of its number; or the
- * pairs that it ends: those below the lowest 0. */
-static ProgExpr *ones_of_group(Steps *s, bool trailing)
-{
-    return px_callv(s->p, ones_func(s->l), var(s, s->group),
-                    px_i32(s->p, trailing), NULL);
-}
-
-static ProgExpr *argument(Steps *s, const Func *f, const char *name)
-{
-    if (!strcmp(name, "x"))
-        return stream_in(s, f);
-    if (!strcmp(name, "dx"))
-        return dx(s, blocks_before(s));
-    if (!strcmp(name, "loss"))
-        return px_offset(s->p, var(s, s->loss),
-                         s->group ? ones_of_group(s, false) : num(s, 0));
-    return ids(s, name);
-}
-
-static ProgExpr *result(Steps *s, const Func *f, const char *name)
-{
-    if (!strcmp(name, "x"))
-        return stream(s,
-                      f->per_block ? px_add(s->p, var(s, s->block), num(s, 1))
-                                   : num(s, 0));
-    if (!strcmp(name, "dx"))
-        return f->per_block ? dx(s, blocks_after(s))
-                            : rows_on(s, dx(s, num(s, 0)), "C");
-    if (!strcmp(name, "norm"))
-        return rows_on(s, step_region(s, "norm"), "C");
-    ProgExpr *logits = step_region(s, "logits");
-    if (!s->first)
-        return rows_on(s, logits, "V");
-    ProgExpr *vocab = dim_size(s->l, module_find_dim(s->l->m, "V"));
-    ProgExpr *rows = px_mul(s->p, var(s, s->first),
-                            num(s, s->map->step->sequence));
-    return rows_on(s, px_offset(s->p, logits, px_mul(s->p, rows, vocab)), "V");
-}
-
-/* The record of this call: a block's slot, or the embedding's. */
+/* The record of this call: a block's slot, or a function's own. */
 static ProgExpr *record_at(Steps *s, const Func *f)
 {
-    if (!f->per_block)
-        return step_region(s, "embed_record");
-    ProgExpr *from = step_region(s, "records");
-    if (!s->map->keeps_stream)
+    ProgExpr *from = step_region(s, record_region(s->l, f));
+    if (f->stack < 0 || !s->map->keeps_stream)
         return from;
     return px_offset(s->p, from,
                      px_mul(s->p, var(s, s->block),
@@ -294,7 +221,8 @@ static ProgExpr *record_at(Steps *s, const Func *f)
 
 static ProgExpr *cache_at(Steps *s)
 {
-    int64_t each = find_region(s->map, "cache")->floats / step_block_count(s);
+    int64_t blocks = stack_blocks(s->l->m, s->stack);
+    int64_t each = find_region(s->map, "cache")->floats / blocks;
     return px_offset(s->p, step_region(s, "cache"),
                      px_mul(s->p, var(s, s->block), num(s, each)));
 }
@@ -304,12 +232,56 @@ static ProgExpr *address(Steps *s, ProgVar *record)
     return px_address(s->p, var(s, record));
 }
 
-static bool second_use(const Func *f)
+static int site_of(const Func *f)
 {
+    int site = 0;
     for (int i = 0; i < f->gradients.count; i++)
-        if (f->gradients.at[i].site == 1)
-            return true;
-    return false;
+        if (f->gradients.at[i].site > site)
+            site = f->gradients.at[i].site;
+    return site;
+}
+
+/* The forward call whose record f reads. */
+static const Stmt *forward_call(const Stmt *const *statements, int count,
+                                const Func *f)
+{
+    for (int i = 0; i < count; i++) {
+        const Stmt *s = statements[i];
+        bool writes = s->kind == STEP_CALL && s->func != f && s->func->record
+            && !strcmp(s->func->record, f->record);
+        const Stmt *inner = writes
+                              ? s
+                              : forward_call((const Stmt *const *)s->body.at,
+                                             s->body.count, f);
+        if (inner)
+            return inner;
+    }
+    return NULL;
+}
+
+/* Where a parameter of forward lies that backward reads. */
+static ProgExpr *saved_parameter(Steps *s, const Func *f, const Value *v)
+{
+    const Step *step = s->map->step;
+    const Stmt *call =
+        forward_call((const Stmt *const *)step->body.at, step->body.count, f);
+    for (int i = 0; call && i < call->func->params.count; i++)
+        if (!strcmp(call->func->params.at[i]->name, v->name)) {
+            const StepValue *value = find_value(s->map, call->arguments.at[i]);
+            if (value)
+                return step_value(s, value, call, false);
+        }
+    ice("%s: nothing gives %s", f->name, v->name);
+}
+
+static void call_comment(Steps *s, ProgBlock *b, const Func *f)
+{
+    bool first = !strcmp(f->name, "embed.forward")
+              || !strcmp(f->name, "encoder_embed.forward");
+    if (has_gradients(s) && first)
+        ps_comment(s->p, b, "forward");
+    if (has_gradients(s) && !strcmp(f->name, "head.step") && !s->chunk)
+        ps_comment(s->p, b, "the head: the loss, and its gradient");
 }
 
 static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
@@ -318,21 +290,17 @@ static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
     const FuncCode *code = find_code(s->l, f);
     List(ProgExpr *) args = {0};
     Arena *a = s->l->arena;
-    if (has_gradients(s) && !strcmp(f->name, "embed.forward"))
-        ps_comment(s->p, b, "forward");
-    if (has_gradients(s) && !strcmp(f->name, "head.step") && !s->chunk)
-        ps_comment(s->p, b, "the head: the loss, and its gradient");
+    call_comment(s, b, f);
     s->p->here = stmt->origin.model;
     list_push(a, &args, var(s, s->me));
     list_push(a, &args, address(s, s->head ? s->head : s->at));
     for (int i = 0; i < f->results.count; i++)
-        if (value_root(f->results.at[i])->kind != VALUE_PARAM)
-            list_push(a, &args, result(s, f, stmt->results.at[i]));
+        if (!result_is_placed(value_root(f->results.at[i])))
+            list_push(a, &args, step_place(s, stmt->results.at[i], stmt, true));
     for (int i = 0; i < f->params.count; i++)
-        list_push(a, &args, argument(s, f, stmt->arguments.at[i]));
+        list_push(a, &args, step_place(s, stmt->arguments.at[i], stmt, false));
     for (int i = 0; i < code->saved_params.count; i++)
-        list_push(a, &args,
-                  stream(s, f->per_block ? var(s, s->block) : num(s, 0)));
+        list_push(a, &args, saved_parameter(s, f, code->saved_params.at[i]));
     if (code->uses_saved)
         list_push(a, &args, record_at(s, f));
     if (code->uses_frame)
@@ -342,12 +310,11 @@ static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
     if (code->uses_shared)
         list_push(a, &args, address(s, s->shared));
     if (code->uses_block)
-        list_push(a, &args, address(s, s->w));
+        list_push(a, &args, address(s, s->w[s->stack]));
     if (code->sums_shared)
-        list_push(a, &args,
-                  address(s, second_use(f) ? s->dsecond : s->dshared));
+        list_push(a, &args, address(s, s->dshared[site_of(f)]));
     if (code->sums_block)
-        list_push(a, &args, address(s, s->dw));
+        list_push(a, &args, address(s, s->dw[s->stack]));
     step_call(s, b, code->code, args.at, args.count);
     s->p->here = (Loc){0};
 }
@@ -367,6 +334,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
         ps_comment(s->p, b, "backward");
     s->block = prog_local(s->p, s->func, "l", prog_i64());
     s->down = stmt->down;
+    s->stack = stmt->stack;
+    s->loop = stmt;
     ProgBlock *body = stmt->down
         ? ps_for_down(s->p, b, s->block, num(s, 0), step_blocks(s))
         : ps_for(s->p, b, s->block, num(s, 0), step_blocks(s), num(s, 1));
@@ -374,7 +343,9 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     step_point_at_block(s, body);
     lower_body(s, body, stmt);
     s->block = NULL;
+    s->loop = NULL;
     s->down = false;
+    s->stack = 0;
 }
 
 /* The head's own Call, of its rows alone. */
@@ -385,24 +356,34 @@ static void open_head(Steps *s, ProgBlock *b)
     if (s->count)
         set_at(s, b, s->head, "inv_count",
                px_field(s->p, var(s, s->at), "inv_count"));
-    set_at(s, b, s->head, "stride", num(s, s->map->chunk_stride));
+    if (s->labels)
+        set_at(s, b, s->head, "inv_labels",
+               px_field(s->p, var(s, s->at), "inv_labels"));
+    set_at(s, b, s->head, "stride",
+           num(s, (s->chunks->chunk_rows + 15) / 16 * 16));
 }
 
 /* The head on all rows in one go, or on the last row alone. */
 static void one_chunk(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
-    if (stmt->last) {
+    if (stmt->last || stmt->pooled) {
         open_head(s, b);
-        set_at(s, b, s->head, "rows", num(s, 1));
+        set_at(s, b, s->head, "rows",
+               num(s, stmt->last ? 1 : s->map->step->micro));
     }
+    if (stmt->pooled && s->micro)
+        set_at(s, b, s->head, "accumulate",
+               px_field(s->p, var(s, s->at), "accumulate"));
     lower_body(s, b, stmt);
     s->head = NULL;
+    s->chunks = NULL;
 }
 
 /* Rows of the head at a time; the last chunk may have fewer. */
 static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
+    s->chunks = stmt;
     if (stmt->count == 1) {
         one_chunk(s, b, stmt);
         return;
@@ -415,9 +396,10 @@ static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
     ProgBlock *body = ps_for(p, b, s->chunk, num(s, 0), num(s, stmt->count),
                              num(s, 1));
     ProgExpr *most = num(s, stmt->chunk_rows);
-    ProgExpr *after = px_sub(p, px_field(p, var(s, s->at), "rows"),
-                             chunk_row(s));
-    ProgVar *left = step_let(s, body, "left", after);
+    ProgExpr *all = stmt->pooled ? num(s, s->map->step->micro)
+                                 : px_field(p, var(s, s->at), "rows");
+    ProgVar *left =
+        step_let(s, body, "left", px_sub(p, all, step_chunk_row(s)));
     if (flexible(s))
         body = ps_if(p, body, px_lt(p, num(s, 0), var(s, left)), NULL);
     set_at(s, body, s->head, "rows",
@@ -428,6 +410,7 @@ static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
     set_at(s, body, s->head, "accumulate", later);
     lower_body(s, body, stmt);
     s->chunk = s->head = NULL;
+    s->chunks = NULL;
 }
 
 /* The first sequence of micro-batch `run` of the batch. */
@@ -436,6 +419,36 @@ static void set_first(Steps *s, ProgBlock *b, ProgExpr *run)
     s->first = step_let(s, b, "first",
                         px_mul(s->p, run, num(s, s->map->step->micro)));
     set_at(s, b, s->at, "first", var(s, s->first));
+}
+
+static bool loops_over(const Stmt *const *statements, int count,
+                       const char *function)
+{
+    for (int i = 0; i < count; i++) {
+        const Stmt *s = statements[i];
+        if ((s->kind == STEP_CALL && strstr(s->func->name, function))
+            || loops_over((const Stmt *const *)s->body.at, s->body.count,
+                          function))
+            return true;
+    }
+    return false;
+}
+
+static bool has_kind(const Stmt *const *statements, int count, StepKind kind)
+{
+    for (int i = 0; i < count; i++)
+        if (statements[i]->kind == kind
+            || has_kind((const Stmt *const *)statements[i]->body.at,
+                        statements[i]->body.count, kind))
+            return true;
+    return false;
+}
+
+/* Are there sums that begin again once all micro-batches are through? */
+static bool finishes(const Step *step)
+{
+    return loops_over((const Stmt *const *)step->body.at, step->body.count,
+                      "finish");
 }
 
 static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
@@ -448,6 +461,7 @@ static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
         s->first = NULL;
         return;
     }
+    ProgBlock *after = b;
     s->micro = prog_local(p, s->func, "micro", prog_i64());
     b = ps_for(p, b, s->micro, num(s, 0), num(s, stmt->count), num(s, 1));
     ProgExpr *run = var(s, s->micro);
@@ -457,12 +471,16 @@ static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
     set_at(s, b, s->at, "accumulate", px_lt(p, num(s, 0), var(s, s->micro)));
     lower_body(s, b, stmt);
     s->micro = s->first = NULL;
+    if (stmt->count > 1 && finishes(s->map->step))
+        set_at(s, after, s->at, "accumulate", px_i32(p, 0));
 }
 
 static void point_at_gradients(Steps *s, ProgBlock *b)
 {
-    step_point(s, b, s->l->shared_sums, s->dshared, var(s, s->gradients));
-    step_point(s, b, s->l->shared_second, s->dsecond, var(s, s->gradients));
+    for (int i = 0; i < MOST_SITES; i++)
+        if (s->dshared[i])
+            step_point(s, b, s->l->shared_sums[i], s->dshared[i],
+                       var(s, s->gradients));
 }
 
 /* Sums of finished groups wait in levels, one for every 1 in the number of
@@ -473,10 +491,10 @@ static void merge_groups(Steps *s, ProgBlock *b)
     Prog *p = s->p;
     ps_comment(p, b, "groups are summed by a tree: one that ends a pair joins "
                "its elder");
-    ProgVar *pairs = step_let(s, b, "pairs", ones_of_group(s, true));
+    ProgVar *pairs = step_let(s, b, "pairs", step_ones(s, true));
     ProgVar *pair = prog_local(p, s->func, "pair", prog_i64());
     ProgBlock *body = ps_for(p, b, pair, num(s, 0), var(s, pairs), num(s, 1));
-    ProgExpr *own = px_sub(p, ones_of_group(s, false), var(s, pair));
+    ProgExpr *own = px_sub(p, step_ones(s, false), var(s, pair));
     ProgVar *level = step_let(s, body, "level", own);
     ProgExpr *elder = px_sub(p, var(s, level), num(s, 1));
     ProgExpr *all = step_region(s, "gradients");
@@ -488,10 +506,15 @@ static void merge_groups(Steps *s, ProgBlock *b)
     step_call(s, body, add_into_func(s->l), args, 4);
     ProgExpr *first = px_eq(p, px_field(p, var(s, s->me), "index"),
                             px_i32(p, 0));
-    ProgExpr *loss = var(s, s->loss);
-    ps_store(p, ps_if(p, body, first, NULL), loss, elder,
-             px_add(p, px_load(p, loss, elder),
-                    px_load(p, loss, var(s, level))));
+    ProgBlock *own_totals = ps_if(p, body, first, NULL);
+    for (int i = 0; i < STEP_TOTALS; i++) {
+        if (!s->totals[i])
+            continue;
+        ProgExpr *sums = var(s, s->totals[i]);
+        ps_store(p, own_totals, sums, elder,
+                 px_add(p, px_load(p, sums, elder),
+                        px_load(p, sums, var(s, level))));
+    }
     step_barrier(s, b);
 }
 
@@ -508,7 +531,7 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
     ProgBlock *body = ps_for(p, b, s->group, num(s, 0), num(s, stmt->count),
                              num(s, 1));
     ProgExpr *each = px_const(p, s->l->gradients_const);
-    ProgExpr *skip = px_mul(p, ones_of_group(s, false), each);
+    ProgExpr *skip = px_mul(p, step_ones(s, false), each);
     s->gradients = step_let(s, body, "gradients",
                             px_offset(p, step_region(s, "gradients"), skip));
     point_at_gradients(s, body);
@@ -527,18 +550,34 @@ static int64_t padded(const Steps *s, const Weight *w)
 static void sites(Steps *s, ProgBlock *b)
 {
     ps_comment(s->p, b, "what is used twice: the sums of both uses");
-    for (int i = 0; i < s->l->m->weights.count; i++) {
-        const Weight *w = &s->l->m->weights.at[i];
-        if (s->l->second_at[i] < 0)
-            continue;
-        s->p->here = w->origin.model;
-        const char *name = c_name(s->l, w->name);
-        ProgExpr *args[] = {
-            var(s, s->me), px_field(s->p, var(s, s->dshared), name),
-            px_field(s->p, var(s, s->dsecond), name), num(s, padded(s, w)),
-        };
-        step_call(s, b, add_into_func(s->l), args, 4);
-    }
+    for (int site = 1; site < MOST_SITES; site++)
+        for (int i = 0; i < s->l->m->weights.count; i++) {
+            const Weight *w = &s->l->m->weights.at[i];
+            if (s->l->site_at[site][i] < 0)
+                continue;
+            s->p->here = w->origin.model;
+            const char *name = c_name(s->l, w->name);
+            ProgExpr *args[] = {
+                var(s, s->me),
+                px_field(s->p, var(s, s->dshared[0]), name),
+                px_field(s->p, var(s, s->dshared[site]), name),
+                num(s, padded(s, w)),
+            };
+            step_call(s, b, add_into_func(s->l), args, 4);
+        }
+    step_barrier(s, b);
+}
+
+/* A value begins at 0: its first slot. */
+static void zero(Steps *s, ProgBlock *b, const Stmt *stmt)
+{
+    const StepValue *v = find_value(s->map, stmt->results.at[0]);
+    if (!v)
+        ice("there is no %s to clear", stmt->results.at[0]);
+    int64_t rows = v->pooled ? s->map->step->micro : s->map->rows;
+    ProgExpr *args[] = { var(s, s->me), step_region(s, v->region),
+                         num(s, (rows * v->width + 15) / 16 * 16) };
+    step_call(s, b, clear_func(s->l), args, 3);
     step_barrier(s, b);
 }
 
@@ -546,7 +585,8 @@ static void lower_stmt(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     s->p->here = stmt->origin.model;
     switch (stmt->kind) {
-    case STEP_COUNT_SCORED: count(s, b); return;
+    case STEP_COUNT: count(s, b, stmt); return;
+    case STEP_ZERO: zero(s, b, stmt); return;
     case STEP_GROUPS: groups(s, b, stmt); return;
     case STEP_MICROS: micros(s, b, stmt); return;
     case STEP_REPEAT: repeat(s, b, stmt); return;
@@ -558,6 +598,36 @@ static void lower_stmt(Steps *s, ProgBlock *b, const Stmt *stmt)
     }
 }
 
+/* Sums over scored positions or labels, and how many those are. */
+static void report_sums(Steps *s, ProgBlock *say)
+{
+    static const char *const fields[STEP_TOTALS] = { "loss", "label_loss",
+                                                     "correct",
+                                                     "label_correct" };
+    for (int i = 0; i < STEP_TOTALS; i++) {
+        if (!s->totals[i])
+            continue;
+        ProgExpr *sum = px_load(s->p, var(s, s->totals[i]), num(s, 0));
+        if (i == TOTAL_CORRECT || i == TOTAL_LABEL_CORRECT)
+            sum = px_cast(s->p, prog_i64(), sum);
+        ps_field_set(s->p, say, var(s, s->control), fields[i], sum);
+    }
+}
+
+static void report_step(Steps *s, ProgBlock *say, bool train)
+{
+    ps_field_set(s->p, say, var(s, s->control), "loss",
+                 px_cast(s->p, prog_f64(), var(s, s->loss_value)));
+    if (s->aux)
+        ps_field_set(s->p, say, var(s, s->control), "aux_loss", var(s, s->aux));
+    if (!train)
+        return;
+    ps_field_set(s->p, say, var(s, s->control), "grad_norm", var(s, s->norm));
+    ps_field_set(s->p, say, var(s, s->control), "clip_scale",
+                 var(s, s->clip_scale));
+    ps_field_set(s->p, say, var(s, s->control), "applied", var(s, s->applied));
+}
+
 /* What the runtime reads after a call; thread 0 says it. */
 static void report(Steps *s)
 {
@@ -565,26 +635,28 @@ static void report(Steps *s)
     ProgBlock *b = &s->func->body;
     const char *name = s->map->step->name;
     bool eval = !strcmp(name, "eval"), train = !strcmp(name, "train");
-    if (flexible(s))
+    if (!eval && !train && strcmp(name, "grad") != 0)
         return;
-    if (eval)
-        count_targets(s, b);
+    if (eval && s->totals[TOTAL_LOSS])
+        count_ids(s, b, "targets");
+    if (eval && s->totals[TOTAL_LABEL_LOSS])
+        count_ids(s, b,
+                  step_takes(s->map->step, "labels") ? "labels" : "pairs");
     if (!eval && !train)
         step_finish_loss(s, b);
     ps_comment(p, b, "what the runtime reads");
     ProgExpr *first = px_eq(p, px_field(p, var(s, s->me), "index"),
                             px_i32(p, 0));
     ProgBlock *say = ps_if(p, b, first, NULL);
-    ProgExpr *loss = eval ? px_load(p, var(s, s->loss), num(s, 0))
-                          : px_cast(p, prog_f64(), var(s, s->loss_value));
-    ps_field_set(p, say, var(s, s->control), "loss", loss);
-    ps_field_set(p, say, var(s, s->control), "scored", var(s, s->count));
-    if (!train)
-        return;
-    ps_field_set(p, say, var(s, s->control), "grad_norm", var(s, s->norm));
-    ps_field_set(p, say, var(s, s->control), "clip_scale",
-                 var(s, s->clip_scale));
-    ps_field_set(p, say, var(s, s->control), "applied", var(s, s->applied));
+    if (eval)
+        report_sums(s, say);
+    if (s->count)
+        ps_field_set(p, say, var(s, s->control), "scored", var(s, s->count));
+    if (s->labels)
+        ps_field_set(p, say, var(s, s->control), "label_scored",
+                     var(s, s->labels));
+    if (!eval)
+        report_step(s, say, train);
 }
 
 static const char *step_comment(Lower *l, const Step *step)
@@ -599,15 +671,30 @@ static const char *step_comment(Lower *l, const Step *step)
                         (long long)step->micro);
 }
 
+/* The small functions that the step calls stand before it. */
+static void write_small(Lower *l, const StepMap *map)
+{
+    const Step *step = map->step;
+    const Stmt *const *body = (const Stmt *const *)step->body.at;
+    if (step_takes(step, "targets") && !step_counts(step, "pairs"))
+        count_scored_func(l);
+    if (step_takes(step, "labels"))
+        count_scored_func(l);
+    if (step_takes(step, "reference"))
+        count_pairs_func(l);
+    if (has_kind(body, step->body.count, STEP_ZERO))
+        clear_func(l);
+}
+
 ProgFunc *lower_step(Lower *l, const StepMap *map)
 {
     Prog *p = l->p;
     Steps s = { .l = l, .p = p, .map = map };
-    count_scored_func(l);
     if (map->groups > 1)
         ones_func(l);
     if (find_region(map, "gradients"))
         add_into_func(l);
+    write_small(l, map);
     s.func = prog_func(p, map->step->name, step_comment(l, map->step),
                        prog_void());
     s.me = prog_param(p, s.func, "me",

@@ -11,11 +11,16 @@ typedef struct Steps {
     Prog *p;
     const StepMap *map;
     ProgFunc *func;
-    ProgVar *me, *control, *shared, *w, *dshared, *dsecond, *dw, *at, *head;
-    ProgVar *values, *gradients, *loss, *count;
+    ProgVar *me, *control, *shared, *at, *head;
+    ProgVar *w[2], *dw[2];          /* by stack */
+    ProgVar *dshared[MOST_SITES];   /* by use; NULL: no parameter has so many */
+    ProgVar *values, *gradients, *totals[STEP_TOTALS], *count, *labels;
     ProgVar *micro, *group, *block, *chunk, *first;
-    ProgVar *norm, *applied, *clip_scale, *loss_value;
-    ProgVar *moments[2], *block_moments[2];     /* in the update */
+    const Stmt *chunks, *loop;      /* that are open */
+    ProgVar *norm, *applied, *clip_scale, *loss_value, *aux;
+    ProgVar *moments[2],
+        *block_moments[2][2];       /* in the update; by stack, moment */
+    int stack;                      /* of the loop over blocks, or 0 */
     const char *mask;               /* the update's open `if`: frozen_blocks, */
     ProgBlock *masked;              /* its body */
     bool down;                      /* in the loop over blocks, from the last */
@@ -44,12 +49,24 @@ ProgVar *step_record(Steps *s, ProgBlock *b, const char *name,
                      const ProgRecord *record);
 void step_point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record,
                 ProgExpr *base);
-/* w and dw at those of block s->block. */
+/* w and dw of s->stack at those of block s->block. */
 void step_point_at_block(Steps *s, ProgBlock *b);
 /* Floats from the start of gradients or a moment to those of s->block. */
 ProgExpr *step_gradient_block(Steps *s);
-int64_t step_block_count(const Steps *s);
-ProgExpr *step_blocks(Steps *s);                /* L */
+ProgExpr *step_blocks(Steps *s);                /* L, of s->stack */
+/* A number of the first block of s->stack, counted through all stacks. */
+ProgExpr *step_block_number(Steps *s);
+
+/* places.c */
+/* Where a call takes an argument, or leaves a result, of this name. */
+ProgExpr *step_place(Steps *s, const char *name, const Stmt *call, bool result);
+ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
+                     bool result);
+/* The level where this group's sums are made: the 1s of its number; or the
+ * pairs that it ends: those below the lowest 0. */
+ProgExpr *step_ones(Steps *s, bool trailing);
+/* Rows before this chunk. */
+ProgExpr *step_chunk_row(Steps *s);
 
 /* update.c */
 void step_finish_loss(Steps *s, ProgBlock *b);
@@ -58,6 +75,8 @@ void step_update(Steps *s, ProgBlock *b);
 
 /* small.c: written at their first use */
 ProgFunc *count_scored_func(Lower *l);
+ProgFunc *count_pairs_func(Lower *l);
+ProgFunc *clear_func(Lower *l);
 ProgFunc *add_into_func(Lower *l);
 ProgFunc *ones_func(Lower *l);
 #endif

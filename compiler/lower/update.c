@@ -2,15 +2,49 @@
  * and the update of every trained tensor. */
 #include "steps.h"
 
-/* The loss as reported: Σ / count, rounded to f32 once. */
+/* A sum over what is counted, divided by the count: f64. */
+static ProgExpr *mean_total(Steps *s, int total, const ProgVar *count)
+{
+    Prog *p = s->p;
+    ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, count)),
+                               var(s, count), num(s, 1));
+    return px_div(p, px_load(p, var(s, s->totals[total]), num(s, 0)),
+                  px_cast(p, prog_f64(), some));
+}
+
+/* Σ of what blocks add to the loss: block by block, sequence by sequence. */
+static void sum_aux(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    int64_t blocks = stack_first(s->l->m, s->l->m->stacks.count);
+    ps_comment(p, b,
+               "the auxiliary losses: blocks in order, sequences in order");
+    s->aux = step_let(s, b, "aux_loss", px_f64(p, 0));
+    ProgVar *i = prog_local(p, s->func, "i", prog_i64());
+    ProgBlock *body = ps_for(p, b, i, num(s, 0),
+                             num(s, blocks * s->map->step->batch), num(s, 1));
+    ProgExpr *one =
+        px_cast(p, prog_f64(), px_load(p, step_region(s, "aux"), var(s, i)));
+    ps_set(p, body, s->aux, px_add(p, var(s, s->aux), one));
+}
+
+/* The loss as reported: Σ / count, of targets, of labels or pairs, and the
+ * auxiliary losses, rounded to f32 once. */
 void step_finish_loss(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
-    ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, s->count)),
-                               var(s, s->count), num(s, 1));
-    ProgExpr *mean = px_div(p, px_load(p, var(s, s->loss), num(s, 0)),
-                            px_cast(p, prog_f64(), some));
-    s->loss_value = step_let(s, b, "loss_value", px_cast(p, prog_f32(), mean));
+    ProgExpr *loss = NULL;
+    if (s->count)
+        loss = mean_total(s, TOTAL_LOSS, s->count);
+    if (s->labels) {
+        ProgExpr *labels = mean_total(s, TOTAL_LABEL_LOSS, s->labels);
+        loss = loss ? px_add(p, loss, labels) : labels;
+    }
+    if (find_region(s->map, "aux")) {
+        sum_aux(s, b);
+        loss = px_add(p, loss, var(s, s->aux));
+    }
+    s->loss_value = step_let(s, b, "loss_value", px_cast(p, prog_f32(), loss));
 }
 
 /* ---- every trained tensor, in checkpoint order ---- */
@@ -19,7 +53,7 @@ static ProgExpr *trains(Steps *s, const Weight *w)
 {
     Prog *p = s->p;
     ProgExpr *any = NULL;
-    int64_t n = step_block_count(s);
+    int64_t n = stack_blocks(s->l->m, w->stack);
     for (int64_t i = 0; i < n;) {
         if (w->frozen_blocks[i] == 'f') {
             i++;
@@ -46,7 +80,7 @@ static ProgExpr *trains(Steps *s, const Weight *w)
 static ProgExpr *moment_start(Steps *s, int which)
 {
     ProgExpr *state = step_control(s, "state");
-    return which ? px_offset(s->p, state, px_const(s->p, s->l->gradients_const))
+    return which ? px_offset(s->p, state, px_const(s->p, s->l->moment_const))
                  : state;
 }
 
@@ -58,50 +92,64 @@ static int64_t blocks_of(const Steps *s, const Weight *w)
     return (type_elements(s->l->m, &w->type) + 1023) / 1024;
 }
 
-/* Calls rule for every trained weight: those outside blocks that come before, a
- * loop over blocks, the rest. norm_at counts blocks of 1024 before the
- * tensor. */
+static bool is_updated(const Weight *w)
+{
+    return !w->constant && !w->frozen && !w->derived;
+}
+
+/* A stack's tensors, in a loop over its blocks; *at counts blocks of 1024 so
+ * far. */
+static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
+                              int stack, int64_t *at)
+{
+    const Module *m = s->l->m;
+    int64_t each = 0, within = *at;
+    for (int i = 0; i < m->weights.count; i++)
+        if (m->weights.at[i].stack == stack && is_updated(&m->weights.at[i]))
+            each += blocks_of(s, &m->weights.at[i]);
+    *at += each * stack_blocks(m, stack);
+    if (!each || !stack_blocks(m, stack))
+        return;
+    s->stack = stack;
+    s->block = prog_local(s->p, s->func, "l", prog_i64());
+    ProgBlock *body =
+        ps_for(s->p, b, s->block, num(s, 0), step_blocks(s), num(s, 1));
+    step_point_at_block(s, body);
+    for (int j = 0; j < 2; j++)
+        if (s->block_moments[stack][j])
+            step_point(
+                s, body, s->l->stacks[stack].sums, s->block_moments[stack][j],
+                px_offset(s->p, moment_start(s, j), step_gradient_block(s)));
+    for (int i = 0; i < m->weights.count; i++) {
+        const Weight *w = &m->weights.at[i];
+        if (w->stack != stack || !is_updated(w))
+            continue;
+        s->p->here = w->origin.model;
+        rule(s, body, i, within, each);
+        within += blocks_of(s, w);
+    }
+    s->block = NULL;
+    s->stack = 0;
+}
+
+/* Calls rule for every trained weight, in checkpoint order; a stack's blocks
+ * where the first of their weights stands. */
 static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
 {
     const Module *m = s->l->m;
-    int64_t at = 0, each = 0;
-    bool looped = false;
-    for (int i = 0; i < m->weights.count; i++)
-        if (m->weights.at[i].per_block && !m->weights.at[i].frozen)
-            each += blocks_of(s, &m->weights.at[i]);
+    int64_t at = 0;
+    bool looped[2] = {false};
     for (int i = 0; i < m->weights.count; i++) {
         const Weight *w = &m->weights.at[i];
-        if (w->constant || w->frozen)
-            continue;
         s->p->here = w->origin.model;
-        if (!w->per_block) {
-            rule(s, b, i, at, 0);
-            at += blocks_of(s, w);
-            continue;
+        if (w->stack >= 0 && !looped[w->stack]) {
+            looped[w->stack] = true;
+            each_block_tensor(s, b, rule, w->stack, &at);
         }
-        if (looped)
+        if (w->stack >= 0 || !is_updated(w))
             continue;
-        looped = true;
-        s->block = prog_local(s->p, s->func, "l", prog_i64());
-        ProgBlock *body = ps_for(s->p, b, s->block, num(s, 0), step_blocks(s),
-                                 num(s, 1));
-        step_point_at_block(s, body);
-        for (int j = 0; j < 2; j++)
-            if (s->block_moments[j])
-                step_point(s, body, s->l->block_sums, s->block_moments[j],
-                           px_offset(s->p, moment_start(s, j),
-                                     step_gradient_block(s)));
-        int64_t within = at;
-        for (int j = i; j < m->weights.count; j++) {
-            const Weight *x = &m->weights.at[j];
-            if (!x->per_block || x->constant || x->frozen)
-                continue;
-            s->p->here = x->origin.model;
-            rule(s, body, j, within, each);
-            within += blocks_of(s, x);
-        }
-        at += each * step_block_count(s);
-        s->block = NULL;
+        rule(s, b, i, at, 0);
+        at += blocks_of(s, w);
     }
     s->p->here = (Loc){0};
 }
@@ -109,7 +157,7 @@ static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
 static ProgExpr *tensor(Steps *s, const Weight *w, ProgVar *shared,
                         ProgVar *block)
 {
-    return px_field(s->p, var(s, w->per_block ? block : shared),
+    return px_field(s->p, var(s, w->stack >= 0 ? block : shared),
                     c_name(s->l, w->name));
 }
 
@@ -126,7 +174,7 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
     const Weight *w = &s->l->m->weights.at[weight];
     ProgExpr *place = s->block ? nth(s, at, s->block, each) : num(s, at);
     ProgExpr *sums = px_offset(p, var(s, s->norm), place);
-    ProgExpr *gradient = tensor(s, w, s->dshared, s->dw);
+    ProgExpr *gradient = tensor(s, w, s->dshared[0], s->dw[s->stack]);
     if (w->frozen_blocks)       /* NULL: zeros */
         gradient = px_select(p, trains(s, w), gradient,
                              px_null(p, gradient->type));
@@ -184,10 +232,10 @@ static ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
         return step_control(s, name);
     int which = !strcmp(name, "second");
     if (!strcmp(name, "p"))
-        return tensor(s, w, s->shared, s->w);
+        return tensor(s, w, s->shared, s->w[s->stack]);
     if (!strcmp(name, "g"))
-        return tensor(s, w, s->dshared, s->dw);
-    return tensor(s, w, s->moments[which], s->block_moments[which]);
+        return tensor(s, w, s->dshared[0], s->dw[s->stack]);
+    return tensor(s, w, s->moments[which], s->block_moments[s->stack][which]);
 }
 
 /* The body of an `if` that w is trained: neighbours of equal masks share
@@ -219,16 +267,32 @@ static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
     step_call(s, b, code->func, args.at, args.count);
 }
 
+/* Records of a stack's moments: "block_first", of two stacks "encoder_first".
+ */
+static void open_block_moments(Steps *s, ProgBlock *b, int moment,
+                               const char *name)
+{
+    for (int i = 0; i < s->l->m->stacks.count; i++) {
+        const char *prefix = s->l->m->stacks.at[i].prefix;
+        const char *of =
+            *prefix ? arena_strndup(s->l->arena, prefix, strlen(prefix) - 1)
+                    : "block";
+        s->block_moments[i][moment] =
+            step_record(s, b, arena_printf(s->l->arena, "%s_%s", of, name),
+                        s->l->stacks[i].record);
+    }
+}
+
 void step_update(Steps *s, ProgBlock *b)
 {
     static const char *const names[] = { "first", "second" };
-    static const char *const block_names[] = { "block_first", "block_second" };
     ps_comment(s->p, b, "the update, a tensor at a time");
     b = ps_if(s->p, b, var(s, s->applied), NULL);
     for (int i = 0; i < s->l->info->moments; i++) {
         s->moments[i] = step_record(s, b, names[i], s->l->shared);
-        step_point(s, b, s->l->shared_sums, s->moments[i], moment_start(s, i));
-        s->block_moments[i] = step_record(s, b, block_names[i], s->l->block);
+        step_point(s, b, s->l->shared_sums[0], s->moments[i],
+                   moment_start(s, i));
+        open_block_moments(s, b, i, names[i]);
     }
     each_tensor(s, b, update_rule);
 }

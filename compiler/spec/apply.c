@@ -85,7 +85,8 @@ static void apply_variant(Loader *loader, KeyId key, const Yaml *name,
     apply_value(loader, below, pair.key, pair.value);
 }
 
-/* Keys in a value's place: `ff: {dim: 64}`, `blocks: {encoder: 6, …}`. */
+/* Keys in a value's place: `ff: {dim: 64}`, `blocks: {encoder: 6, …}`. The
+ * value that an integer then lacks is UNSAID. */
 static void apply_form(Loader *loader, KeyId key, const Yaml *name,
                        const Yaml *map)
 {
@@ -93,9 +94,11 @@ static void apply_form(Loader *loader, KeyId key, const Yaml *name,
     bool is_form = info->type == SPEC_form;
     int map_form = info->choice_count - 1;
     if (!is_form && map->pairs.count == 0) {
-        value_wrong(loader, key, map);
+        problem_hint(value_wrong(loader, key, map), "the map is empty");
         return;
     }
+    if (!is_form && !loader->spec->given[key])
+        *(int64_t *)value_field(loader->spec, key) = UNSAID;
     if (!loader->spec->given[key]
         || (is_form && key_choice(loader->spec, key) != map_form)) {
         mark_given(loader, key, name->loc);

@@ -105,8 +105,20 @@ int key_choice(const Spec *spec, KeyId key)
     return (int)value;
 }
 
+/* Is there what the key is about? Images and graphs have no vocabulary, and one
+ * stack of blocks is not two. */
+static bool has_subject(const Spec *spec, KeyId key)
+{
+    if (key == KEY_model_vocab)
+        return spec->model_input == MODEL_INPUT_TOKENS;
+    return key_parent(key) != KEY_model_blocks
+        || spec->model_kind == MODEL_KIND_ENCODER_DECODER;
+}
+
 bool key_active(const Spec *spec, KeyId key)
 {
+    if (!has_subject(spec, key))
+        return false;
     for (KeyId below = key, at; (at = key_parent(below)) != KEY_ROOT;
          below = at) {
         const KeyInfo *info = key_info(at);
@@ -215,4 +227,8 @@ void key_wanted(KeyId key, Buf *out)
     add_range(info, out);
     if (info->type == SPEC_id)
         buf_printf(out, ", or none");
+    for (int i = key + 1, found = 0; i < KEY_COUNT; i++)
+        if (key_parent((KeyId)i) == key)
+            buf_printf(out, "%s%s", found++ ? " and " : ", or a map of ",
+                       key_name((KeyId)i));
 }

@@ -6,13 +6,17 @@
  *   unknown.c   hints for keys and choices that do not exist
  *   resolve.c   defaults, and keys that must be there
  *   ready.c     what is not built yet
- *   rules.c     rules between keys, and sizes
+ *   rules.c     rules between keys: attention, the batch, the optimizer
+ *   rules_model.c   the same: kind, input, head, experts, objective, data
+ *   sizes.c     sizes past 2^62 bytes
  *
  * A key with a problem is `bad`; no later step looks at it. */
 #ifndef SPEC_LOADER_H
 #define SPEC_LOADER_H
 #include "spec.h"
 #include "yaml.h"
+
+enum { UNSAID = -1 };   /* an integer that is said by a map of keys */
 
 typedef struct Loader {
     Arena *arena;
@@ -46,4 +50,18 @@ const char *saying(Loader *loader, KeyId key);
 
 void check_ready(Loader *loader);
 void check_rules(Loader *loader);
+void check_model_rules(Loader *loader);
+void check_sizes(Loader *loader);
+
+/* ---- problems between two keys ------------------------------------------- */
+/* Is neither of them bad? */
+bool sound(const Loader *loader, KeyId a, KeyId b);
+/* A problem between two keys, at the first if it was said, with the other's
+ * value and place below it. The key that it is at becomes bad. */
+void clash(Loader *loader, KeyId a, KeyId b, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The rule that one integer divides another. */
+void divides(Loader *loader, KeyId divisor, KeyId number);
+/* Positions of an image, of a graph; 0 for tokens, or past LENGTH_MOST. */
+int64_t input_positions(const Spec *spec);
 #endif

@@ -37,10 +37,19 @@ static void set_literal(Loader *loader, KeyId key)
 static bool is_required(const Loader *loader, KeyId key)
 {
     const KeyInfo *info = key_info(key);
-    bool tokens = loader->spec->model_input == MODEL_INPUT_TOKENS;
-    if (!tokens && (key == KEY_model_vocab || key == KEY_model_context))
-        return false;
-    return key == KEY_model || (info->initial[0] == '!' && info->ready);
+    if (key == KEY_model_context)
+        return loader->spec->model_input == MODEL_INPUT_TOKENS;
+    if (key_parent(key) == KEY_model_blocks)
+        return loader->spec->model_blocks == UNSAID;
+    return key == KEY_model || info->initial[0] == '!';
+}
+
+/* Was a map said, if only as a choice without its parameters? */
+static bool is_said(const Spec *s, KeyId map)
+{
+    return map == KEY_ROOT || s->given[map]
+        || (key_parent(map) != KEY_ROOT && s->given[key_parent(map)]
+            && key_info(key_parent(map))->type == SPEC_choice);
 }
 
 /* One problem for all that is missing below a parent. */
@@ -51,13 +60,12 @@ static void report_missing(Loader *loader, KeyId parent, Loc loc)
     for (int i = 0; i < KEY_COUNT; i++) {
         KeyId key = (KeyId)i;
         if (key_parent(key) != parent || s->given[key] || loader->bad[key]
-            || !is_required(loader, key))
+            || !key_active(s, key) || !is_required(loader, key))
             continue;
         buf_printf(&names, "%s`%s`", names.length ? ", " : "", key_name(key));
         loader->bad[key] = true;
     }
-    bool parent_said = parent == KEY_ROOT || s->given[parent];
-    if (names.length && parent_said) {
+    if (names.length && is_said(s, parent)) {
         const char *what = parent == KEY_ROOT ? "the spec"
             : arena_printf(loader->arena, "`%s`", key_info(parent)->path);
         Problem *about =
@@ -89,6 +97,62 @@ static enum train_objective objective(const Spec *s)
         ? TRAIN_OBJECTIVE_NEXT_TOKEN : TRAIN_OBJECTIVE_MASKED_TOKEN;
 }
 
+int64_t input_positions(const Spec *s)
+{
+    if (s->model_input == MODEL_INPUT_GRAPH)
+        return s->model_input_graph_nodes;
+    if (s->model_input != MODEL_INPUT_IMAGE || !s->model_input_image_patch)
+        return 0;
+    int64_t side = s->model_input_image_size / s->model_input_image_patch;
+    bool cls = s->model_head == MODEL_HEAD_CLASSIFY
+        && s->model_head_classify_pool == MODEL_HEAD_CLASSIFY_POOL_CLS;
+    int64_t positions = side * side + cls;
+    return positions <= LENGTH_MOST ? positions : 0;
+}
+
+/* How long inputs are that are no tokens. */
+static void compute_lengths(Loader *loader)
+{
+    Spec *s = loader->spec;
+    const KeyId input = KEY_model_input, head = KEY_model_head;
+    bool image = s->model_input == MODEL_INPUT_IMAGE;
+    bool sizes = !loader->bad[KEY_model_input_image_size]
+        && !loader->bad[KEY_model_input_image_patch]
+        && !loader->bad[KEY_model_head_classify_pool];
+    bool nodes = !loader->bad[KEY_model_input_graph_nodes];
+    bool known = input_positions(s) > 0 && (image ? sizes : nodes);
+    if (s->model_input != MODEL_INPUT_TOKENS
+        && computes(loader, KEY_model_context, input, head)) {
+        s->model_context = input_positions(s);
+        loader->bad[KEY_model_context] = !known;
+    }
+    if (!computes(loader, KEY_train_sequence, KEY_model_context, input))
+        return;
+    s->train_sequence = s->model_context;
+    if (s->model_input == MODEL_INPUT_GRAPH) {
+        s->train_sequence = input_positions(s);
+        loader->bad[KEY_train_sequence] = !known;
+    }
+}
+
+/* An encoder-decoder's two numbers of blocks, from an integer or a map. */
+static void compute_blocks(Loader *loader)
+{
+    Spec *s = loader->spec;
+    const KeyId all = KEY_model_blocks, kind = KEY_model_kind;
+    const KeyId encoder = KEY_model_blocks_encoder;
+    const KeyId decoder = KEY_model_blocks_decoder;
+    if (s->model_kind != MODEL_KIND_ENCODER_DECODER)
+        return;
+    if (computes(loader, encoder, all, kind))
+        s->model_blocks_encoder = s->model_blocks;
+    if (computes(loader, decoder, all, kind))
+        s->model_blocks_decoder = s->model_blocks;
+    s->model_blocks = s->model_blocks_decoder;
+    s->loc[all] = s->loc[decoder];
+    loader->bad[all] = loader->bad[decoder];
+}
+
 static void compute(Loader *loader)
 {
     Spec *s = loader->spec;
@@ -109,9 +173,8 @@ static void compute(Loader *loader)
         s->train_micro_batch = s->train_batch / s->parallel_data;
     if (s->train_micro_batch == 0)
         loader->bad[KEY_train_micro_batch] = true;
-    if (computes(loader, KEY_train_sequence, KEY_model_context,
-                 KEY_model_context))
-        s->train_sequence = s->model_context;
+    compute_lengths(loader);
+    compute_blocks(loader);
 }
 
 /* What was said but has no effect becomes what holds. */
@@ -126,6 +189,15 @@ static void settle(Loader *loader)
         s->model_attention_bias = MODEL_ATTENTION_BIAS_FALSE;
         s->model_attention_output = false;
     }
+    if (!loader->bad[KEY_model_input]
+        && s->model_input != MODEL_INPUT_TOKENS) {
+        s->model_vocab = 0;
+        s->model_embedding_scale = false;
+        s->model_tie_embeddings = false;
+    }
+    if (!loader->bad[KEY_model_head]
+        && s->model_head == MODEL_HEAD_CLASSIFY)
+        s->model_tie_embeddings = false;
     if (s->reproducible_groups == 0) {
         s->reproducible_groups = s->parallel_data;
         if (loader->bad[KEY_parallel_data])

@@ -1,19 +1,17 @@
 /* rules.c: what no single key can know: rules between keys, each of which
- * names the rule and both values, and sizes. A rule about a key that is bad
- * already is silent. */
+ * names the rule and both values. A rule about a key that is bad already is
+ * silent. Here are those of heads, positions, the batch and the optimizer;
+ * rules_model.c has those of what a model is and does. */
 #include "loader.h"
 
 /* ---- problems between two keys ------------------------------------------- */
 
-static bool sound(const Loader *loader, KeyId a, KeyId b)
+bool sound(const Loader *loader, KeyId a, KeyId b)
 {
     return !loader->bad[a] && !loader->bad[b];
 }
 
-/* A problem between two keys, at the first if it was said, with the other's
- * value and place below it. The key that it is at becomes bad. */
-__attribute__((format(printf, 4, 5)))
-static void clash(Loader *loader, KeyId a, KeyId b, const char *format, ...)
+void clash(Loader *loader, KeyId a, KeyId b, const char *format, ...)
 {
     const Spec *s = loader->spec;
     KeyId at = s->given[a] || !s->given[b] ? a : b, other = at == a ? b : a;
@@ -32,8 +30,7 @@ static void clash(Loader *loader, KeyId a, KeyId b, const char *format, ...)
     loader->bad[at] = true;
 }
 
-/* The rule that one integer divides another. */
-static void divides(Loader *loader, KeyId divisor, KeyId number)
+void divides(Loader *loader, KeyId divisor, KeyId number)
 {
     int64_t by = *(int64_t *)value_field(loader->spec, divisor);
     int64_t of = *(int64_t *)value_field(loader->spec, number);
@@ -104,21 +101,12 @@ static void check_positions(Loader *loader)
             >= s->model_position_rotary_scaling_llama3_high)
         clash(loader, low, high, "`%s` must be below `%s`",
               saying(loader, low), saying(loader, high));
-    if (sound(loader, KEY_train_sequence, KEY_model_context)
+    if (s->model_input == MODEL_INPUT_TOKENS
+        && sound(loader, KEY_train_sequence, KEY_model_context)
         && s->train_sequence > s->model_context)
         clash(loader, KEY_train_sequence, KEY_model_context,
               "`%s` is longer than `%s`", saying(loader, KEY_train_sequence),
               saying(loader, KEY_model_context));
-}
-
-static void check_norm(Loader *loader)
-{
-    const Spec *s = loader->spec;
-    const KeyId norm = KEY_model_embedding_norm, type = KEY_model_norm_type;
-    if (sound(loader, norm, type) && s->model_embedding_norm
-        && s->model_norm_type == MODEL_NORM_TYPE_NONE)
-        clash(loader, norm, type, "`%s` needs a norm, and there is `%s`",
-              saying(loader, norm), saying(loader, type));
 }
 
 /* ---- the batch and its groups -------------------------------------------- */
@@ -208,125 +196,15 @@ static void check_optimizer(Loader *loader)
               "`%s` is sgd's; Adam's is betas", saying(loader, momentum));
 }
 
-static bool ends_in(const char *text, const char *end)
-{
-    size_t length = strlen(text), least = strlen(end);
-    return length >= least && !strcmp(text + length - least, end);
-}
-
-/* Will a token be a byte? Said by the format, or by the suffix of a path. */
-static bool data_is_bytes(const Spec *s)
-{
-    if (s->train_data_format != TRAIN_DATA_FORMAT_AUTO)
-        return s->train_data_format == TRAIN_DATA_FORMAT_TEXT
-            || s->train_data_format == TRAIN_DATA_FORMAT_BYTES;
-    for (int i = 0; i < s->train_data_path.count; i++)
-        if (ends_in(s->train_data_path.at[i], ".txt"))
-            return true;
-    return false;
-}
-
-static void check_bytes(Loader *loader)
-{
-    const Spec *s = loader->spec;
-    const KeyId format = KEY_train_data_format, path = KEY_train_data_path;
-    bool by_format = s->train_data_format != TRAIN_DATA_FORMAT_AUTO;
-    if (sound(loader, format, path) && !loader->bad[KEY_model_vocab]
-        && data_is_bytes(s) && s->model_vocab < 256)
-        clash(loader, KEY_model_vocab, by_format ? format : path,
-              "a token of text is a byte: `%s` must be at least 256",
-              saying(loader, KEY_model_vocab));
-}
-
-/* ---- sizes --------------------------------------------------------------- */
-
-typedef struct Size {
-    const char *what;
-    double floats;              /* how many, of four bytes */
-    KeyId factors[5];           /* KEY_COUNT: no more */
-} Size;
-
-/* The key that a size comes from: of a computed default, what it is made of. */
-static KeyId said_key(const Spec *s, KeyId key)
-{
-    if (s->given[key])
-        return key;
-    if (key == KEY_train_sequence)
-        return KEY_model_context;
-    bool of_dim = key == KEY_model_head_dim || key == KEY_model_ff_dim;
-    return of_dim ? KEY_model_dim : key;
-}
-
-/* Reports a size past 2^62 bytes, at its largest factor. True: it is one. */
-static bool check_size(Loader *loader, const Size *size)
-{
-    Spec *s = loader->spec;
-    const double most = 4611686018427387904.0;
-    KeyId largest = size->factors[0];
-    Buf factors = {0};
-    bool all_sound = true;
-    for (int i = 0; i < 5 && size->factors[i] != KEY_COUNT; i++) {
-        KeyId key = size->factors[i];
-        int64_t value = *(int64_t *)value_field(s, key);
-        all_sound = all_sound && !loader->bad[key];
-        if (value > *(int64_t *)value_field(s, largest))
-            largest = key;
-        buf_printf(&factors, "%s`%s` %lld", i ? ", " : "", key_info(key)->path,
-                   (long long)value);
-    }
-    bool past = all_sound && 4 * size->floats > most;
-    if (past) {
-        Loc loc = s->loc[said_key(s, largest)];
-        Problem *about = problem(&loader->problems, loc,
-                                 "%s would take %.3g bytes, more than 2^62",
-                                 size->what, 4 * size->floats);
-        problem_hint(about, "they come from %s", factors.text);
-    }
-    buf_free(&factors);
-    return past;
-}
-
-static void check_sizes(Loader *loader)
-{
-    const Spec *s = loader->spec;
-    double dim = (double)s->model_dim, blocks = (double)s->model_blocks;
-    double width = (double)s->model_heads * (double)s->model_head_dim;
-    double sequence = (double)s->train_sequence, batch = (double)s->train_batch;
-    double ff = s->model_ff == MODEL_FF_NONE ? 0 : (double)s->model_ff_dim;
-    const Size sizes[] = {
-        { "the embeddings, their gradients and moments",
-          4 * dim * ((double)s->model_vocab + (double)s->model_context),
-          { KEY_model_vocab, KEY_model_context, KEY_model_dim, KEY_COUNT } },
-        { "the blocks' weights, gradients and moments",
-          4 * blocks * dim * (4 * width + 3 * ff),
-          { KEY_model_blocks, KEY_model_dim, KEY_model_ff_dim, KEY_model_heads,
-            KEY_model_head_dim } },
-        { "the blocks' values of a step",
-          blocks * batch * sequence * (8 * dim + 4 * width + 3 * ff),
-          { KEY_model_blocks, KEY_train_batch, KEY_train_sequence,
-            KEY_model_dim, KEY_model_ff_dim } },
-        { "the attention weights of a step",
-          batch * (double)s->model_heads * sequence * sequence,
-          { KEY_train_batch, KEY_model_heads, KEY_train_sequence, KEY_COUNT } },
-        { "the logits of a step",
-          batch * sequence * (double)s->model_vocab,
-          { KEY_train_batch, KEY_train_sequence, KEY_model_vocab, KEY_COUNT } },
-    };
-    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
-        if (check_size(loader, &sizes[i]))
-            return;             /* the others would say the same */
-}
-
 void check_rules(Loader *loader)
 {
     check_heads(loader);
     check_attention(loader);
     check_positions(loader);
-    check_norm(loader);
     check_batch(loader);
     check_groups(loader);
     check_schedule(loader);
     check_optimizer(loader);
-    check_bytes(loader);
+    check_model_rules(loader);
     check_sizes(loader);
 }

@@ -61,10 +61,17 @@ static void close_json(Writer *w, char bracket)
 
 static void add_key(Writer *w, KeyId key);
 
+/* Must it be said? What only tokens must say, the schema does not require. */
+static bool is_required(KeyId key)
+{
+    return key != KEY_model_vocab && key != KEY_model_context
+        && (key_info(key)->initial[0] == '!' || key == KEY_model);
+}
+
 /* What an object with the keys below `parent` is; the object is open. */
 static void add_object(Writer *w, KeyId parent)
 {
-    bool requires = parent == KEY_ROOT;
+    bool requires = false;
     add_text(w, "type", "object");
     add_bool(w, "additionalProperties", false);
     open_json(w, "properties", '{');
@@ -72,15 +79,14 @@ static void add_object(Writer *w, KeyId parent)
         if (key_parent((KeyId)i) != parent)
             continue;
         add_key(w, (KeyId)i);
-        requires = requires || key_info((KeyId)i)->initial[0] == '!';
+        requires = requires || is_required((KeyId)i);
     }
     close_json(w, '}');
     if (!requires)
         return;
     open_json(w, "required", '[');
     for (int i = 0; i < KEY_COUNT; i++) {
-        if (key_parent((KeyId)i) != parent
-            || (key_info((KeyId)i)->initial[0] != '!' && i != KEY_model))
+        if (key_parent((KeyId)i) != parent || !is_required((KeyId)i))
             continue;
         newline(w);
         add_string(w, key_name((KeyId)i));

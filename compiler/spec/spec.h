@@ -4,7 +4,11 @@
  * `s->model_head_dim`. A choice is an enum whose constants are the field's name
  * and the choice's in capitals. A loaded Spec has every default filled in; what
  * contradicts nothing but has no effect is set to what holds (an rmsnorm's bias
- * is false). Fields below a choice that was not made hold their defaults.
+ * is false, the vocabulary of images 0). Fields below a choice that was not
+ * made hold their defaults.
+ *
+ * Blocks: `model_blocks` is the one stack's number or the decoder's, and
+ * `model_blocks_encoder` that of an encoder-decoder's encoder, elsewhere 0.
  *
  * `loc` is where a value was said; that of a default is its parent key's. */
 #ifndef SPEC_H
@@ -92,6 +96,11 @@ void spec_print(const Spec *spec, Buf *out);
  * is `{…}` of its keys. */
 void spec_value(const Spec *spec, KeyId key, Buf *out);
 
+/* model.experts.capacity, exactly as it was written, as a reduced fraction of
+ * two numbers below 10^15; 0/1: dropless. False: it has too many digits (a
+ * loaded spec's has not). */
+bool spec_capacity(const Spec *spec, int64_t *numerator, int64_t *denominator);
+
 /* ---- the table, for whoever walks it ------------------------------------- */
 typedef enum SpecType {
     SPEC_map, SPEC_int, SPEC_number, SPEC_bool, SPEC_text, SPEC_bytes,
@@ -129,7 +138,8 @@ KeyId key_find(const char *path);
 /* The key `name` below a parent, or KEY_COUNT. */
 KeyId key_child(KeyId parent, const char *name);
 bool key_has_children(KeyId key);
-/* Is the key below no choice or form but those the spec has made? */
+/* Is the key below no choice or form but those the spec has made, and is there
+ * what it is about? */
 bool key_active(const Spec *spec, KeyId key);
 /* Active, and not a key that has no default and was not given. */
 bool key_shown(const Spec *spec, KeyId key);

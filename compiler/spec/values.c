@@ -47,14 +47,17 @@ static bool read_int(Loader *loader, KeyId key, const Yaml *value,
     const KeyInfo *info = key_info(key);
     YamlScalar scalar =
         value->kind == YAML_SCALAR ? yaml_scalar(value) : SCALAR_NULL;
-    if (scalar == SCALAR_INT && yaml_int(value, number)
-        && (double)*number >= info->least && (double)*number <= info->most)
+    int64_t read = 0;
+    bool fits = scalar == SCALAR_INT && yaml_int(value, &read);
+    if (fits && (double)read >= info->least && (double)read <= info->most) {
+        *number = read;
         return true;
+    }
     Problem *about = value_wrong(loader, key, value);
     if (scalar == SCALAR_FLOAT)
         hint_integer(value, about);
     if (scalar == SCALAR_INT && value->text[0] != '-'
-        && (!yaml_int(value, number) || (double)*number > info->most))
+        && (!fits || (double)read > info->most))
         hint_most(key, about);
     return false;
 }

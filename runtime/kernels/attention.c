@@ -3,7 +3,9 @@
  * that block's scores, for all keys, in its workspace.
  *
  * The order (docs/architecture.md, section 7). Forward, for each query:
- *   q' = q·scale          s_j = chain over d of fma(k_jd, q'_d), then - slope·|i-j|
+ *   q' = q·scale          s_j = chain over d of fma(k_jd, q'_d), then - slope·|i-j|,
+ *                         then + chain over d of fma(t_d, q2'_d), q2' = q2·scale, t the
+ *                         row of the table for the distance i-j
  *   m = max s_j           e_j = exp(s_j - m)
  *   l = 16 lanes of e, lane j mod 16, folded      w_j = e_j·(dropout's multiplier)
  *   o_d = (chain over j of fma(w_j, v_jd))·(1/l)
@@ -14,184 +16,30 @@
  *   ds_j = p_j·(dp_j - delta)
  *   dq_d = (chain over j of fma(ds_j, k_jd))·scale
  *   dv_jd, dk_jd = chains over queries of fma(p_j·(multiplier), do_d), fma(ds_j, q'_d),
- *   one head after another where several share a key head.
- * All chains ascend and run over visible pairs only. The keys that a query sees are
- * an interval, and so are the queries that see a key; both ends never decrease from
- * one query, or key, to the next. Everything about masks follows from that.
+ *   one head after another where several share a key head
+ *   dq2_d = (chain over j of fma(ds_j, t_d))·scale
+ *   dt_d += chain over sequences, then queries, of fma(ds_j, q2'_d), for each distance
+ * All chains ascend and run over visible pairs only. Without edges the keys that a
+ * query sees are an interval, and so are the queries that see a key, or that have a
+ * visible key at a distance; both ends never decrease from one to the next.
+ * Everything about masks follows from that. With edges a block keeps, for each key,
+ * a word of which bit i says whether its query i sees it, and chains run over lists.
  *
  * Layout: scores stand as [key][query of the block], so that maxima, exp and sums
- * have a query in a lane and need no shuffles. Two small products do the work:
- * `scores` (lanes are queries; operands k in place and q' transposed) and `sums`
- * (lanes are head_dim; operands scores and rows of k, v, do or q'). Read from the
- * end: the entry points, then a block forward and backward, then these two.
+ * have a query in a lane and need no shuffles. The products of products.h do the
+ * work. Relative scores are a product too, of q2' and the block's rows of the table,
+ * whose diagonals are then added; in the sums of ds a step of a query is a step of
+ * the distance, which strides of QUERIES and 1 together give without a copy.
+ * The table has a row for every distance of a query and a key, seen or not.
+ * Read from the end: the entry points, then a block forward and backward.
  * SPDX-License-Identifier: 0BSD */
+#include "attention_block.h"
 #include "dropout.h"
 #include "elementary.h"
-#include "kernels.h"
-#include "sizes.h"
 
-enum {
-    QUERIES = ATTENTION_QUERIES,        /* of a block */
-    QUERY_VECTORS = QUERIES / VL,
-    SCORE_ROWS = VL == 16 ? 8 : 4,      /* a tile of scores: keys by two vectors of queries */
-    SUM_ROWS = 4,                       /* a tile of sums: rows by SUM_VECTORS vectors */
-    SUM_VECTORS = VL == 16 ? 4 : 3,
-    FEW_QUERIES = 8,                    /* fewer go one by one */
-};
-#define NOINLINE __attribute__((noinline)) static
+enum { FEW_QUERIES = 8 };        /* fewer go one by one */
 
-static long least(long a, long b) { return a < b ? a : b; }
-static long most(long a, long b) { return a > b ? a : b; }
-static long clamp(long x, long low, long high) { return most(low, least(x, high)); }
-
-/* ---- who sees whom -------------------------------------------------------------- */
-typedef struct Range { long from, to; } Range;
-
-/* The keys that query i sees in a sequence of `length` keys. */
-static Range keys_of(const Attention *a, long length, long i)
-{
-    long at = a->pos + i, to = length;
-    if (a->causal)
-        to = least(to, at + 1);
-    else if (a->window > 0)
-        to = least(to, at + a->window);
-    return (Range){a->window > 0 ? clamp(at - a->window + 1, 0, to) : 0, to};
-}
-
-/* The queries that see key j, which is not padding. */
-static Range queries_of(const Attention *a, long j)
-{
-    long from = 0, to = a->queries;
-    if (a->window > 0) {
-        from = most(from, j - a->window + 1 - a->pos);
-        to = least(to, j + a->window - a->pos);
-    }
-    if (a->causal)
-        from = most(from, j - a->pos);
-    return (Range){least(from, to), to};
-}
-
-static long length_of(const Attention *a, long b) { return clamp(a->lengths[b], 0, a->keys); }
-
-/* ---- one head of one sequence ----------------------------------------------------- */
-typedef struct Head {
-    const Attention *a;
-    long length;
-    const float *q, *k, *v;     /* its first row and column */
-    long q_row, k_row;          /* from one row to the next */
-    long q_offset, k_offset;    /* of q in its array; of k in its */
-    float *stats;               /* or NULL */
-    float slope;                /* ALiBi's, or 0 */
-    uint32_t dropout_row;       /* of query 0 */
-} Head;
-
-static Head head_of(const Attention *a, long b, long h)
-{
-    long q_row = a->heads * a->head_dim, k_row = a->kv_heads * a->head_dim;
-    long q_offset = b * a->queries * q_row + h * a->head_dim;
-    long k_offset = b * a->key_rows * k_row + h * a->kv_heads / a->heads * a->head_dim;
-    return (Head){
-        .a = a,
-        .length = length_of(a, b),
-        .q = a->q + q_offset,
-        .k = a->k + k_offset,
-        .v = a->v + k_offset,
-        .q_row = q_row,
-        .k_row = k_row,
-        .q_offset = q_offset,
-        .k_offset = k_offset,
-        .stats = a->stats ? a->stats + (b * a->heads + h) * a->queries * 2 : 0,
-        .slope = a->alibi ? a->alibi[h] : 0.0f,
-        .dropout_row = (uint32_t)(((a->sequence + b) * a->heads + h) * a->queries),
-    };
-}
-
-/* A block of queries: for each vector of them, what its lanes see. */
-typedef struct Lanes {
-    vi from, to, at;            /* keys each lane sees; absolute position */
-    Range all, common;          /* keys that some lane sees, that every lane sees */
-    long query;                 /* of lane 0 */
-} Lanes;
-typedef struct Block {
-    long query, count;
-    long vectors;               /* that hold any query */
-    Lanes lanes[QUERY_VECTORS];
-    Range keys[QUERIES];        /* of each query */
-} Block;
-
-static void block_of(Block *block, const Head *head, long query)
-{
-    block->query = query;
-    block->count = least(QUERIES, head->a->queries - query);
-    block->vectors = (block->count + VL - 1) / VL;
-    /* lanes without a query see what the last one does */
-    for (long i = 0; i < block->vectors * VL; i++)
-        block->keys[i] = keys_of(head->a, head->length, query + least(i, block->count - 1));
-    for (long v = 0; v < block->vectors; v++) {
-        Lanes *lanes = &block->lanes[v];
-        const Range *keys = block->keys + v * VL, *last = keys + VL - 1;
-        UNROLL for (int l = 0; l < VL; l++) {
-            lanes->from[l] = (int32_t)keys[l].from;
-            lanes->to[l] = (int32_t)keys[l].to;
-        }
-        lanes->query = query + v * VL;
-        lanes->at = vcount() + vseti((int32_t)(head->a->pos + lanes->query));
-        lanes->all = (Range){keys->from, last->to};
-        lanes->common = (Range){last->from, most(last->from, keys->to)};
-    }
-}
-
-/* ---- scores: s[j][query] = chain over d of fma(k[j][d], q'[d][query]) ---------------
- * `vectors` vectors of queries side by side, keys `rows` at a time. */
-INLINE void score_tile(const int rows, const int vectors, float *s, const float *k, long k_row,
-                       const float *q, long head_dim)
-{
-    vf acc[SCORE_ROWS][2];
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++)
-            acc[i][v] = vset(0.0f);
-    for (long d = 0; d < head_dim; d++, q += QUERIES) {
-        if (d % 16 == 0)                /* meanwhile fetch the next tile's keys */
-            UNROLL for (int i = 0; i < rows; i++)
-                __builtin_prefetch(k + (i + rows) * k_row + d);
-        vf query[2];
-        UNROLL for (int v = 0; v < vectors; v++)
-            query[v] = vload(q + v * VL);
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int v = 0; v < vectors; v++)
-                acc[i][v] = vfma(vset(k[i * k_row + d]), query[v], acc[i][v]);
-    }
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++)
-            vstore(s + i * QUERIES + v * VL, acc[i][v]);
-}
-
-/* All keys of a range. The last tile moves back over keys already done, and
- * computes the same again. */
-INLINE void score_range(const int vectors, float *s, const float *k, long k_row, const float *q,
-                        long head_dim, Range keys)
-{
-    long j = keys.from;
-    for (; j + SCORE_ROWS <= keys.to; j += SCORE_ROWS)
-        score_tile(SCORE_ROWS, vectors, s + j * QUERIES, k + j * k_row, k_row, q, head_dim);
-    if (j < keys.to && keys.to >= SCORE_ROWS) {
-        j = keys.to - SCORE_ROWS;
-        score_tile(SCORE_ROWS, vectors, s + j * QUERIES, k + j * k_row, k_row, q, head_dim);
-    } else
-        for (; j < keys.to; j++)
-            score_tile(1, vectors, s + j * QUERIES, k + j * k_row, k_row, q, head_dim);
-}
-NOINLINE void score_one(float *s, const float *k, long k_row, const float *q, long head_dim,
-                        Range keys)
-{
-    score_range(1, s, k, k_row, q, head_dim, keys);
-}
-NOINLINE void score_two(float *s, const float *k, long k_row, const float *q, long head_dim,
-                        Range keys)
-{
-    score_range(2, s, k, k_row, q, head_dim, keys);
-}
-
+/* ---- scores of a block -------------------------------------------------------------- */
 /* Of a block: two vectors of queries together where both need a key. */
 static void scores(const Block *block, float *s, const float *k, long k_row, const float *q,
                    long head_dim)
@@ -208,149 +56,16 @@ static void scores(const Block *block, float *s, const float *k, long k_row, con
         score_one(s, k, k_row, q, head_dim, block->lanes[v].all);
 }
 
-/* ---- sums: c[r][d] = chain over k of fma(a(r, k), b[k][d]) --------------------------
- * a(r, k) = a[r·a_row + k·a_step]; row r sums over [from[r], to[r]), neither end
- * decreasing with r. Then times factor[r], where there are factors. */
-typedef struct Sum {
-    float *c;
-    const float *a, *b, *factor;
-    long c_row, a_row, a_step, b_row;
-    int resume;                 /* chains go on from what c holds */
-} Sum;
-
-/* `lanes` of the last vector exist; with more than one vector, all do. */
-INLINE void sum_tile(const int rows, const int vectors, const int partial, const Sum *s,
-                     const Range *ranges, long row, long column, long lanes)
-{
-    const Range *range = ranges + row;
-    const long a_row = s->a_row, a_step = s->a_step, b_row = s->b_row, c_row = s->c_row;
-    const float *a = s->a + row * a_row + range[0].from * a_step;
-    const float *b = s->b + range[0].from * b_row + column;
-    float *c = s->c + row * c_row + column;
-    vf acc[2 * SUM_ROWS][SUM_VECTORS];
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++)
-            acc[i][v] = !s->resume ? vset(0.0f)
-                        : partial  ? vload_first(c + i * c_row, lanes)
-                                   : vload(c + i * c_row + v * VL);
-    long k = range[0].from, end = range[rows - 1].to;
-    long full = least(range[rows - 1].from, end), full_end = most(full, range[0].to);
-#define SUM_STEP(sees)                                                                      \
-    vf column_of[SUM_VECTORS];                                                              \
-    UNROLL for (int v = 0; v < vectors; v++)                                                \
-        column_of[v] = partial ? vload_first(b, lanes) : vhold(vload(b + v * VL));          \
-    UNROLL for (int i = 0; i < rows; i++)                                                   \
-        if (sees)                                                                           \
-            UNROLL for (int v = 0; v < vectors; v++)                                        \
-                acc[i][v] = vfma(vset(a[i * a_row]), column_of[v], acc[i][v]);
-    for (; k < full; k++, a += a_step, b += b_row) {
-        SUM_STEP(k >= range[i].from && k < range[i].to)
-    }
-    for (; k < full_end; k++, a += a_step, b += b_row) {    /* all rows, fetching ahead */
-        UNROLL for (int v = 0; v < vectors; v++)
-            __builtin_prefetch(b + 8 * b_row + v * VL);
-        SUM_STEP(1)
-    }
-    for (; k < end; k++, a += a_step, b += b_row) {
-        SUM_STEP(k >= range[i].from && k < range[i].to)
-    }
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++) {
-            vf sum = s->factor ? acc[i][v] * vset(s->factor[row + i]) : acc[i][v];
-            if (partial)
-                vstore_first(c + i * c_row, sum, lanes);
-            else
-                vstore(c + i * c_row + v * VL, sum);
-        }
-}
-
-/* Rows from i on, as many whole tiles as there are; gives the next row. */
-INLINE long sum_rows(const int tile, const int vectors, const int partial, const Sum *s,
-                     const Range *range, long i, long rows, long column, long lanes)
-{
-    for (; i + tile <= rows; i += tile)
-        sum_tile(tile, vectors, partial, s, range, i, column, lanes);
-    return i;
-}
-
-/* Narrow tiles are twice as high. */
-#define SUM(name, tile, vectors, partial)                                                   \
-    NOINLINE void name(const Sum *s, const Range *range, long rows, long column, long lanes) \
-    {                                                                                       \
-        long i = sum_rows(tile, vectors, partial, s, range, 0, rows, column, lanes);        \
-        if (tile > SUM_ROWS)                                                                \
-            i = sum_rows(SUM_ROWS, vectors, partial, s, range, i, rows, column, lanes);     \
-        sum_rows(1, vectors, partial, s, range, i, rows, column, lanes);                    \
-    }
-SUM(sum_1, 2 * SUM_ROWS, 1, 0)
-SUM(sum_2, VL == 16 ? 2 * SUM_ROWS : SUM_ROWS, 2, 0)
-SUM(sum_3, SUM_ROWS, 3, 0)
-#if VL == 16
-SUM(sum_4, SUM_ROWS, 4, 0)
-#endif
-SUM(sum_partial, SUM_ROWS, 1, 1)
-
-/* All rows, in the given columns. */
-static void sums(const Sum *s, const Range *range, long rows, Range columns)
-{
-    static void (*const sum_of[SUM_VECTORS + 1])(const Sum *, const Range *, long, long, long) = {
-        0, sum_1, sum_2, sum_3,
-#if VL == 16
-        sum_4,
-#endif
-    };
-    long d = columns.from;
-    while (d + VL <= columns.to) {
-        long whole = (columns.to - d) / VL, parts = (whole + SUM_VECTORS - 1) / SUM_VECTORS;
-        long vectors = (whole + parts - 1) / parts;
-        sum_of[vectors](s, range, rows, d, VL);
-        d += vectors * VL;
-    }
-    if (d < columns.to)
-        sum_partial(s, range, rows, d, columns.to - d);
-}
-
-/* ---- rows of a block, turned and copied --------------------------------------------- */
-/* VL rows by VL columns of it; `rows` and `columns` exist. */
-INLINE void turn_square(const int whole, float *to, const float *from, long row, long rows,
-                        long columns, float scale)
-{
-    vf r[VL];
-    UNROLL for (int l = 0; l < VL; l++)
-        r[l] = whole      ? vload(from + l * row) * vset(scale)
-               : l < rows ? vload_first(from + l * row, columns) * vset(scale) : vset(0.0f);
-    vtranspose(r);
-    UNROLL for (int l = 0; l < VL; l++)
-        if (whole || l < columns)
-            vstore(to + l * QUERIES, r[l]);
-}
-
-/* to[d][query] = from[query][d]·scale for `count` queries; the other lanes are 0. */
-static void turn(float *to, const float *from, long row, long count, long head_dim, float scale)
-{
-    for (long i = 0; i < count; i += VL, from += VL * row, to += VL)
-        for (long d = 0; d < head_dim; d += VL)
-            if (count - i >= VL && head_dim - d >= VL)
-                turn_square(1, to + d * QUERIES, from + d, row, VL, VL, scale);
-            else
-                turn_square(0, to + d * QUERIES, from + d, row, count - i, head_dim - d, scale);
-}
-
-/* to[query][d] = from[query][d]·scale, rows to_row apart. */
-static void scaled(float *to, long to_row, const float *from, long row, long count, long head_dim,
-                   float scale)
-{
-    for (long i = 0; i < count; i++)
-        for (long d = 0; d < head_dim; d += VL)
-            vstore_first(to + i * to_row + d,
-                         vload_first(from + i * row + d, head_dim - d) * vset(scale), head_dim - d);
-}
-
 /* ---- softmax, a vector of queries at a time ------------------------------------------
  * s points at the vector's column of the block's scores. */
-INLINE vi sees(const Lanes *lanes, long j)
+/* By what a lane is masked: by nothing, by the ends of what it sees, by words. */
+enum { NONE, ENDS, WORDS };
+
+INLINE vi sees(const int masked, const Lanes *lanes, long j)
 {
     vi key = vseti((int32_t)j);
+    if (masked == WORDS)
+        return (vi)((vseti((int32_t)lanes->seen[j]) >> lanes->bits & 1) != 0);
     return (vi)(key >= lanes->from) & (vi)(key < lanes->to);
 }
 
@@ -359,6 +74,46 @@ static void add_alibi(const Head *head, const Lanes *lanes, float *s)
     for (long j = lanes->all.from; j < lanes->all.to; j++) {
         vf distance = vabs(__builtin_convertvector(lanes->at - vseti((int32_t)j), vf));
         vstore(s + j * QUERIES, vload(s + j * QUERIES) - vset(head->slope) * distance);
+    }
+}
+
+/* The relative scores of a block: b[r][query] for its distances, row 0 being the
+ * least; q2 is turned. */
+static void relative_scores(const Head *head, const Block *block, float *b, const float *q2)
+{
+    Range keys = {block->keys[0].from, block->keys[block->count - 1].to};
+    Range rows = {0, keys.to - keys.from + block->count - 1};
+    long least_distance = head->a->pos + block->query - (keys.to - 1);
+    const float *table = head->table + least_distance * head->q_row;
+    if (keys.from == keys.to)
+        return;
+    for (long v = 0; v < block->vectors; v += 2)
+        (v + 1 < block->vectors ? score_two : score_one)(
+            b + v * VL, table, head->q_row, q2 + v * VL, head->a->head_dim, rows);
+}
+
+/* Adds them: the lanes of key j are on a diagonal of b. */
+static void add_relative(const Block *block, long v, float *s, const float *b)
+{
+    const Lanes *lanes = &block->lanes[v];
+    long last = block->keys[block->count - 1].to - 1;
+    for (long j = lanes->all.from; j < lanes->all.to; j++) {
+        const float *diagonal = b + (last - j + v * VL) * QUERIES + v * VL;
+        vf x;
+        UNROLL for (int l = 0; l < VL; l++)
+            x[l] = diagonal[l * (QUERIES + 1)];
+        vstore(s + j * QUERIES, vload(s + j * QUERIES) + x);
+    }
+}
+
+/* What scores gain beside q'·k. */
+static void add_terms(const Head *head, const Block *block, float *s, const float *b)
+{
+    for (long v = 0; v < block->vectors; v++) {
+        if (head->a->alibi)
+            add_alibi(head, &block->lanes[v], s + v * VL);
+        if (head->q2)
+            add_relative(block, v, s + v * VL, b);
     }
 }
 
@@ -410,7 +165,7 @@ INLINE vf highest(const int masked, const Lanes *lanes, const float *s, Range ke
 {
     for (long j = keys.from; j < keys.to; j++) {
         vf higher = vmax(vload(s + j * QUERIES), m);
-        m = masked ? vpick(sees(lanes, j), higher, m) : higher;
+        m = masked ? vpick(sees(masked, lanes, j), higher, m) : higher;
     }
     return m;
 }
@@ -423,12 +178,22 @@ INLINE void exponentials(const int masked, const int dropout, const Head *head, 
     for (long j = keys.from; j < keys.to; j++) {
         vf e = vexp(vload(s + j * QUERIES) - m);
         if (masked)
-            e = vpick(sees(lanes, j), e, vset(0.0f));
+            e = vpick(sees(masked, lanes, j), e, vset(0.0f));
         vstore(lane + j % 16 * VL, vload(lane + j % 16 * VL) + e);
         if (dropout)
             e = e * dropout_of(scale, head, lanes, j, keys.from);
         vstore(s + j * QUERIES, e);
     }
+}
+
+/* The lanes are folded; what is kept of a row of which anything is visible. */
+INLINE void row_stats(float *lane, vi any, vf m, float *maximum, float *inverse)
+{
+    for (int half = 8; half; half /= 2)
+        for (int i = 0; i < half * VL; i += VL)
+            vstore(lane + i, vload(lane + i) + vload(lane + half * VL + i));
+    vstore(maximum, vpick(any, m, vset(0.0f)));
+    vstore(inverse, vpick(any, vset(1.0f) / vload(lane), vset(0.0f)));
 }
 
 NOINLINE void softmax(const Head *head, const Lanes *lanes, float *s, float *maximum,
@@ -437,27 +202,36 @@ NOINLINE void softmax(const Head *head, const Lanes *lanes, float *s, float *max
     Range all = lanes->all, common = lanes->common;
     Range before = {all.from, common.from}, after = {common.to, all.to};
     float lane[16 * VL] __attribute__((aligned(64))) = {0};
-    if (head->a->alibi)
-        add_alibi(head, lanes, s);
     vf m = vset(-__builtin_inff());
-    m = highest(1, lanes, s, before, m);
-    m = highest(0, lanes, s, common, m);
-    m = highest(1, lanes, s, after, m);
+    m = highest(ENDS, lanes, s, before, m);
+    m = highest(NONE, lanes, s, common, m);
+    m = highest(ENDS, lanes, s, after, m);
     if (head->a->rate > 0.0f)
-        exponentials(1, 1, head, lanes, s, all, m, lane);
+        exponentials(ENDS, 1, head, lanes, s, all, m, lane);
     else {
-        exponentials(1, 0, head, lanes, s, before, m, lane);
-        exponentials(0, 0, head, lanes, s, common, m, lane);
-        exponentials(1, 0, head, lanes, s, after, m, lane);
+        exponentials(ENDS, 0, head, lanes, s, before, m, lane);
+        exponentials(NONE, 0, head, lanes, s, common, m, lane);
+        exponentials(ENDS, 0, head, lanes, s, after, m, lane);
     }
-    for (int half = 8; half; half /= 2)
-        for (int i = 0; i < half * VL; i += VL)
-            vstore(lane + i, vload(lane + i) + vload(lane + half * VL + i));
-    vi any = (vi)(lanes->to > lanes->from);
-    vstore(maximum, vpick(any, m, vset(0.0f)));
-    vstore(inverse, vpick(any, vset(1.0f) / vload(lane), vset(0.0f)));
+    row_stats(lane, (vi)(lanes->to > lanes->from), m, maximum, inverse);
 }
 
+/* The same with edges. */
+NOINLINE void softmax_edges(const Head *head, const Lanes *lanes, float *s, float *maximum,
+                            float *inverse)
+{
+    Range all = lanes->all;
+    float lane[16 * VL] __attribute__((aligned(64))) = {0};
+    vf m = highest(WORDS, lanes, s, all, vset(-__builtin_inff()));
+    vi any = {0};
+    for (long j = all.from; j < all.to; j++)
+        any |= sees(WORDS, lanes, j);
+    if (head->a->rate > 0.0f)
+        exponentials(WORDS, 1, head, lanes, s, all, m, lane);
+    else
+        exponentials(WORDS, 0, head, lanes, s, all, m, lane);
+    row_stats(lane, any, m, maximum, inverse);
+}
 /* Scores s become p, and dp is multiplied by dropout's multipliers; `lane` sums p·dp.
  * What masked lanes get is never read. */
 INLINE void weights_backward(const int masked, const int dropout, const Head *head,
@@ -472,26 +246,29 @@ INLINE void weights_backward(const int masked, const int dropout, const Head *he
             vstore(dp + j * QUERIES, d);
         }
         vf old = vload(lane + j % 16 * VL), sum = vfma(p, d, old);
-        vstore(lane + j % 16 * VL, masked ? vpick(sees(lanes, j), sum, old) : sum);
+        vstore(lane + j % 16 * VL, masked ? vpick(sees(masked, lanes, j), sum, old) : sum);
         vstore(s + j * QUERIES, p);
     }
 }
 
 /* p (times dropout's multipliers) from the scores s, and ds from dp. */
-INLINE void softmax_backward(const int dropout, const Head *head, const Lanes *lanes, float *s,
-                             float *dp, const float *maximum, const float *inverse)
+INLINE void softmax_backward(const int edges, const int dropout, const Head *head,
+                             const Lanes *lanes, float *s, float *dp, const float *maximum,
+                             const float *inverse)
 {
     Range all = lanes->all, common = lanes->common;
     Range before = {all.from, common.from}, after = {common.to, all.to};
     float lane[16 * VL] __attribute__((aligned(64))) = {0};
     float scale[4 * VL] __attribute__((aligned(64)));
     vf m = vload(maximum), r = vload(inverse);
-    if (dropout)
-        weights_backward(1, 1, head, lanes, s, dp, all, m, r, lane);
+    if (edges)
+        weights_backward(WORDS, dropout, head, lanes, s, dp, all, m, r, lane);
+    else if (dropout)
+        weights_backward(ENDS, 1, head, lanes, s, dp, all, m, r, lane);
     else {
-        weights_backward(1, 0, head, lanes, s, dp, before, m, r, lane);
-        weights_backward(0, 0, head, lanes, s, dp, common, m, r, lane);
-        weights_backward(1, 0, head, lanes, s, dp, after, m, r, lane);
+        weights_backward(ENDS, 0, head, lanes, s, dp, before, m, r, lane);
+        weights_backward(NONE, 0, head, lanes, s, dp, common, m, r, lane);
+        weights_backward(ENDS, 0, head, lanes, s, dp, after, m, r, lane);
     }
     for (int half = 8; half; half /= 2)
         for (int i = 0; i < half * VL; i += VL)
@@ -504,32 +281,51 @@ INLINE void softmax_backward(const int dropout, const Head *head, const Lanes *l
             vstore(s + j * QUERIES, p * dropout_of(scale, head, lanes, j, all.from));
     }
 }
-NOINLINE void backward_plain(const Head *head, const Lanes *lanes, float *s, float *dp,
-                             const float *maximum, const float *inverse)
-{
-    softmax_backward(0, head, lanes, s, dp, maximum, inverse);
-}
-NOINLINE void backward_dropout(const Head *head, const Lanes *lanes, float *s, float *dp,
-                               const float *maximum, const float *inverse)
-{
-    softmax_backward(1, head, lanes, s, dp, maximum, inverse);
-}
+#define SOFTMAX_BACKWARD(name, edges, dropout)                                              \
+    NOINLINE void name(const Head *head, const Lanes *lanes, float *s, float *dp,           \
+                       const float *maximum, const float *inverse)                          \
+    {                                                                                       \
+        softmax_backward(edges, dropout, head, lanes, s, dp, maximum, inverse);             \
+    }
+SOFTMAX_BACKWARD(backward_plain, 0, 0)
+SOFTMAX_BACKWARD(backward_dropout, 0, 1)
+SOFTMAX_BACKWARD(backward_edges, 1, 0)
+SOFTMAX_BACKWARD(backward_edges_dropout, 1, 1)
 
 /* ---- forward -------------------------------------------------------------------------- */
+/* Row i of c sums over the keys that the block's query i sees. */
+static void sum_keys(const Sum *s, const Block *block, Range columns)
+{
+    if (!block->seen)
+        sums(s, block->keys, block->count, columns);
+    for (long i = 0; i < block->count && block->seen; i++)
+        sum_listed(s, i, block->list, list_keys(block, i), columns);
+}
+
 static void forward_block(const Thread *me, const Head *head, long query)
 {
     const Attention *a = head->a;
-    float *q = me->workspace, *s = q + a->head_dim * QUERIES;
+    float *q = me->workspace, *s = q + a->head_dim * QUERIES, *q2 = s + a->keys * QUERIES;
+    float *relative = q2 + (head->q2 ? a->head_dim * QUERIES : 0);
+    float *edges = relative + (head->q2 ? (a->keys + QUERIES) * QUERIES : 0);
     float maximum[QUERIES], inverse[QUERIES];
     Block block;
     block_of(&block, head, query);
+    if (head->edges)
+        find_edges(&block, head, edges);
     turn(q, head->q + query * head->q_row, head->q_row, block.count, a->head_dim, a->scale);
     scores(&block, s, head->k, head->k_row, q, a->head_dim);
+    if (head->q2) {
+        turn(q2, head->q2 + query * head->q_row, head->q_row, block.count, a->head_dim, a->scale);
+        relative_scores(head, &block, relative, q2);
+    }
+    add_terms(head, &block, s, relative);
     for (long v = 0; v < block.vectors; v++)
-        softmax(head, &block.lanes[v], s + v * VL, maximum + v * VL, inverse + v * VL);
+        (head->edges ? softmax_edges : softmax)(head, &block.lanes[v], s + v * VL,
+                                                maximum + v * VL, inverse + v * VL);
     Sum o = {a->out + head->q_offset + query * head->q_row, s, head->v, inverse,
              head->q_row, 1, QUERIES, head->k_row, 0};
-    sums(&o, block.keys, block.count, (Range){0, a->head_dim});
+    sum_keys(&o, &block, (Range){0, a->head_dim});
     for (long i = 0; i < block.count && head->stats; i++) {
         head->stats[2 * (query + i)] = maximum[i];
         head->stats[2 * (query + i) + 1] = inverse[i];
@@ -553,20 +349,40 @@ INLINE vf score_keys(const float *k, long k_row, const float *q, long head_dim, 
     return acc;
 }
 
-/* One query: s[j] becomes e_j for its keys, before dropout. The workspace holds q'
- * and then s. Gives the maximum and 1/l, both 0 where nothing is visible. */
+/* Whether query i has an edge to each of VL keys (`count` of them exist). */
+static vi edges_of(const Head *head, long i, long j, long count)
+{
+    vi edges = {0};
+    for (long l = 0; l < least(count, VL); l++)
+        edges[l] = -has_edge(head, i, j + l);
+    return edges;
+}
+static int nowhere(vi mask)
+{
+    int32_t any = 0;
+    UNROLL for (int l = 0; l < VL; l++)
+        any |= mask[l];
+    return !any;
+}
+
+/* One query: s[j] becomes e_j for its keys, before dropout. The workspace holds
+ * q', q2' and then s. Gives the maximum and 1/l, both 0 where nothing is visible. */
 typedef struct Row { float *e; Range keys; float maximum, inverse; } Row;
 
 static Row one_query(const Thread *me, const Head *head, long i)
 {
     const Attention *a = head->a;
-    float *q = me->workspace, *s = q + (a->head_dim + 15) / 16 * 16;
+    const long room = (a->head_dim + 15) / 16 * 16;
+    float *q = me->workspace, *q2 = q + room, *s = q2 + room;
     Range keys = keys_of(a, head->length, i);
     long first = keys.from / 16 * 16, end = (keys.to + 15) / 16 * 16;
     scaled(q, 0, head->q + i * head->q_row, 0, 1, a->head_dim, a->scale);
+    if (head->q2)
+        scaled(q2, 0, head->q2 + i * head->q_row, 0, 1, a->head_dim, a->scale);
     if (keys.from == keys.to)
         return (Row){s, keys, 0.0f, 0.0f};
     vf m = vset(-__builtin_inff()), lane[16 / VL];
+    vi any = {0};
     for (long j = first; j < end; j += VL) {
         vf x = score_keys(head->k + j * head->k_row, head->k_row, q, a->head_dim, keys.to - j);
         vi key = vcount() + vseti((int32_t)j);
@@ -574,11 +390,19 @@ static Row one_query(const Thread *me, const Head *head, long i)
             vf distance = vabs(__builtin_convertvector(vseti((int32_t)(a->pos + i)) - key, vf));
             x = x - vset(head->slope) * distance;
         }
+        if (head->q2)
+            x = x + score_keys(head->table + (a->pos + i - j) * head->q_row, -head->q_row, q2,
+                               a->head_dim, keys.to - j);
         vi visible = (vi)(key >= (int32_t)keys.from) & (vi)(key < (int32_t)keys.to);
+        if (head->edges)
+            visible &= edges_of(head, i, j, keys.to - j);
+        any |= visible;
         x = vpick(visible, x, vset(-__builtin_inff()));
         vstore(s + j, x);
         m = vmax(x, m);
     }
+    if (head->edges && nowhere(any))
+        return (Row){s, {0, 0}, 0.0f, 0.0f};
     vf highs[16 / VL];
     UNROLL for (int p = 0; p < 16 / VL; p++)
         highs[p] = m;
@@ -603,7 +427,15 @@ static void forward_query(const Thread *me, const Head *head, long i)
                                             head->dropout_row + (uint32_t)i, (uint32_t)j, a->rate);
     Sum o = {a->out + head->q_offset + i * head->q_row, row.e, head->v, &row.inverse, 0, 0, 1,
              head->k_row, 0};
-    sums(&o, &row.keys, 1, (Range){0, a->head_dim});
+    if (head->edges) {
+        int32_t *list = (int32_t *)(void *)(row.e + (a->keys + 15) / 16 * 16);
+        long count = 0;
+        for (long j = row.keys.from; j < row.keys.to; j++)
+            if (has_edge(head, i, j))
+                list[count++] = (int32_t)j;
+        sum_listed(&o, 0, list, count, (Range){0, a->head_dim});
+    } else
+        sums(&o, &row.keys, 1, (Range){0, a->head_dim});
     if (head->stats) {
         head->stats[2 * i] = row.maximum;
         head->stats[2 * i + 1] = row.inverse;
@@ -619,20 +451,35 @@ static void backward_scores(const Head *head, const Block *block, float *p, floa
         maximum[i] = head->stats[2 * (block->query + i)];
         inverse[i] = head->stats[2 * (block->query + i) + 1];
     }
-    for (long v = 0; v < block->vectors; v++) {
-        if (head->a->alibi)
-            add_alibi(head, &block->lanes[v], p + v * VL);
-        (head->a->rate > 0.0f ? backward_dropout : backward_plain)(
+    int dropout = head->a->rate > 0.0f;
+    for (long v = 0; v < block->vectors; v++)
+        (head->edges ? dropout ? backward_edges_dropout : backward_edges
+         : dropout   ? backward_dropout : backward_plain)(
             head, &block->lanes[v], p + v * VL, ds + v * VL, maximum + v * VL, inverse + v * VL);
-    }
+}
+
+enum { KEYS = 2 * SUM_ROWS };           /* and distances: summed at a time */
+
+/* The queries of a word of edges, listed; gives their number. */
+static long list_queries(int32_t *list, uint32_t seen)
+{
+    long count = 0;
+    for (; seen; seen &= seen - 1)
+        list[count++] = __builtin_ctz(seen);
+    return count;
 }
 
 /* dk and dv of some keys: what the block's queries add, or begin. */
 static void backward_keys(const Head *head, const Block *block, Sum dk, Sum dv, Range keys,
                           Range columns)
 {
-    enum { KEYS = 2 * SUM_ROWS };
-    for (long j = keys.from, count; j < keys.to; j += count) {
+    for (long j = keys.from; j < keys.to && block->seen; j++) {
+        int32_t list[QUERIES];
+        long count = list_queries(list, block->seen[j]);
+        sum_listed(&dv, j, list, count, columns);
+        sum_listed(&dk, j, list, count, columns);
+    }
+    for (long j = keys.from, count; j < keys.to && !block->seen; j += count) {
         Range range[KEYS];
         count = least(KEYS, keys.to - j);
         for (long r = 0; r < count; r++) {
@@ -641,12 +488,80 @@ static void backward_keys(const Head *head, const Block *block, Sum dk, Sum dv, 
                                clamp(seen.to - block->query, 0, block->count)};
         }
         Sum v = dv, k = dk;
-        v.a += j * QUERIES;
-        k.a += j * QUERIES;
+        v.a += j * v.a_row;
+        k.a += j * k.a_row;
         v.c += j * v.c_row;
         k.c += j * k.c_row;
         sums(&v, range, count, columns);
         sums(&k, range, count, columns);
+    }
+}
+
+/* dq2 of the block: rows are queries and steps distances, both descending, so that
+ * the keys of every chain ascend. */
+static void backward_q2(const Head *head, const Block *block, const float *ds, const float *scale,
+                        Range columns)
+{
+    const Attention *a = head->a;
+    const long row = head->q_row, last = block->count - 1;
+    float *dq2 = a->dq2 + head->q_offset + block->query * row;
+    const float *table = head->table + (a->pos + block->query) * row;
+    for (long i = 0; i <= last && block->seen; i++) {
+        Sum s = {dq2 + i * row, ds + i, table + i * row, scale, 0, 0, QUERIES, -row, 0};
+        sum_listed(&s, 0, block->list, list_keys(block, i), columns);
+    }
+    if (block->seen)
+        return;
+    Range range[QUERIES];
+    for (long r = 0; r <= last; r++)
+        range[r] = (Range){block->keys[last - r].from + r, block->keys[last - r].to + r};
+    Sum s = {dq2 + last * row, ds + last, table + last * row, scale,
+             -row, -QUERIES - 1, QUERIES, -row, 0};
+    sums(&s, range, block->count, columns);
+}
+
+/* Of these queries those that see key `first` + i, listed; gives their number. */
+static long list_distance(int32_t *list, const Block *block, Range queries, long first)
+{
+    long count = 0;
+    for (long i = queries.from; i < queries.to; i++)
+        if (block->seen[first + i] >> i & 1)
+            list[count++] = (int32_t)i;
+    return count;
+}
+
+/* What the block's queries add to dtable; q2 as `scaled` gives it. Row r is distance
+ * from + r, of which query i of the block has key at - r + i. */
+static void backward_table(const Head *head, const Block *block, const float *ds, const float *q2,
+                           long q2_row, Range columns)
+{
+    const Attention *a = head->a;
+    const long here = a->pos + block->query;
+    long from = here - (block->keys[block->count - 1].to - 1);
+    long to = here + block->count - block->keys[0].from;
+    if (a->window > 0) {
+        from = most(from, 1 - a->window);
+        to = least(to, a->window);
+    }
+    if (a->causal)
+        from = most(from, 0);
+    const long at = here - from;
+    for (long r = 0, count; r < to - from; r += count) {
+        Range range[KEYS];
+        count = least(KEYS, to - from - r);
+        for (long n = 0; n < count; n++) {
+            Range seen = queries_at(a, head->length, from + r + n);
+            range[n] = (Range){clamp(seen.from - block->query, 0, block->count),
+                               clamp(seen.to - block->query, 0, block->count)};
+        }
+        Sum s = {head->dtable + (from + r) * head->q_row, ds + (at - r) * QUERIES, q2, 0,
+                 head->q_row, -QUERIES, QUERIES + 1, q2_row, 1};
+        if (!block->seen)
+            sums(&s, range, count, columns);
+        for (long n = 0; n < count && block->seen; n++) {
+            int32_t list[QUERIES];
+            sum_listed(&s, n, list, list_distance(list, block, range[n], at - r - n), columns);
+        }
     }
 }
 
@@ -667,18 +582,28 @@ static long backward_block(const Thread *me, const Head *head, long query, Range
     const long D = a->head_dim, q_row = head->q_row, k_row = head->k_row;
     const long q_row_packed = (D + 15) / 16 * 16;
     float *qt = me->workspace, *gt = qt + D * QUERIES, *q = gt + D * QUERIES;
-    float *p = q + q_row_packed * QUERIES, *ds = p + a->keys * QUERIES;
+    float *q2 = q + q_row_packed * QUERIES;
+    float *p = q2 + (head->q2 ? q_row_packed * QUERIES : 0), *ds = p + a->keys * QUERIES;
+    float *edges = ds + (a->keys + QUERIES) * QUERIES;
     float scale[QUERIES];
     const float *q_in = head->q + query * q_row;
     const float *g = a->dout + head->q_offset + query * q_row;
     Block block;
     block_of(&block, head, query);
+    if (head->edges)
+        find_edges(&block, head, edges);
+    if (head->q2) {                     /* gt and ds first serve for the relative scores */
+        turn(gt, head->q2 + query * q_row, q_row, block.count, D, a->scale);
+        relative_scores(head, &block, ds, gt);
+        scaled(q2, q_row_packed, head->q2 + query * q_row, q_row, block.count, D, a->scale);
+    }
     turn(qt, q_in, q_row, block.count, D, a->scale);
     turn(gt, g, q_row, block.count, D, 1.0f);
     scaled(q, q_row_packed, q_in, q_row, block.count, D, a->scale);
     for (long i = 0; i < block.count; i++)
         scale[i] = a->scale;
     scores(&block, p, head->k, k_row, qt, D);
+    add_terms(head, &block, p, ds);
     scores(&block, ds, head->v, k_row, gt, D);
     backward_scores(head, &block, p, ds);
 
@@ -688,7 +613,11 @@ static long backward_block(const Thread *me, const Head *head, long query, Range
     Sum dv = {a->dv + head->k_offset, p, g, 0, k_row, QUERIES, 1, q_row, 1};
     Range keys = {block.keys[0].from, block.keys[block.count - 1].to};
     long old = clamp(begun, keys.from, keys.to);
-    sums(&dq, block.keys, block.count, columns);
+    sum_keys(&dq, &block, columns);
+    if (head->q2) {
+        backward_q2(head, &block, ds, scale, columns);
+        backward_table(head, &block, ds, q2, q_row_packed, columns);
+    }
     backward_keys(head, &block, dk, dv, (Range){keys.from, old}, columns);
     dk.resume = dv.resume = 0;
     backward_keys(head, &block, dk, dv, (Range){old, keys.to}, columns);
@@ -716,6 +645,17 @@ static void backward_group(const Thread *me, const Attention *a, long b, long kv
     }
 }
 
+/* A key head of all sequences, with its query heads' part of dtable. */
+static void backward_sequences(const Thread *me, const Attention *a, long kv_head, Range columns)
+{
+    long from = first_head(a, kv_head), to = first_head(a, kv_head + 1);
+    for (long h = from; h < to && !a->dtable_init; h++)
+        clear(a->dtable + h * a->head_dim, a->heads * a->head_dim, (Range){0, a->table_rows},
+              columns);
+    for (long b = 0; b < a->batch; b++)
+        backward_group(me, a, b, kv_head, columns);
+}
+
 /* ---- what programs call (kernels.h) ------------------------------------------------------ */
 /* Threads split (sequence, head, block). Causal blocks grow with their number, so a
  * head's are taken from both ends in turn. */
@@ -737,17 +677,21 @@ void attention_forward(const Thread *me, const Attention *a)
 
 /* Threads split (sequence, key head), and within one head_dim by 16: two threads
  * that meet in the middle of a key head both compute its scores, and each its
- * columns of the gradients. Where there are many key heads none is cut. */
+ * columns of the gradients. Where there are many key heads none is cut. With relative
+ * positions a key head's sequences stay together, since dtable sums over them. */
 void attention_backward(const Thread *me, const Attention *a)
 {
-    long heads = a->batch * a->kv_heads, cuts = (a->head_dim + 15) / 16;
+    long heads = (a->q2 ? 1 : a->batch) * a->kv_heads, cuts = (a->head_dim + 15) / 16;
     if (heads >= 8L * me->count || heads % me->count == 0)
         cuts = 1;
     long from = share_start(me, heads * cuts), to = share_end(me, heads * cuts);
     for (long h = from / cuts; h * cuts < to; h++) {
         long first = most(from, h * cuts) - h * cuts, end = least(to - h * cuts, cuts);
         Range columns = {first * 16, cuts == 1 || end == cuts ? a->head_dim : end * 16};
-        backward_group(me, a, h / a->kv_heads, h % a->kv_heads, columns);
+        if (a->q2)
+            backward_sequences(me, a, h, columns);
+        else
+            backward_group(me, a, h / a->kv_heads, h % a->kv_heads, columns);
     }
 }
 
@@ -755,11 +699,12 @@ void attention_weights(const Thread *me, const Attention *a, float *weights)
 {
     long rows = a->batch * a->heads * a->queries;
     for (long row = share_start(me, rows); row < share_end(me, rows); row++) {
-        long head_number = row / a->queries;
+        long head_number = row / a->queries, i = row % a->queries;
         Head head = head_of(a, head_number / a->heads, head_number % a->heads);
-        Row one = one_query(me, &head, row % a->queries);
+        Row one = one_query(me, &head, i);
         for (long j = 0; j < a->keys; j++)
             weights[row * a->keys + j] =
-                j >= one.keys.from && j < one.keys.to ? one.e[j] * one.inverse : 0.0f;
+                j >= one.keys.from && j < one.keys.to && (!a->edges || has_edge(&head, i, j))
+                    ? one.e[j] * one.inverse : 0.0f;
     }
 }

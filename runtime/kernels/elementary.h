@@ -4,7 +4,7 @@
  * set and compiler computes the same bits. The coefficients are minimax fits
  * over the ranges given (tests/kernels/fit.py); tests/kernels/test_elementary.c
  * measures the errors against long double: exp, log, tanh and erf within 2 ulp.
- * NaN in gives NaN out, in every function: a diverged run must show.
+ * NaN in gives NaN out, in every function of numbers: a diverged run must show.
  * SPDX-License-Identifier: 0BSD */
 #ifndef ELEMENTARY_H
 #define ELEMENTARY_H
@@ -107,6 +107,9 @@ INLINE vf vsigmoid(vf x) { return vset(1.0f) / (vset(1.0f) + vexp(-x)); }
 /* 0 > x ? 0 : x, so that NaN stays. */
 INLINE vf vrelu(vf x) { return vmax(vset(0.0f), x); }
 INLINE vf vrelu_grad(vf x) { return vless(vset(0.0f), x, vset(1.0f), x - x); }
+
+/* 1 where x is 0, of either sign; a compare, so the one that takes NaN to 0. */
+INLINE vf vis_zero(vf x) { return vpick((vi)(x == vset(0.0f)), vset(1.0f), vset(0.0f)); }
 
 /* x Φ(x), Φ the normal distribution; its derivative is Φ(x) + x φ(x). */
 INLINE vf vnormal(vf x)

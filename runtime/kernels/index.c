@@ -1,6 +1,7 @@
-/* index.c: rows added by index (kernels.h): the gradient of a lookup.
+/* index.c: rows added and moved by index (kernels.h): the gradient of a lookup, a
+ * cache, the patches of an image.
  *
- * Threads split the columns of the table, so that each value's chain over the
+ * In scatter_add threads split the columns of the table, so that each value's chain over the
  * rows that share an entry is one thread's, whatever the ids are.
  * SPDX-License-Identifier: 0BSD */
 #include "kernels.h"
@@ -36,4 +37,30 @@ void keep_rows(const Thread *me, float *cache, const float *x, long position, lo
     for (long r = share_start(me, rows); r < share_end(me, rows); r++)
         for (long j = 0; j < N; j++)
             cache[(position + r) * N + j] = x[r * N + j];
+}
+
+/* Patch number i of one image as a row: channel, row, column. */
+static void copy_patch(float *row, const float *image, long i, long channels, long size,
+                       long patch)
+{
+    long side = size / patch, down = i / side * patch, across = i % side * patch;
+    for (long c = 0; c < channels; c++)
+        for (long y = 0; y < patch; y++)
+            for (long x = 0; x < patch; x++)
+                *row++ = image[(c * size + down + y) * size + across + x];
+}
+
+void patches(const Thread *me, float *rows, const float *images, long batch, long sequence,
+             long channels, long size, long patch, long skip)
+{
+    long width = channels * patch * patch, count = size / patch * (size / patch);
+    for (long r = share_start(me, batch * sequence); r < share_end(me, batch * sequence); r++) {
+        long i = r % sequence - skip;
+        if (i >= 0 && i < count)
+            copy_patch(rows + r * width, images + r / sequence * channels * size * size, i,
+                       channels, size, patch);
+        else
+            for (long j = 0; j < width; j++)
+                rows[r * width + j] = 0.0f;
+    }
 }

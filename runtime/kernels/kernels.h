@@ -52,13 +52,22 @@ void matmul_weight(const Thread *me, float *dw, const float *dy, const float *x,
  * Key j of sequence b is visible to query i (absolute position pos + i) when
  *   j < lengths[b], and (causal) j <= pos + i, and (window > 0) |pos+i - j| < window.
  * Without a cache keys == queries and pos == 0. With one, k and v are the cache:
- * [batch, key_rows, kv_heads·head_dim], of which the first `keys` rows count. */
+ * [batch, key_rows, kv_heads·head_dim], of which the first `keys` rows count. In
+ * cross attention keys may be any number, pos is 0, and neither causal nor window
+ * is set. */
 typedef struct Attention {
     const float *q, *k, *v;
     float *out;             /* forward only */
     float *stats;           /* [batch, heads, queries, 2]: the maximum, 1/sum
                                (0, 0 where nothing is visible); may be NULL in forward */
     const float *alibi;     /* [heads] slopes, or NULL */
+    const int32_t *edges;   /* [batch, queries, keys], or NULL: key j is visible to
+                               query i only where it is not 0 or i == j */
+    /* relative positions, or NULL: a score gains q2 · table[zero + (pos+i) - j], a
+     * chain over head_dim of its own, with q2 times scale as q; rows of
+     * heads·head_dim values, for every distance of a query and a key, visible or not */
+    const float *q2, *table;
+    long zero;              /* the row of distance 0 */
     const int32_t *lengths; /* [batch] */
     long batch, queries, keys, key_rows, pos;
     long heads, kv_heads, head_dim;
@@ -75,6 +84,10 @@ typedef struct Attention {
     /* backward only */
     const float *dout;
     float *dq, *dk, *dv;    /* overwritten */
+    float *dq2;             /* overwritten; with relative positions */
+    float *dtable;          /* the same, as table: += a chain over sequences, queries */
+    long table_rows;
+    int dtable_init;        /* 0: dtable begins at 0, all its rows */
 } Attention;
 void attention_forward(const Thread *me, const Attention *a);
 void attention_backward(const Thread *me, const Attention *a);
@@ -91,6 +104,81 @@ void scatter_add(const Thread *me, float *table, const float *dy, const int32_t 
 /* A key/value cache of one sequence: cache[position + r] = x[r], rows of N values,
  * r < rows. Threads split the rows. */
 void keep_rows(const Thread *me, float *cache, const float *x, long position, long rows, long N);
+
+/* ---- images (index.c) ------------------------------------------------------ */
+/* rows[batch, sequence, channels·patch·patch] of images[batch, channels, size,
+ * size]: row skip + i of a sequence is patch i, patches row by row; in it channel,
+ * row, column. Rows before skip are 0. Threads split the rows. */
+void patches(const Thread *me, float *rows, const float *images, long batch,
+             long sequence, long channels, long size, long patch, long skip);
+
+/* ---- pools (pool.c): over the positions t < lengths[b] of a sequence -------- */
+enum { POOL_MEAN, POOL_SUM, POOL_MAX, POOL_FIRST, POOL_LAST };
+/* y[batch, N] of x[batch, sequence, N]: a sum is one chain of +, t ascending; the
+ * mean is that divided by the number; of no positions 0. Threads split the
+ * sequences. */
+void pool(const Thread *me, float *y, const float *x, const int32_t *lengths,
+          long batch, long sequence, long N, int kind);
+/* dx[batch, sequence, N] of dy[batch, N]; x: for POOL_MAX, whose first maximum
+ * takes all, else NULL. */
+void pool_spread(const Thread *me, float *dx, const float *dy,
+                 const int32_t *lengths, const float *x, long batch,
+                 long sequence, long N, int kind);
+
+/* ---- experts (experts.c). A dispatched row is a (token, expert) pair; rows lie
+ * by expert, then by token; expert e has rows [starts[e], starts[e+1]). ------- */
+/* keep[rows, X] = 1 at the k largest of p's row, ties to the lower; else 0. */
+void top_k(const Thread *me, float *keep, const float *p, long rows, long X,
+           long k);
+/* The pairs with t < lengths[b] and keep != 0: starts[X+1], order[.] the token of
+ * each row, place[batch·sequence, X] the row of each pair or -1. With numerator
+ * > 0 an expert takes the first ceil(numerator·k·sequence / (denominator·X)) of
+ * each sequence. */
+typedef struct Dispatch {
+    int32_t *starts, *order, *place;
+    const float *keep;
+    const int32_t *lengths;
+    long batch, sequence, experts, k;
+    long numerator, denominator;
+} Dispatch;
+void dispatch(const Thread *me, const Dispatch *d);
+void gather_rows(const Thread *me, float *xs, const float *x,
+                 const int32_t *order, const int32_t *starts, long X, long N);
+/* x[rows, N]: the sum of a token's rows, from 0, experts ascending: + , or with
+ * gate[rows, X] fma(gate, y, sum). */
+void collect_rows(const Thread *me, float *x, const float *xs,
+                  const int32_t *place, const float *gate, long rows, long X,
+                  long N);
+void spread_rows(const Thread *me, float *dys, const float *d,
+                 const float *gate, const int32_t *order,
+                 const int32_t *starts, long X, long N);
+void gate_products(const Thread *me, float *dgate, const float *d,
+                   const float *ys, const int32_t *place, long rows, long X,
+                   long N);
+/* Matrices w[X, N, K], bias[X, N] or NULL: an expert's rows by its own, as
+ * matmul, matmul_input and matmul_weight, whose workspace for the most rows that
+ * there can be is enough. */
+void grouped_matmul(const Thread *me, float *y, const float *x, const float *w,
+                    const float *bias, const int32_t *starts, long X, long K,
+                    long N);
+void grouped_input(const Thread *me, float *dx, const float *dy, const float *w,
+                   const int32_t *starts, long X, long K, long N, int init);
+void grouped_weight(const Thread *me, float *dw, const float *dy,
+                    const float *x, const int32_t *starts, long X, long K,
+                    long N, int init);
+void grouped_bias(const Thread *me, float *db, const float *dy,
+                  const int32_t *starts, long X, long N, int init);
+
+/* ---- preferences (reduce.c): sequences 2i and 2i+1 are a pair ---------------- */
+/* *total = (init ? *total : 0) + Σ log(1 + exp(-z)), z = beta((s0 - r0) - (s1 -
+ * r1)), over the pairs with a scored position. Thread 0 alone. */
+void preference_loss(const Thread *me, double *total, const float *sums,
+                     const float *counts, const float *reference, float beta,
+                     long batch, int init);
+/* dsums[batch] = weight times that sum's gradient. Threads split the pairs. */
+void preference_grad(const Thread *me, float *dsums, const float *sums,
+                     const float *counts, const float *reference, float beta,
+                     float weight, long batch);
 
 /* ---- sums of a step (reduce.c) ------------------------------------------- */
 /* The loss: total = (init ? *total : 0) + values[0] + values[1] …, one chain in

@@ -110,6 +110,7 @@ LANE_FUNCTION(log, vlog)
 LANE_FUNCTION(tanh, vtanh)
 LANE_FUNCTION(erf, verf)
 LANE_FUNCTION(sigmoid, vsigmoid)                    /* 1 / (1 + exp(-x)) */
+LANE_FUNCTION(is_zero, vis_zero)                    /* 1 where x == 0, else 0 */
 LANE_FUNCTION(relu, vrelu)
 LANE_FUNCTION(relu_grad, vrelu_grad)                /* a derivative each */
 LANE_FUNCTION(gelu, vgelu)                          /* the exact form, by erf */

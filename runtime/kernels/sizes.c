@@ -30,10 +30,13 @@ long matmul_workspace(long rows, long K, long N)
     return floats;
 }
 
-/* Backward keeps a block's q, turned and plain, its do turned, and two arrays of scores;
- * the other uses of the workspace are smaller. */
+/* Backward keeps a block's q, turned and plain, its do turned, and two arrays of
+ * scores; with relative positions q2 too, and scores by distance in the second of
+ * these, which are more than keys by the block's queries; with edges a word and an
+ * index for each key. The other uses of the workspace are smaller. */
 long attention_workspace(long queries, long keys, long head_dim)
 {
     (void)queries;
-    return ATTENTION_QUERIES * (3 * round_up(head_dim, 16) + 2 * keys) + 16;
+    return ATTENTION_QUERIES * (4 * round_up(head_dim, 16) + 2 * keys + ATTENTION_QUERIES) +
+           2 * keys + 16;
 }

@@ -11,8 +11,9 @@
  * whose error is of order h⁴: coordinates one by one, and all of them at once
  * by random amounts. The module after all passes must give the same gradient.
  * At the end, each op of ops.def has had a gradient taken through it, by each
- * input that can have one, or is listed below with the reason why none is.
- * Read test_module, then main. Prints `N passed, M failed` last. */
+ * input that can have one, or is listed below with the reason why none is; and
+ * so has each form of the ops that have several. Read test_module, then main.
+ * Prints `N passed, M failed` last. */
 #include "../../compiler/compile.h"
 #include <fnmatch.h>
 #include <math.h>
@@ -28,7 +29,12 @@ enum { DIRECTIONS = 3, COORDINATES = 16 };
 /* ---- ops without a gradient ---- */
 static const struct { Op op; const char *why; } without[] = {
     { OP_rowmax, "only shifts a softmax, where it cancels" },
+    { OP_top_k, "a choice: flat, but where two are equal" },
+    { OP_dispatch, "a choice" },
+    { OP_is_zero, "a comparison" },
     { OP_scored, "of integers" },
+    { OP_first, "of integers" },
+    { OP_patches, "of images, which are given" },
     { OP_onehot, "of integers" },
     { OP_const, "has no input" },
     { OP_positions, "has no input" },
@@ -40,15 +46,66 @@ static const struct { Op op; const char *why; } without[] = {
     { OP_matmul_input, "made by autodiff" },
     { OP_matmul_weight, "made by autodiff" },
     { OP_attention_backward, "made by autodiff" },
+    { OP_relative_backward, "made by autodiff" },
     { OP_scatter_add, "made by autodiff" },
+    { OP_pool_spread, "made by autodiff" },
+    { OP_pool_max_spread, "made by autodiff" },
+    { OP_collect_rows, "made by autodiff" },
+    { OP_spread_rows, "made by autodiff" },
+    { OP_gate_products, "made by autodiff" },
+    { OP_grouped_input, "made by autodiff" },
+    { OP_grouped_weight, "made by autodiff" },
+    { OP_grouped_bias, "made by autodiff" },
+    { OP_preference_grad, "made by autodiff" },
     { OP_attention_weights, "of `forward`, which is not trained" },
     { OP_cache, "of `generate`, which is not trained" },
+    { OP_recall, "of `generate`, which is not trained" },
 };
 
+/* ---- forms: what one op does in several ways ---- */
+static bool is_mean(const Attrs *a) { return a->pool == 0; }
+static bool is_sum(const Attrs *a) { return a->pool == 1; }
+static bool is_max(const Attrs *a) { return a->pool == 2; }
+static bool is_first(const Attrs *a) { return a->pool == 3; }
+static bool is_last(const Attrs *a) { return a->pool == 4; }
+static bool is_causal(const Attrs *a) { return a->causal; }
+static bool is_full(const Attrs *a) { return !a->causal && !a->cross; }
+static bool is_windowed(const Attrs *a) { return a->window > 0; }
+static bool is_dropped(const Attrs *a) { return a->rate > 0; }
+static bool is_grouped(const Attrs *a) { return a->kv_heads < a->heads; }
+static bool is_cross(const Attrs *a) { return a->cross; }
+static bool is_alibi(const Attrs *a) { return a->alibi; }
+static bool is_edged(const Attrs *a) { return a->edges; }
+static bool is_relative(const Attrs *a) { return a->relative; }
+static bool is_relative_edged(const Attrs *a) { return a->relative && a->edges; }
+
+static const struct {
+    Op op; const char *form; bool (*is)(const Attrs *attrs);
+} forms[] = {
+    { OP_pool, "pool: mean", is_mean },
+    { OP_pool, "pool: sum", is_sum },
+    { OP_pool, "pool: max", is_max },
+    { OP_pool, "pool: first", is_first },
+    { OP_pool, "pool: last", is_last },
+    { OP_attention, "attention: causal", is_causal },
+    { OP_attention, "attention: full", is_full },
+    { OP_attention, "attention: window", is_windowed },
+    { OP_attention, "attention: dropout", is_dropped },
+    { OP_attention, "attention: grouped queries", is_grouped },
+    { OP_attention, "attention: cross", is_cross },
+    { OP_attention, "attention: alibi", is_alibi },
+    { OP_attention, "attention: edges", is_edged },
+    { OP_attention, "attention: relative", is_relative },
+    { OP_attention, "attention: relative over edges", is_relative_edged },
+};
+enum { FORMS = sizeof forms / sizeof *forms };
+
 /* An input that holds numbers, and yet is never differentiated. */
-static bool is_constant_input(Op op, int input)
+static bool is_constant_input(Op op, const Attrs *attrs, int input)
 {
-    return op == OP_attention && input == 4;    /* alibi's slopes */
+    if (op == OP_attention)
+        return input == 4 && attrs->alibi;      /* the slopes */
+    return op == OP_preference && input > 0;    /* counts, the reference */
 }
 
 /* ---- results ---- */
@@ -59,6 +116,7 @@ typedef struct Tally {
     unsigned through[OP_COUNT];         /* bit i: a gradient went to input i */
     bool met[OP_COUNT];
     unsigned inputs[OP_COUNT];          /* bit i: input i holds numbers */
+    bool form[FORMS];
 } Tally;
 
 static void check(Tally *tally, bool fine, const char *where, const char *what)
@@ -78,7 +136,7 @@ typedef struct Subject {
     Tensors in;                             /* weights and a batch */
     double whole_norm;                      /* of all gradients */
     int64_t whole_count;
-    bool kinked;                            /* relu: not smooth everywhere */
+    bool kinked;                            /* relu, a choice: not smooth everywhere */
     uint64_t random;
 } Subject;
 
@@ -144,38 +202,92 @@ static void add_weight(Subject *s, const Weight *w, const char *name)
         t->values[i] = (ones ? 1 : 0) + 0.3 * normal(s);
 }
 
-static int64_t block_count(const Module *m)
-{
-    return m->dims.at[module_find_dim(m, "L")].size;
-}
-
 static void add_weights(Subject *s)
 {
-    for (int i = 0; i < s->forward->weights.count; i++) {
-        const Weight *w = &s->forward->weights.at[i];
-        int64_t copies = w->per_block ? block_count(s->forward) : 1;
-        for (int64_t copy = 0; !w->constant && copy < copies; copy++)
-            add_weight(s, w, w->per_block
-                ? arena_printf(s->arena, "blocks.%lld.%s", (long long)copy, w->name) : w->name);
+    const Module *m = s->forward;
+    for (int i = 0; i < m->weights.count; i++) {
+        const Weight *w = &m->weights.at[i];
+        int64_t copies = w->stack >= 0 ? stack_blocks(m, w->stack) : 1;
+        if (w->constant || w->derived)
+            continue;
+        for (int64_t copy = 0; copy < copies; copy++)
+            add_weight(s, w, w->stack < 0 ? w->name
+                : arena_printf(s->arena, "%sblocks.%lld.%s", m->stacks.at[w->stack].prefix,
+                               (long long)copy, w->name));
     }
 }
 
-/* Random ids; a quarter is not scored; the last sequence is shorter. */
+/* ---- the batch ---- */
+static int64_t dim_size(const Module *m, const char *name)
+{
+    int dim = module_find_dim(m, name);
+    return dim < 0 ? 1 : m->dims.at[dim].size;
+}
+
+/* What a given value's elements are drawn from: [0, below), of which a quarter
+ * is -1 where `scored`; below 0: normal numbers. */
+typedef struct Range { int64_t below; bool scored; } Range;
+
+static Range range_of(const Module *m, const char *name)
+{
+    if (!strcmp(name, "images") || !strcmp(name, "nodes") || !strcmp(name, "reference"))
+        return (Range){ .below = 0 };
+    if (!strcmp(name, "types"))
+        return (Range){ dim_size(m, "types"), false };
+    if (!strcmp(name, "edges"))
+        return (Range){ 2, false };
+    if (!strcmp(name, "labels"))
+        return (Range){ dim_size(m, "classes") * dim_size(m, "next"), true };
+    return (Range){ dim_size(m, "V"), !strcmp(name, "targets") };
+}
+
+/* The last sequence is shorter. */
+static void draw_given(Subject *s, Tensor *t, int64_t sequence)
+{
+    Range range = range_of(s->forward, t->name);
+    bool lengths = strstr(t->name, "lengths") != NULL;
+    for (int64_t i = 0; i < count_of(t); i++)
+        if (lengths)
+            t->values[i] = (double)(i + 1 < t->dims[0] ? sequence : sequence - 2);
+        else if (!range.below)
+            t->values[i] = normal(s);
+        else if (range.scored && uniform(s) < 0.25)
+            t->values[i] = -1;
+        else
+            t->values[i] = floor(uniform(s) * (double)range.below);
+}
+
+/* Is it an argument of a call, or counted? */
+static bool is_read(const Stmt *stmt, const char *name)
+{
+    bool read = stmt->kind == STEP_COUNT && !strcmp(stmt->what, name);
+    for (int i = 0; i < stmt->arguments.count; i++)
+        read |= !strcmp(stmt->arguments.at[i], name);
+    for (int i = 0; i < stmt->body.count; i++)
+        read |= is_read(stmt->body.at[i], name);
+    return read;
+}
+
+/* Whatever the train step reads. */
 static void add_batch(Subject *s)
 {
     const Module *m = s->forward;
     const Step *train = module_find_step(m, "train");
-    int64_t V = m->dims.at[module_find_dim(m, "V")].size;
-    int64_t dims[2] = { train->batch, train->sequence };
-    Tensor *tokens = add_tensor(s, "tokens", 2, dims);
-    for (int64_t i = 0; i < count_of(tokens); i++)
-        tokens->values[i] = floor(uniform(s) * (double)V);
-    Tensor *targets = add_tensor(s, "targets", 2, dims);
-    for (int64_t i = 0; i < count_of(targets); i++)
-        targets->values[i] = uniform(s) < 0.25 ? -1 : floor(uniform(s) * (double)V);
-    Tensor *lengths = add_tensor(s, "lengths", 1, dims);
-    for (int64_t b = 0; b < dims[0]; b++)
-        lengths->values[b] = (double)(b + 1 < dims[0] ? dims[1] : dims[1] - 2);
+    for (int i = 0; given_names[i]; i++) {
+        Type type;
+        bool read = false;
+        for (int j = 0; j < train->body.count; j++)
+            read |= is_read(train->body.at[j], given_names[i]);
+        if (!read || !given_type(m, given_names[i], &type))
+            continue;
+        int64_t dims[MAX_RANK] = {0};
+        for (int j = 0; j < type.rank; j++) {
+            const Dim *dim = &m->dims.at[type.dims[j]];
+            dims[j] = dim->kind == DIM_BATCH ? train->batch
+                    : dim->kind == DIM_SEQUENCE ? train->sequence : dim->size;
+        }
+        draw_given(s, add_tensor(s, given_names[i], type.rank, dims), train->sequence);
+    }
 }
 
 static void add_scalar(Subject *s, const char *name, double value)
@@ -317,13 +429,10 @@ static bool is_frozen(const Subject *s, const char *name)
 }
 
 /* Is this input a weight: not a part of the batch, not a scalar? */
-static bool is_weight(const Tensor *t)
+static bool is_weight(const Subject *s, const Tensor *t)
 {
-    static const char *const others[] = { "tokens", "targets", "lengths", "smoothing" };
-    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
-        if (!strcmp(t->name, others[i]))
-            return false;
-    return true;
+    Type type;
+    return !given_type(s->forward, t->name, &type) && strcmp(t->name, "smoothing") != 0;
 }
 
 static void test_tensor(Tally *tally, Subject *s, Tensor *w, const Tensors *gradients)
@@ -380,28 +489,43 @@ static void note_node(Tally *tally, const Node *n, const bool *wanted)
 {
     tally->met[n->op] = true;
     for (int i = 0; i < n->inputs; i++) {
-        bool numbers = n->in[i]->type.dtype == DT_F32 && !is_constant_input(n->op, i);
+        bool numbers = n->in[i]->type.dtype == DT_F32 && !is_constant_input(n->op, &n->attrs, i);
         tally->inputs[n->op] |= (unsigned)numbers << i;
         tally->through[n->op] |= (unsigned)wanted[n->in[i]->number] << i;
     }
+    for (int i = 0; i < FORMS; i++)
+        tally->form[i] |= forms[i].op == n->op && forms[i].is(&n->attrs);
+}
+
+/* The result is the same all about a point. */
+static bool is_flat(Op op)
+{
+    return op == OP_rowmax || op == OP_top_k || op == OP_dispatch || op == OP_is_zero;
+}
+
+/* Not smooth where its argument is 0, or two of them are equal. */
+static bool has_kinks(const Node *n)
+{
+    return n->op == OP_relu || n->op == OP_top_k || (n->op == OP_pool && is_max(&n->attrs));
 }
 
 /* A value has a gradient where it comes from a parameter or a trained weight. */
-static void note_function(Tally *tally, Subject *s, const char *name)
+static void note_function(Tally *tally, Subject *s, const Func *f)
 {
     const Module *m = s->forward;
-    const Func *f = module_find_func(m, name);
+    Type type;
     bool *wanted = arena_alloc(s->arena, (size_t)f->values.count * sizeof *wanted);
     for (int i = 0; i < f->values.count; i++) {
         const Value *v = f->values.at[i];
         if (v->kind == VALUE_WEIGHT)
             wanted[i] = !m->weights.at[v->weight].constant && !m->weights.at[v->weight].frozen;
         if (v->kind == VALUE_PARAM)
-            wanted[i] = v->type.dtype == DT_F32;
+            wanted[i] = v->type.dtype == DT_F32 && !given_type(m, v->name, &type);
     }
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
-        if (n->op == OP_rowmax)
+        s->kinked |= has_kinks(n);
+        if (is_flat(n->op))
             continue;
         for (int j = 0; j < n->inputs; j++)
             wanted[n->out[0]->number] |= wanted[n->in[j]->number];
@@ -409,8 +533,16 @@ static void note_function(Tally *tally, Subject *s, const char *name)
             wanted[n->out[j]->number] = wanted[n->out[0]->number];
         if (wanted[n->out[0]->number])
             note_node(tally, n, wanted);
-        s->kinked |= n->op == OP_relu;
     }
+}
+
+/* The functions that a statement calls. */
+static void note_statement(Tally *tally, Subject *s, const Stmt *stmt)
+{
+    if (stmt->kind == STEP_CALL)
+        note_function(tally, s, stmt->func);
+    for (int i = 0; i < stmt->body.count; i++)
+        note_statement(tally, s, stmt->body.at[i]);
 }
 
 static void check_ops(Tally *tally)
@@ -428,6 +560,8 @@ static void check_ops(Tally *tally)
         check(tally, (tally->inputs[op] & ~tally->through[op]) == 0, name,
               "one of its inputs never had a gradient");
     }
+    for (int i = 0; i < FORMS; i++)
+        check(tally, tally->form[i], forms[i].form, "no gradient was taken through it");
 }
 
 /* ---- modules ---- */
@@ -521,15 +655,15 @@ static void test_module(Tally *tally, const char *path)
     leave_out_update(s.passed);
     add_weights(&s);
     add_batch(&s);
-    note_function(tally, &s, "embed");
-    note_function(tally, &s, "block");
-    note_function(tally, &s, "head");
+    const Step *train = module_find_step(s.forward, "train");
+    for (int i = 0; i < train->body.count; i++)
+        note_statement(tally, &s, train->body.at[i]);
     Interpretation run = run_train(&s, s.backward, s.arena);
     measure_gradients(&s, &run.out);
     check(tally, find(&run.out, "loss")->values[0] == loss_at(&s), path,
           "autodiff changes the loss");
     for (int i = 0; i < s.in.list.count; i++)
-        if (is_weight(&s.in.list.at[i]))
+        if (is_weight(&s, &s.in.list.at[i]))
             test_tensor(tally, &s, &s.in.list.at[i], &run.out);
     Interpretation after = run_train(&s, s.passed, s.arena);
     const char *differs = difference(&s, &run.out, &after.out);

@@ -444,17 +444,21 @@ static void data(Sample *s, const ProgFunc *entry)
     const ProgRecord *step = prog_runtime_record(p, "Step");
     const ProgRecord *program = prog_runtime_record(p, "Program");
     ProgData *steps = prog_data(p, "steps", step, true, false);
-    prog_datum_text(p, steps, "train");
-    for (int i = 0; i < 5; i++)
-        prog_datum_int(p, steps, i);
-    prog_datum_float(p, steps, 1.5e9);
-    for (int i = 0; i < 5; i++)
-        prog_datum_int(p, steps, -1);
-    prog_datum_int(p, steps, 0);
-    prog_datum_null(p, steps);
-    prog_datum_int(p, steps, 0);
-    prog_datum_null(p, steps);
-    prog_datum_func(p, steps, entry);
+    for (int i = 0; i < step->fields.count; i++) {
+        const ProgField *field = &step->fields.at[i];
+        size_t length = strlen(field->name);
+        bool place = length > 3 && !strcmp(field->name + length - 3, "_at");
+        if (field->type.kind == PK_TEXT)
+            prog_datum_text(p, steps, "train");
+        else if (field->type.kind == PK_ENTRY)
+            prog_datum_func(p, steps, entry);
+        else if (field->type.kind == PK_POINTER)
+            prog_datum_null(p, steps);
+        else if (field->type.kind == PK_F64)
+            prog_datum_float(p, steps, 1.5e9);
+        else
+            prog_datum_int(p, steps, place ? -1 : i < 6 ? i - 1 : 0);
+    }
     ProgData *all = prog_data(p, "program", program, false, true);
     for (int i = 0; i < program->fields.count; i++) {
         const ProgField *field = &program->fields.at[i];

@@ -22,9 +22,8 @@ for freeze in "['*']" "['embed.*', 'blocks.*', 'norm.*']"; do
 done
 
 # ---- the command line -----------------------------------------------------------
-for command in predict score; do
-    expect 2 "not built yet" ./small $command --weights run --data data.txt
-done
+expect 1 "generate continues a text" ./small predict --weights run --data data.txt
+expect 1 "score reads TSV and JSONL" ./small score --weights run --data data.txt
 expect 2 "needs --weights" ./small eval
 expect 2 "to 4611686018427387904" ./small train --seed 9223372036854775807
 expect 1 "there is no data" ./small train --out none
@@ -45,7 +44,7 @@ contradiction "--set train.schedule.decay:1:1: error" \
     train.schedule.type=wsd train.schedule.decay=13
 contradiction "--set train.data.tokenizer:1:1: error" \
     train.data.tokenizer=words.json
-contradiction "--set train.masking.rate:1:1: error" train.masking.rate=0.4
+contradiction "--set train.batch:1:1: error" train.batch=4
 
 # ---- where it writes ------------------------------------------------------------
 expect 1 "notes.txt is no log" ./small train --data data.txt --log notes.txt \

@@ -170,10 +170,13 @@ static const OpCase ops[] = {
     POINT(gelu_tanh_grad, "0 1", "0.5 1.0829640838457826"),
     POINT(silu, "0 2", "0 1.7615941559557649"),
     POINT(silu_grad, "0 2", "0.5 1.0907842487848955"),
+    POINT(tanh, "0 1", "0 0.7615941559557649"),
+    POINT(is_zero, "0 -0.001", "1 0"),
     POINT(copy, "1 2", "1 2"),
     { "scale and shift", "x: f32[N]", "a: f32[N] = scale x {by=3}\n  y: f32[N] = shift a {by=-1}",
       "y", "x[2] 1 2", "y[2] 2 5" },
     { "scored", "", "y: f32[B,T] = scored tokens", "y", "tokens[1,2] 3 -1", "y[1,2] 1 0" },
+    { "first", "", "y: f32[B,T] = first tokens", "y", "tokens[1,2] 0 -1", "y[1,2] 1 0" },
     { "onehot", "", "i: i32[B,T,1] = reshape tokens\n  y: f32[B,T,M] = onehot i {dim=M}", "y",
       "tokens[1,2] 2 -1", "y[1,2,3] 0 0 1 0 0 0" },
     { "dropout outside of training", "x: f32[N]", "y: f32[N] = dropout x {rate=0.5}", "y",
@@ -223,6 +226,99 @@ static const OpCase ops[] = {
       "x[2] 1 2 smoothing[1] 0.25", "y[2] 1 1.25" },
 };
 
+/* The sequences of `rows` are rows of the table w: x[2,3,2], the first three and the
+ * last two of them. A case is a body, its result and that result's values. */
+typedef struct RowsCase { const char *name, *body, *out; } RowsCase;
+
+static const RowsCase rows[] = {
+    { "pool, mean", "y: f32[B,M] = pool x, lengths {pool=0}", "y[2,2] 3 -2 7 -1.5" },
+    { "pool, sum", "y: f32[B,M] = pool x, lengths {pool=1}", "y[2,2] 9 -6 14 -3" },
+    { "pool, max", "y: f32[B,M] = pool x, lengths {pool=2}", "y[2,2] 5 3 7 2" },
+    { "pool, first", "y: f32[B,M] = pool x, lengths {pool=3}", "y[2,2] 1 3 7 -5" },
+    { "pool, last", "y: f32[B,M] = pool x, lengths {pool=4}", "y[2,2] 5 -8 7 2" },
+    { "pool_spread, mean", "a: f32[B,M] = pool x, lengths {pool=1}\n"
+      "  y: f32[B,T,M] = pool_spread a, lengths {pool=0}",
+      "y[2,3,2] 3 -2 3 -2 3 -2 7 -1.5 7 -1.5 0 0" },
+    { "pool_spread, sum", "a: f32[B,M] = pool x, lengths {pool=1}\n"
+      "  y: f32[B,T,M] = pool_spread a, lengths {pool=1}",
+      "y[2,3,2] 9 -6 9 -6 9 -6 14 -3 14 -3 0 0" },
+    { "pool_spread, first", "a: f32[B,M] = pool x, lengths {pool=1}\n"
+      "  y: f32[B,T,M] = pool_spread a, lengths {pool=3}",
+      "y[2,3,2] 9 -6 0 0 0 0 14 -3 0 0 0 0" },
+    { "pool_spread, last", "a: f32[B,M] = pool x, lengths {pool=1}\n"
+      "  y: f32[B,T,M] = pool_spread a, lengths {pool=4}",
+      "y[2,3,2] 0 0 0 0 9 -6 0 0 14 -3 0 0" },
+    { "pool_max_spread, the first of two", "a: f32[B,M] = pool x, lengths {pool=1}\n"
+      "  y: f32[B,T,M] = pool_max_spread a, lengths, x",
+      "y[2,3,2] 0 -6 0 0 9 0 14 0 0 -3 0 0" },
+    { "top_k", "y: f32[B,T,X] = top_k p {count=2}",
+      "y[2,3,3] 1 1 0 0 1 1 1 0 1 1 1 0 1 1 0 1 1 0" },
+    { "dispatch", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  y: i32[starts], o: i32[B,T,K], q: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K}", "y[4] 0 4 8 10" },
+    { "dispatch, places", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], y: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K}",
+      "y[2,3,3] 0 4 -1 -1 5 8 1 -1 9 2 6 -1 3 7 -1 -1 -1 -1" },
+    /* at most ceil(1 · 2 · 3 / (2 · 3)) = 1 of a sequence */
+    { "dispatch, a capacity", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], y: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K, numerator=1, denominator=2}",
+      "y[2,3,3] 0 2 -1 -1 -1 4 -1 -1 -1 1 3 -1 -1 -1 -1 -1 -1 -1" },
+    { "gather_rows, collect_rows", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], q: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K, numerator=1, denominator=2}\n"
+      "  r: f32[B,T,K,M] = gather_rows x, o, s {dim=K}\n"
+      "  y: f32[B,T,M] = collect_rows r, q", "y[2,3,2] 2 6 3 -1 0 0 14 -10 0 0 0 0" },
+    { "spread_rows, combine_rows", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], q: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K, numerator=1, denominator=2}\n"
+      "  r: f32[B,T,K,M] = spread_rows x, p, o, s {dim=K}\n"
+      "  y: f32[B,T,M] = combine_rows r, q, p",
+      "y[2,3,2] 0.0596 0.1788 0.1875 -0.0625 0 0 0.4046 -0.289 0 0 0 0" },
+    { "gate_products", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], q: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K, numerator=1, denominator=2}\n"
+      "  r: f32[B,T,K,M] = gather_rows x, o, s {dim=K}\n"
+      "  y: f32[B,T,X] = gate_products x, r, q",
+      "y[2,3,3] 10 10 0 0 0 10 0 0 0 74 74 0 0 0 0 0 0 0" },
+    { "preference_grad", "a: f32[B,M] = pool x, lengths {pool=1}\n"
+      "  s: f32[B,1] = sum a\n  z: f32[B,1] = sub s, s\n"
+      "  y: f32[B,1] = preference_grad s, s, z, $inv_count {by=0.5}",
+      "y[2,1] -0.9820137900379085 0.9820137900379085" },
+    { "preference", "a: f32[B,M] = pool x, lengths {pool=1}\n"
+      "  s: f32[B,1] = sum a\n  z: f32[B,1] = sub s, s\n"
+      "  y: f64[] = preference s, s, z, total {by=-0.5}", "y[1] 0.018149927917809738" },
+    { "preference, nothing scored", "a: f32[B,M] = pool x, lengths {pool=1}\n"
+      "  s: f32[B,1] = sum a\n  z: f32[B,1] = sub s, s\n"
+      "  y: f64[] = preference s, z, z, total {by=-0.5}", "y[1] 0" },
+    { "grouped_bias", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], q: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K}\n"
+      "  r: f32[B,T,K,M] = gather_rows x, o, s {dim=K}\n"
+      "  y: f32[X,M] = grouped_bias r, s, bias", "y[3,2] 120 192 318 399 508 591" },
+    { "grouped_matmul", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], q: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K, numerator=1, denominator=2}\n"
+      "  r: f32[B,T,K,M] = gather_rows x, o, s {dim=K}\n"
+      "  m: f32[B,T,K,M] = grouped_matmul r, w, s, bias\n"
+      "  y: f32[B,T,M] = collect_rows m, q", "y[2,3,2] 406 606 502 608 0 0 416 590 0 0 0 0" },
+    { "grouped_input", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], q: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K, numerator=1, denominator=2}\n"
+      "  r: f32[B,T,K,M] = gather_rows x, o, s {dim=K}\n"
+      "  d: f32[B,T,K,M] = grouped_matmul r, w, s\n"
+      "  m: f32[B,T,K,M] = grouped_input d, w, s, r\n"
+      "  y: f32[B,T,M] = collect_rows m, q", "y[2,3,2] 13 17 29 9 0 0 39 -11 0 0 0 0" },
+    { "grouped_weight", "k: f32[B,T,X] = top_k p {count=2}\n"
+      "  s: i32[starts], o: i32[B,T,K], q: i32[B,T,X] = dispatch k, lengths"
+      " {count=2, dim=starts, width=K, numerator=1, denominator=2}\n"
+      "  r: f32[B,T,K,M] = gather_rows x, o, s {dim=K}\n"
+      "  d: f32[B,T,K,M] = grouped_matmul r, w, s\n"
+      "  y: f32[X,M,M] = grouped_weight d, r, s, w",
+      "y[3,2,2] 51 -32 -32 35 70 -29 -32 35 7 -1 27 -7" },
+};
+
 /* q, k, v are rows of tables chosen by the batch: two heads of width 1. */
 static const OpCase attention[] = {
     { "attention, causal", "{causal}", "", "", "", "a[1,2,2] 10 1 17.5 2.5" },
@@ -259,6 +355,47 @@ static void test_ops(void)
         buf_free(&text);
         arena_free(arena);
     }
+}
+
+/* x = (1 3, 3 -1, 5 -8), (7 -5, 7 2, padding); p, the experts' shares. Matrix e of w. */
+static void test_rows(void)
+{
+    static const char in[] =
+        "table[5,2] 1 3 3 -1 5 -8 7 -5 7 2 "
+        "shares[5,3] .2 .14 .1 .1 .3 .25 .5 .1 .5 .17 .17 .1 .4 .4 .3 "
+        "w[3,2,2] 1 0 0 1 2 1 0 1 1 1 3 1 bias[3,2] 100 200 300 400 500 600 "
+        "tokens[2,3] 0 1 2 3 4 4 lengths[2] 3 2 inv_count[1] 2";
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        Arena *arena = arena_new();
+        const char *text = arena_printf(arena,
+            "module m\ndim B:batch T:sequence V=5 M=2 X=3 starts=4 K=2\n"
+            "weight table: f32[V,M]\nweight shares: f32[V,X]\n"
+            "weight w: f32[X,M,M]\nweight bias: f32[X,M]\n"
+            "func f(tokens: i32[B,T], lengths: i32[B], total: f64[]) -> y {\n"
+            "  x: f32[B,T,M] = gather table, tokens\n"
+            "  p: f32[B,T,X] = gather shares, tokens\n  %s\n}\n"
+            "step forward batch=2 sequence=3 micro=2 {\n  y = f(tokens, lengths, loss)\n}\n",
+            rows[i].body);
+        expect(rows[i].name, text, "forward", in, rows[i].out);
+        arena_free(arena);
+    }
+}
+
+/* Two channels of 4 x 4 in patches of 2; position 0 is left for a class. */
+static void test_patches(void)
+{
+    static const char text[] =
+        "module m\ndim B:batch T:sequence image=32 patch=8\n"
+        "func f(images: f32[B,image]) -> y {\n"
+        "  y: f32[B,T,patch] = patches images {dim=patch, channels=2, size=4, patch=2, skip=1}\n"
+        "}\n"
+        "step forward batch=1 sequence=5 micro=1 {\n  y = f(images)\n}\n";
+    static const char in[] =
+        "images[1,32] 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16"
+        " 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 tokens[1,5] 0 0 0 0 0";
+    expect("patches", text, "forward", in,
+           "y[1,5,8] 0 0 0 0 0 0 0 0 1 2 5 6 17 18 21 22 3 4 7 8 19 20 23 24"
+           " 9 10 13 14 25 26 29 30 11 12 15 16 27 28 31 32");
 }
 
 /* Scores q·k·scale: head 0 sees ln 1, ln 3 from query 1 (weights 1/4, 3/4) and 0, 0
@@ -300,9 +437,10 @@ static const char gradient_text[] =
     "  vs: f32[B,T,D] = gather v, tokens\n"
     "  ds: f32[B,T,C] = gather d, tokens\n"
     "  a: f32[B,T,C], a.stats: f32[B,T,H,two] = attention qs, ks, vs, lengths, slopes"
-    " {heads=2, kv_heads=1, scale=0.7, causal, window=3, rate=0.25, site=1}\n"
+    " {heads=2, kv_heads=1, scale=0.7, causal, window=3, rate=0.25, site=1, alibi}\n"
     "  dq: f32[B,T,C], dk: f32[B,T,D], dv: f32[B,T,D] = attention_backward qs, ks, vs, lengths,"
-    " a.stats, ds, slopes {heads=2, kv_heads=1, scale=0.7, causal, window=3, rate=0.25, site=1}\n"
+    " a.stats, ds, slopes"
+    " {heads=2, kv_heads=1, scale=0.7, causal, window=3, rate=0.25, site=1, alibi}\n"
     "  p: f32[B,T,C] = mul a, ds\n"
     "  total: f32[B,T,1] = sum p\n"
     "}\n"
@@ -408,7 +546,7 @@ static const char step_text[] =
     "  q: f32[N] = sub p, u\n"
     "}\n"
     "step train batch=6 sequence=1 micro=1 training {\n"
-    "  count scored\n"
+    "  count targets\n"
     "  groups g < 3 {\n"
     "    micros m < 2 {\n"
     "      x = embed(tokens)\n"
@@ -589,6 +727,8 @@ static void test_cache(void)
 int main(void)
 {
     test_ops();
+    test_rows();
+    test_patches();
     test_attention();
     test_attention_gradient();
     test_step();

@@ -1,7 +1,8 @@
 # ops_table.awk: the table of operations of docs/ir.md, made from ir/ops.def.
 #     awk -f tests/ir/ops_table.awk ir/ops.def
-# A row is one line of ops.def; its meaning is the comment that follows it, or the
-# expression in float64 of a function of one number.
+# A row of ops.def may take two lines; its meaning is the comment that follows it, on
+# its line or the next, or that stands before it, or the expression in float64 of a
+# function of one number.
 
 function trim(text) { gsub(/^[ \t]+|[ \t]+$/, "", text); return text }
 function cell(text) { text = trim(text); gsub(/\|/, "\\|", text); return text }
@@ -18,6 +19,12 @@ opened { gsub(/^ \*? ?/, ""); before = before " " $0 }
 opened && /\*\/$/ { sub(/ ?\*\/$/, "", before); opened = 0 }
 opened { next }
 
+# The comment of the row above.
+waiting && /^ +\/\*/ { waiting = 0; meaning = trim($0); sub(/^\/\* */, "", meaning)
+                      inside = !sub(/ ?\*\/$/, "", meaning)
+                      if (!inside) emit()
+                      next }
+
 # The rest of a comment that began after a row.
 inside { line = trim($0); done = sub(/ ?\*\/$/, "", line); meaning = meaning " " line
          if (done) { inside = 0; emit() } next }
@@ -31,6 +38,7 @@ function emit() {
 
 /^(INFIX|CALL|OP)\(/ {
     head = $0; meaning = ""
+    if (head !~ /\)/) { getline; head = head " " trim($0) }
     if (match(head, /\/\*/)) {
         meaning = trim(substr(head, RSTART + 2))
         head = substr(head, 1, RSTART - 1)
@@ -55,5 +63,6 @@ function emit() {
         gsub(/,/, ", ", attributes)
         if (meaning == "") meaning = before
     }
-    if (!inside) emit()
+    waiting = meaning == ""
+    if (!inside && !waiting) emit()
 }

@@ -41,6 +41,12 @@ library="$root/runtime/tables.c $root/runtime/elementary.c"
 ${CC:-cc} $flags -O1 -g ${CHECK_FLAGS:-} -o "$temporary/ir_check" ir_check.c $ir $library -lm || exit 1
 ${CC:-cc} $flags -O1 -g ${CHECK_FLAGS:-} -o "$temporary/interpret" interpret_test.c $ir $library -lm \
     || exit 1
+kernels=
+for name in experts pool index reduce gemm sizes; do
+    kernels="$kernels $root/runtime/kernels/$name.c"
+done
+${CC:-cc} $flags -Wno-psabi -O1 -g ${CHECK_FLAGS:-} -o "$temporary/kernels" kernels_test.c $ir \
+    $library $kernels -lm || exit 1
 
 # ---- text
 for file in text/*.ir; do
@@ -67,12 +73,14 @@ sed -n '/^| op /,/^$/p' $root/docs/ir.md | sed '/^$/d' >"$temporary/documented"
 compare "docs/ir.md: ops" "$temporary/documented" "$temporary/table"
 
 # ---- the interpreter
-"$temporary/interpret" >"$temporary/out"
-status=$?
-sed '$d' "$temporary/out"
-set -- $(tail -n 1 "$temporary/out")
-passed=$((passed + ${1:-0})) failed=$((failed + ${3:-1}))
-[ $status -eq 0 ] || [ "${3:-1}" -ne 0 ] || fail "interpret: exit status $status"
+for driver in interpret kernels; do
+    "$temporary/$driver" >"$temporary/out"
+    status=$?
+    sed '$d' "$temporary/out"
+    set -- $(tail -n 1 "$temporary/out")
+    passed=$((passed + ${1:-0})) failed=$((failed + ${3:-1}))
+    [ $status -eq 0 ] || [ "${3:-1}" -ne 0 ] || fail "$driver: exit status $status"
+done
 
 # ---- every stage of every shipped model
 if [ -x "$trainwright" ]; then

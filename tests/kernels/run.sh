@@ -9,7 +9,7 @@ out=${1:-$(mktemp -d)}
 mkdir -p "$out"
 warn="-std=gnu11 -Wall -Wextra -Wpedantic -Werror -Wmissing-prototypes"
 flags="-O3 -ffp-contract=off -fno-math-errno -mprefer-vector-width=512"
-tests=${TESTS:-"elementary lanes sums gemm attention"}
+tests=${TESTS:-"elementary lanes sums index pool experts gemm attention"}
 total=0 bad=0
 for cc in ${COMPILERS:-gcc clang-19}; do
     command -v "$cc" >/dev/null || { echo "skipped: no $cc here"; continue; }
@@ -19,8 +19,9 @@ for cc in ${COMPILERS:-gcc clang-19}; do
         dir=$out/$cc-$level
         mkdir -p "$dir"
         objects=
-        for f in gemm attention index reduce sizes; do
-            [ -f "$kernels/$f.c" ] || continue
+        for f in "$kernels"/*.c; do
+            f=$(basename "$f" .c)
+            [ "$f" = lanes ] && continue
             $build -c "$kernels/$f.c" -o "$dir/$f.o" || exit 1
             objects="$objects $dir/$f.o"
         done

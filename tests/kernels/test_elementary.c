@@ -98,6 +98,13 @@ static void test_special(void)
     check(tanh_f32(INFINITY) == 1 && tanh_f32(-INFINITY) == -1, "tanh of inf");
     check(erf_f32(INFINITY) == 1 && erf_f32(-INFINITY) == -1, "erf of inf");
     check(sigmoid_f32(-200) == 0 && sigmoid_f32(200) == 1, "sigmoid");
+    check(is_zero_f32(0) == 1 && is_zero_f32(-0.0f) == 1 && is_zero_f32(1e-45f) == 0
+              && is_zero_f32(-3) == 0 && is_zero_f32(NAN) == 0, "is_zero");
+    f32x16 mixed = splat(2.0f);
+    mixed[3] = 0;
+    mixed[15] = -0.0f;
+    mixed = is_zero16(mixed);
+    check(mixed[3] == 1 && mixed[15] == 1 && fold_add(mixed) == 2, "is_zero16");
     check(relu_f32(-1) == 0 && relu_grad_f32(0) == 0 && relu_grad_f32(2) == 1, "relu");
     check(sqrt_f32(9) == 3 && max_f32(1, 2) == 2 && fma_f32(2, 3, 4) == 10, "scalars");
 }

@@ -1,15 +1,20 @@
 """The cases that make.py writes, as tables of what differs from a small GPT-2.
 
-A row of GRADIENT is (name, model keys, train keys, batch traits); a row of
-TRAINING is (name, model keys, train keys, data, steps). Sizes are chosen so
-that no tile, vector or lane count divides them.
+A row of GRADIENT, which is about decoders, and of zoo.GRADIENT, about the rest,
+is (name, model keys, train keys, batch traits); a row of TRAINING is (name,
+model keys, train keys, data, steps), one of zoo.TRAINING has random examples
+and their traits in place of data. A value None takes a key away. Sizes are
+chosen so that no tile, vector or lane count divides them.
 """
 import copy
+import dataclasses
+import json
 import random
 
 import numpy as np
 
 import spec as specs
+import zoo
 
 MODEL = {"vocab": 37, "context": 19, "dim": 18, "heads": 3, "blocks": 1,
          "ff": {"dim": 26}}
@@ -96,7 +101,7 @@ GRADIENT = [
     ("ff-gated-gelu", ff(activation="gelu", gated=True), {}, {}),
     ("ff-gated-gelu-tanh", ff(gated=True), {}, {}),
     ("ff-bias-false", ff(bias=False), {}, {}),
-    ("ff-default-dim", {"dim": 12, "ff": {"activation": "gelu-tanh"}}, {}, {}),
+    ("ff-default-dim", {"dim": 12, "ff": {"dim": None}}, {}, {}),
     # norms
     ("norm-rmsnorm", norm(type="rmsnorm"), {}, {}),
     ("norm-rmsnorm-post", norm(type="rmsnorm", place="post"), {}, {}),
@@ -227,7 +232,51 @@ def ids(name, length, vocab):
     return np.array(tokens, "<u2").tobytes()
 
 
+def line_files(name, kind):
+    """A .tsv or .jsonl of 21 lines; one ends with a carriage return, one is
+    blank, some are longer than a sequence."""
+    rng = random.Random(name)
+
+    def words(most):
+        return " ".join(rng.choices(WORDS + ["\u00e9t\u00e9"],
+                                    k=rng.randint(1, most)))
+
+    lines = []
+    for _ in range(21):
+        label = rng.choice(["stone", "river", "Lamp"])
+        columns = {"labels": [label, words(4)],
+                   "pairs": [str(rng.randrange(3)), words(3), words(3)],
+                   "source and target": [words(3), words(3)],
+                   "chat": {"prompt": words(2), "response": words(2)},
+                   "preference": {"prompt": words(2), "chosen": words(2),
+                                  "rejected": words(3), "note": words(1)}}
+        line = columns[kind]
+        lines.append("\t".join(line) if isinstance(line, list)
+                     else json.dumps(line, ensure_ascii=rng.random() < 0.5))
+    lines[3] += "\r"
+    lines.insert(7, "")
+    suffix = "jsonl" if kind in ("chat", "preference") else "tsv"
+    return {"data." + suffix: ("\n".join(lines) + "\n").encode()}
+
+
+def idx_file(array):
+    header = bytes([0, 0, 8, array.ndim])
+    return header + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+
+
+def image_files(name):
+    rng = np.random.default_rng(len(name))
+    images = rng.integers(0, 256, (21, 6, 6)).astype(np.uint8)
+    labels = rng.integers(0, 5, 21).astype(np.uint8)
+    return {"data.images-idx3-ubyte": idx_file(images),
+            "data.labels-idx1-ubyte": idx_file(labels)}
+
+
 def data_files(name, kind, vocab):
+    if kind == "images":
+        return image_files(name)
+    if kind in ("labels", "pairs", "source and target", "chat", "preference"):
+        return line_files(name, kind)
     if kind == "ids":
         return {"data.bin": ids(name, 700, vocab)}
     if kind == "few ids":
@@ -238,17 +287,51 @@ def data_files(name, kind, vocab):
     return files
 
 
+@dataclasses.dataclass
+class TrainingCase:
+    spec: dict          # as YAML has it
+    steps: int
+    files: dict         # {name: bytes} of data
+    examples: dict      # {name: how many} of data that batches.py draws
+    traits: dict        # of those
+
+
+def pruned(given):
+    """Without the keys whose value is None."""
+    return {key: pruned(value) if isinstance(value, dict) else value
+            for key, value in given.items() if value is not None}
+
+
+def spec_of(name, model, train):
+    return {"name": name, "model": pruned(model), "train": pruned(train)}
+
+
 def gradient_cases():
     """Yields (spec map, batch traits)."""
-    for name, model, train, traits in GRADIENT:
-        yield {"name": name, "model": specs.merge(MODEL, model),
-               "train": specs.merge(BATCH, train)}, copy.deepcopy(traits)
+    tables = (MODEL, BATCH, GRADIENT), (zoo.MODEL, zoo.BATCH, zoo.GRADIENT)
+    for base_model, base_train, rows in tables:
+        for name, model, train, traits in rows:
+            yield spec_of(name, specs.merge(base_model, model),
+                          specs.merge(base_train, train)), copy.deepcopy(traits)
 
 
 def training_cases():
-    """Yields (spec map, {file name: bytes}, steps)."""
+    """Yields TrainingCase."""
     for name, model, train, kind, steps in TRAINING:
         model = specs.merge(MODEL, model)
-        given = {"name": name, "model": model,
-                 "train": specs.merge(TRAIN, train)}
-        yield given, data_files(name, kind, model["vocab"]), steps
+        given = spec_of(name, model, specs.merge(TRAIN, train))
+        files = data_files(name, kind, model["vocab"])
+        yield TrainingCase(given, steps, files, {}, {})
+    for name, model, train, examples, traits in zoo.TRAINING:
+        given = spec_of(name, specs.merge(zoo.MODEL, model),
+                        specs.merge(zoo.TRAIN, train))
+        yield TrainingCase(given, 24, {}, examples, traits)
+    for name, model, train in zoo.TRAINING_IDS:
+        model = specs.merge(zoo.MODEL, model)
+        given = spec_of(name, model, specs.merge(TRAIN, train))
+        files = data_files(name, "ids", model["vocab"])
+        yield TrainingCase(given, 24, files, {}, {})
+    for name, model, train, kind in zoo.TRAINING_FILES:
+        given = spec_of(name, specs.merge(zoo.MODEL, model),
+                        specs.merge(zoo.FILES, train))
+        yield TrainingCase(given, 24, data_files(name, kind, 0), {}, {})

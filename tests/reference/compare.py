@@ -5,7 +5,7 @@
 
 Each number's error is divided by what it may be; 1 is the limit:
 
-    loss       1e-5 of the loss
+    loss       1e-5 of the loss; aux_loss alike
     logits     1e-4 of their norm, unpadded positions only
     gradient   1e-4 of its norm, or of 1e-3 of an average parameter's norm for
                its size where that is more (a gradient that is zero by
@@ -56,17 +56,20 @@ def same_tensors(expect, actual):
 
 
 def unpadded(logits, batch):
-    if "lengths" not in batch:
+    """Logits below the lengths; a classifier has a row a sequence: all."""
+    if "lengths" not in batch or logits.ndim == 2:
         return logits
-    position = np.arange(logits.shape[1])
-    return logits[position < batch["lengths"][:, None]]
+    position = np.arange(logits.shape[-2])
+    return logits[position < batch["lengths"][..., None]]
 
 
 def gradient_ratios(expect, actual, batch):
     """{name: ratio} of a `grad` output whose tensors match."""
     ratios = {}
-    error = abs(float(actual["loss"][0]) - float(expect["loss"][0]))
-    ratios["loss"] = ratio(error, LOSS * abs(expect["loss"][0]))
+    for name in ("loss", "aux_loss"):
+        if name in expect:
+            want, got = float(expect[name][0]), float(actual[name][0])
+            ratios[name] = ratio(abs(got - want), LOSS * abs(want))
     want = unpadded(expect["logits"], batch)
     error = norm(unpadded(actual["logits"], batch) - want)
     ratios["logits"] = ratio(error, LOGITS * norm(want))

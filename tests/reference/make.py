@@ -6,14 +6,17 @@ A gradient case is a directory with
 
     spec.yaml              the model; train.batch and train.sequence are B, T
     weights.safetensors    every parameter, float32
-    batch.safetensors      tokens, targets, sometimes lengths
-    expect.safetensors     loss [1], logits [B,T,vocab], grad.NAME, in float64
+    batch.safetensors      what the model reads and what is scored
+    expect.safetensors     loss [1], logits, grad.NAME and, of experts,
+                           aux_loss [1], in float64
 
 and a training case, `train-…`, with
 
     spec.yaml, weights.safetensors
-    data.txt or data.bin   bytes, or nanoGPT's uint16 tokens
-    eval.txt               where evaluation has a file of its own
+    data.*                 bytes in a .txt, nanoGPT's uint16 tokens in a .bin,
+                           examples in a .tsv, .jsonl, .safetensors or, with
+                           their labels, in a .images-idx3-ubyte
+    eval.*                 where evaluation has a file of its own
     expect.jsonl           the log: a line a step, a line an evaluation
 
 cases.py says which: one value of one key a case, models that people use, and
@@ -22,6 +25,7 @@ the model moves the logits. Files are the same bytes whenever the same versions
 of PyTorch and numpy write them.
 """
 import argparse
+import itertools
 import json
 import zlib
 from pathlib import Path
@@ -30,16 +34,19 @@ import numpy as np
 import torch
 import yaml
 
+import batches
 import cases
 import compare
-import model
+import objectives
 import random_specs
 import spec as specs
 import tensors
 import training
+from parameters import parameter_shapes
 
-RANDOM_CASES = 12
-FAIR = 0.3
+RANDOM_CASES = 16
+FAIR = 0.3          # of a limit that float32 rounding may take
+CLEAR = 1e-4        # what a choice of experts or of a maximum is made by
 
 
 def seed_of(name):
@@ -49,12 +56,22 @@ def seed_of(name):
 def weight_gains(spec):
     """Factors on matrices and biases whose names hold these parts."""
     model_spec = spec["model"]
-    gains = {".attn.q.": 0.15, ".attn.k.": 6.0}
+    gains = {".attn.q.": 0.15, ".attn.k.": 6.0,
+             ".cross.q.": 0.15, ".cross.k.": 6.0,
+             ".relative.weight": 3.0, ".relative.position_bias": 3.0,
+             ".router.": 2.0}
     if spec["train"]["sequence"] == 1 or model_spec["attention"]["window"] == 1:
         gains[".attn.k."] = 0.15
     if model_spec["norm"]["type"] == "none":
-        gains[".ff.up."] = 0.2
+        gains |= {".ff.up.": 0.2, ".experts.up.": 0.2}
     return gains
+
+
+def is_vectors(name):
+    """Whether a parameter is added to others as it is, and never multiplied."""
+    ends = ("embed.position.weight", "embed.type.weight", "embed.class.weight",
+            "relative.table")
+    return name.endswith(ends)
 
 
 def random_weights(shapes, spec, seed):
@@ -73,36 +90,24 @@ def random_weights(shapes, spec, seed):
         gain = next((g for part, g in gains.items() if part in name), 1.0)
         if name.endswith("bias"):
             value = 0.2 * gain * normal
+        elif is_vectors(name):
+            value = 0.4 * normal
         elif len(shape) == 1:
             value = 1 + 0.2 * normal
         elif name == "embed.token.weight":
             scaled = spec["model"]["embedding_scale"]
             value = (0.2 if scaled else 0.5) * normal
-        elif name == "embed.position.weight":
-            value = 0.4 * normal
         else:
-            value = gain * normal / np.sqrt(shape[1])
+            value = gain * normal / np.sqrt(shape[-1])
         weights[name] = value.astype(np.float32)
     return weights
 
 
-def random_batch(spec, traits, seed):
-    """tokens and targets [B,T], with lengths [B] where the traits say so."""
-    rng = np.random.default_rng(seed)
-    train, vocab = spec["train"], spec["model"]["vocab"]
-    shape = train["batch"], train["sequence"]
-    kind = np.int64 if traits.get("wide_ids") else np.int32
-    targets = rng.integers(0, vocab, shape)
-    unscored = traits.get("unscored", 0.15)
-    targets[rng.random(shape) < unscored] = -1
-    batch = {"tokens": rng.integers(0, vocab, shape).astype(kind),
-             "targets": targets.astype(kind)}
-    lengths = traits.get("lengths")
-    if lengths:
-        if lengths is True:
-            lengths = rng.integers(1, shape[1] + 1, shape[0])
-        batch["lengths"] = np.array(lengths, kind)
-    return batch
+def tie_routers(weights):
+    """Every second expert is as likely as the one before it."""
+    for name, value in weights.items():
+        if name.endswith(".router.weight"):
+            value[1::2] = value[0:len(value) - 1:2]
 
 
 def as_tensors(arrays, dtype):
@@ -111,15 +116,17 @@ def as_tensors(arrays, dtype):
 
 
 def expected(spec, weights, batch, dtype=torch.float64):
-    """What `BIN grad` should write, as arrays of dtype."""
-    ids = as_tensors(batch, torch.int64)
-    loss, logits, gradients = model.loss_and_gradients(
-        spec, as_tensors(weights, dtype), ids["tokens"], ids["targets"],
-        ids.get("lengths"))
-    result = {"loss": loss.reshape(1), "logits": logits}
+    """What `BIN grad` should write, as arrays of dtype, and the narrowest
+    decision it makes."""
+    loss, outputs, gradients = objectives.loss_and_gradients(
+        spec, as_tensors(weights, dtype), training.batch_tensors(batch, dtype))
+    result = {"loss": loss.reshape(1), "logits": outputs.logits}
+    if outputs.auxiliary is not None:
+        result["aux_loss"] = outputs.auxiliary.reshape(1)
     for name, gradient in gradients.items():
         result["grad." + name] = gradient
-    return {name: value.numpy() for name, value in result.items()}
+    arrays = {name: value.detach().numpy() for name, value in result.items()}
+    return arrays, outputs.gap
 
 
 def write_spec(directory, given):
@@ -130,23 +137,32 @@ def write_spec(directory, given):
     return specs.load(path)
 
 
-def write_case(directory, given, traits):
-    """Writes a gradient case of the spec `given`, a map as YAML has it.
+def drawn_weights(spec, traits, seed):
+    weights = random_weights(parameter_shapes(spec), spec, seed)
+    if traits.get("tied_routers"):
+        tie_routers(weights)
+    return weights
 
-    traits: lengths (True or a list), wide_ids (int64), unscored (a share).
-    Returns how much of the worst limit float32 rounding takes by itself; what
-    is above FAIR would judge luck."""
+
+def draw_case(directory, given, traits, seed):
+    """Writes a gradient case of the spec `given`, a map as YAML has it; traits:
+    see batches.random_batch, and tied_routers. Whether it judges fairly:
+    float32 rounding by itself takes little of any limit and turns no choice."""
     spec = write_spec(directory, given)
-    seed = seed_of(given["name"])
-    shapes = model.parameter_shapes(spec)
-    weights = random_weights(shapes, spec, seed)
-    batch = random_batch(spec, traits, seed + 1)
+    weights = drawn_weights(spec, traits, seed)
+    batch = batches.random_batch(spec, traits, seed + 1)
+    if spec["train"]["objective"] == "preference":
+        sums = objectives.reference_sums(
+            spec, as_tensors(weights, torch.float64),
+            training.batch_tensors(batch, torch.float64))
+        batch["reference"] = batches.near(sums.numpy(), seed + 2)
     tensors.write(directory / "weights.safetensors", weights)
     tensors.write(directory / "batch.safetensors", batch)
-    expect = expected(spec, weights, batch)
+    expect, gap = expected(spec, weights, batch)
     tensors.write(directory / "expect.safetensors", expect)
-    rounded = expected(spec, weights, batch, torch.float32)
-    return max(compare.gradient_ratios(expect, rounded, batch).values())
+    rounded, _ = expected(spec, weights, batch, torch.float32)
+    worst = max(compare.gradient_ratios(expect, rounded, batch).values())
+    return worst <= FAIR and gap >= CLEAR
 
 
 def log_line(line):
@@ -157,21 +173,48 @@ def log_line(line):
     return "{" + ",".join(parts) + "}\n"
 
 
-def write_training_case(directory, given, data, steps):
-    """Writes a training case; data: {file name: bytes}."""
-    spec = write_spec(directory, given)
-    seed = seed_of(given["name"])
-    shapes = model.parameter_shapes(spec)
-    weights = random_weights(shapes, spec, seed)
+def training_log(spec, directory, weights, steps, dtype):
+    """The log of a training case, and its narrowest decision."""
+    p = as_tensors(weights, dtype)
+    data = training.open_data(spec, directory, p)
+    return training.train(spec, p, data, steps)
+
+
+def draw_training_case(directory, case, seed):
+    """Writes a training case; whether every choice in it is clear."""
+    spec = write_spec(directory, case.spec)
+    weights = drawn_weights(spec, {}, seed)
     tensors.write(directory / "weights.safetensors", weights)
-    streams = {}
-    for name, content in data.items():
+    for name, content in case.files.items():
         (directory / name).write_bytes(content)
-        streams[Path(name).stem] = training.read_tokens(directory / name)
-    log = training.train(spec, as_tensors(weights, torch.float64),
-                         streams["data"], streams.get("eval"), steps)
-    text = "".join(log_line(line) for line in log)
+    for name, count in case.examples.items():
+        tensors.write(directory / name,
+                      batches.examples(spec, case.traits, count,
+                                       seed_of(name + spec["name"])))
+    log, gap = training_log(spec, directory, weights, case.steps,
+                            torch.float64)
+    text = "".join(map(log_line, log))
     (directory / "expect.jsonl").write_text(text, encoding="utf-8")
+    return gap >= CLEAR / 10
+
+
+def draw_until_fair(name, draw):
+    """Calls draw(seed) with seeds of `name` until it says that all is fair."""
+    for attempt in itertools.count():
+        if attempt == 20:
+            raise SystemExit(f"{name}: rounding is near a limit in every draw")
+        if draw(seed_of(f"{name} {attempt}" if attempt else name)):
+            return
+
+
+def write_gradient_case(directory, given, traits):
+    draw_until_fair(given["name"],
+                    lambda seed: draw_case(directory, given, traits, seed))
+
+
+def write_training_case(directory, case):
+    draw_until_fair(case.spec["name"],
+                    lambda seed: draw_training_case(directory, case, seed))
 
 
 def main():
@@ -186,17 +229,16 @@ def main():
 
     torch.set_num_threads(1)
     for given, traits in cases.gradient_cases():
-        name = given["name"]
-        if wanted(name) and write_case(options.to / name, given, traits) > FAIR:
-            raise SystemExit(f"{name}: float32 rounding is near a limit")
+        if wanted(given["name"]):
+            write_gradient_case(options.to / given["name"], given, traits)
     for index in range(RANDOM_CASES):
         name = f"random-{index}"
         if wanted(name):
             random_specs.write_random_case(options.to / name)
-    for given, data, steps in cases.training_cases():
-        if wanted(given["name"]):
-            directory = options.to / given["name"]
-            write_training_case(directory, given, data, steps)
+    for case in cases.training_cases():
+        name = case.spec["name"]
+        if wanted(name):
+            write_training_case(options.to / name, case)
 
 
 if __name__ == "__main__":

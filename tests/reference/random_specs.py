@@ -1,37 +1,63 @@
 """Random valid specs, and reference cases of them to judge a compiler by.
 
-    random_specs.py N DIR [--seed S] [--big]
+    random_specs.py N DIR [--seed S] [--big] [--task NAME]
 
 writes DIR/random-S-0 … DIR/random-S-(N-1), each what make.py writes for its
 own cases. The same seed gives the same specs. `--big` draws sizes of some
-hundreds, past every tile, where the default stays below fifty.
+hundreds, past every tile, where the default stays below fifty; `--task` draws
+one row of TASKS alone.
 
-Each draw takes a value of every key that the contract lets stand together; a
-rule that forbids a combination is beside the line that respects it.
+Each draw takes a task, then a value of every key that the contract lets stand
+together; a rule that forbids a combination is beside the line that respects it.
 """
 import argparse
-import itertools
 import random
 from pathlib import Path
 
 import make
-from model import matches, parameter_shapes
+from parameters import matches, parameter_shapes
 from spec import resolve
 
-SMALL = {"heads": (1, 4), "head_dim": (3, 9), "blocks": (1, 2), "ff": (5, 40),
-         "vocab": (11, 59), "sequence": (1, 19), "batch": (1, 4)}
+SMALL = {"heads": (1, 4), "head_dim": (3, 9), "blocks": (1, 3), "ff": (5, 40),
+         "vocab": (11, 59), "sequence": (1, 19), "batch": (1, 4),
+         "grid": (1, 4), "patch": (1, 4)}
 BIG = {"heads": (1, 9), "head_dim": (7, 70), "blocks": (1, 4), "ff": (30, 700),
-       "vocab": (97, 2003), "sequence": (20, 180), "batch": (1, 6)}
+       "vocab": (97, 2003), "sequence": (20, 180), "batch": (1, 6),
+       "grid": (3, 11), "patch": (2, 9)}
+
+# name: (how often, kinds, input, head, objective; None: the default)
+NEXT_SENTENCE = "masked-token+next-sentence"
+TASKS = {
+    "next-token": (4, ["decoder"], "tokens", "lm", None),
+    "preference": (2, ["decoder"], "tokens", "lm", "preference"),
+    "masked-token": (2, ["encoder", "encoder", "decoder"], "tokens", "lm",
+                     "masked-token"),
+    "mlm": (2, ["encoder", "encoder", "decoder"], "tokens", "mlm", None),
+    "next-sentence": (2, ["encoder"], "tokens", "mlm", NEXT_SENTENCE),
+    "next-sentence-lm": (1, ["encoder"], "tokens", "lm", NEXT_SENTENCE),
+    "classify": (3, ["encoder", "encoder", "decoder"], "tokens", "classify",
+                 None),
+    "image": (3, ["encoder", "encoder", "encoder", "decoder"], "image",
+              "classify", None),
+    "graph": (3, ["encoder", "encoder", "encoder", "decoder"], "graph",
+              "classify", None),
+    "seq2seq": (5, ["encoder-decoder"], "tokens", "lm", None),
+}
+POOLS = ["mean", "sum", "max", "cls", "first", "last"]
+GLOBS = ["*norm*", "embed.*", "blocks.0.*", "*.bias", "*attn*", "encoder.*",
+         "decoder.blocks.0.*", "head.*", "*experts*", "*.router.weight",
+         "*.cross.*", "*.relative.*"]
 
 
 def divisors(number):
     return [part for part in range(1, number + 1) if number % part == 0]
 
 
-def random_position(rng, head_dim, dim):
-    kinds = ["none", "learned", "alibi"]
-    kinds += ["sinusoidal"] * (dim % 2 == 0)
+def random_position(rng, head_dim, projected):
+    kinds = ["none", "learned", "alibi", "sinusoidal"]
     kinds += ["rotary"] * 2 * (head_dim % 2 == 0)
+    if projected:
+        kinds += ["relative", "relative-learned"]
     kind = rng.choice(kinds)
     if kind != "rotary" or rng.random() < 0.3:
         return kind
@@ -43,12 +69,12 @@ def random_position(rng, head_dim, dim):
     return {"rotary": options}
 
 
-def random_attention(rng, sizes, length):
+def random_attention(rng, sizes, length, kind):
     """Options of attention; may fix sizes["dim"], kv_heads and head_dim."""
     heads, head_dim = sizes["heads"], sizes["head_dim"]
     options = {}
     if rng.random() < 0.25:
-        options["mask"] = "full"
+        options["mask"] = rng.choice(["full", "causal"])
     if rng.random() < 0.25:
         options["window"] = rng.randint(1, length + 2)
     if rng.random() < 0.2:
@@ -56,7 +82,7 @@ def random_attention(rng, sizes, length):
     if rng.random() < 0.1:
         options["residual"] = False
     sizes["dim"] = heads * head_dim
-    if rng.random() < 0.12:
+    if kind != "encoder-decoder" and rng.random() < 0.12:
         # no projections: kv_heads, head_dim and qk_norm have no meaning
         options["projections"] = False
         del sizes["head_dim"]
@@ -72,49 +98,124 @@ def random_attention(rng, sizes, length):
     return options
 
 
-def random_freeze(rng, spec):
-    """Mostly nothing; only globs that match a parameter."""
-    glob = rng.choice([None, None, None, "*norm*", "embed.*", "blocks.0.*",
-                       "*.bias"])
-    names = parameter_shapes(resolve(spec))
-    if glob and any(matches(glob, name) for name in names):
-        return [glob]
-    return []
-
-
-def random_spec(rng, name, ranges=None):
-    """A spec as a map, and the traits of its batch (see make.write_case)."""
-    sizes = {key: rng.randint(*extent)
-             for key, extent in (ranges or SMALL).items()}
-    length, batch = sizes.pop("sequence"), sizes.pop("batch")
-    ff_dim = sizes.pop("ff")
-    head_dim = sizes["head_dim"]
-    attention = random_attention(rng, sizes, length)
-    if sizes["dim"] == sizes["heads"] * head_dim:
-        sizes.pop("head_dim", None)     # leave it to the default
-    norm = {"type": rng.choice(["layernorm", "layernorm", "rmsnorm", "none"]),
+def random_norm(rng, needed):
+    """A norm; `none` only where nothing needs one."""
+    kinds = ["layernorm", "layernorm", "rmsnorm"] + ["none"] * (not needed)
+    norm = {"type": rng.choice(kinds),
             "place": rng.choice(["pre", "pre", "post"]),
             "bias": rng.random() < 0.7,
             "eps": rng.choice([1e-5, 1e-6, 0.01])}
     if norm["type"] == "none":
-        norm = rng.choice(["none", {"type": "none"}])
+        return rng.choice(["none", {"type": "none"}])
+    return norm
+
+
+def random_experts(rng):
+    count = rng.randint(1, 6)
+    return {"count": count, "top_k": rng.randint(1, min(count, 3)),
+            "aux_loss": rng.choice([0, 0.01, 0.3]),
+            "capacity": rng.choice([0, 0, 0.5, 1, 1.3])}
+
+
+def random_blocks(rng, kind, most):
+    def one():
+        return 0 if rng.random() < 0.07 else rng.randint(1, most)
+    if kind == "encoder-decoder":
+        return {"encoder": one(), "decoder": one()}
+    return one()
+
+
+def random_input(rng, kind, sizes, pool):
+    """The input, sizes["sequence"] with it, and keys that only it has."""
+    length = sizes["sequence"]
+    if kind == "tokens":
+        return {"vocab": sizes["vocab"],
+                "context": length + rng.choice([0, 0, 3])}
+    if kind == "graph":
+        return {"input": {"graph": {"nodes": length,
+                                    "features": rng.randint(1, 9)}}}
+    grid, patch = sizes["grid"], sizes["patch"]
+    sizes["sequence"] = grid ** 2 + (pool == "cls")
+    return {"input": {"image": {"size": grid * patch, "patch": patch,
+                                "channels": rng.randint(1, 3)}}}
+
+
+def random_head(rng, head):
+    """A value of model.head."""
+    if head != "classify":
+        return head
+    options = {"classes": rng.randint(2, 7), "pooler": rng.random() < 0.3}
+    if rng.random() < 0.9:
+        options["pool"] = rng.choice(POOLS)
+    return {"classify": options}
+
+
+def random_model(rng, task, kind, sizes):
+    _, _, given, head_kind, _ = TASKS[task]
+    head = random_head(rng, head_kind)
+    pool = head["classify"].get("pool") if head_kind == "classify" else None
+    model = {"kind": kind}
+    model |= random_input(rng, given, sizes, pool)
+    shape = {key: sizes[key] for key in ("heads", "head_dim")}
+    attention = random_attention(rng, shape, sizes["sequence"], kind)
+    position = random_position(rng, sizes["head_dim"],
+                               attention.get("projections", True))
+    if shape["dim"] == sizes["heads"] * sizes["head_dim"]:
+        shape.pop("head_dim", None)     # leave it to the default
+    norm = random_norm(rng, head_kind == "mlm")
     has_norm = isinstance(norm, dict) and norm["type"] != "none"
-    ff = {"dim": ff_dim, "gated": rng.random() < 0.4,
+    ff = {"dim": sizes["ff"], "gated": rng.random() < 0.4,
           "bias": rng.random() < 0.6,
           "activation": rng.choice(["relu", "gelu", "gelu-tanh", "silu"])}
-    model = sizes | {
-        "context": length + rng.choice([0, 0, 3]),
-        "position": random_position(rng, head_dim, sizes["dim"]),
-        "attention": attention,
-        "ff": "none" if rng.random() < 0.1 else ff,
-        "norm": norm,
-        "embedding_scale": rng.random() < 0.2,
+    model |= shape | {
+        "blocks": random_blocks(rng, kind, sizes["blocks"]),
+        "position": position, "attention": attention, "ff": ff, "norm": norm,
         "embedding_norm": has_norm and rng.random() < 0.25,
-        "tie_embeddings": rng.random() < 0.5}
-    train = {"batch": batch, "sequence": length,
-             "micro_batch": rng.choice(divisors(batch)),
+        "embedding_scale": rng.random() < 0.2,
+        "tie_embeddings": rng.random() < 0.5, "head": head}
+    other = rng.random()
+    if other < 0.1:
+        model["ff"] = "none"
+    elif other < 0.35:
+        model["experts"] = random_experts(rng)
+    if given == "tokens" and kind != "encoder-decoder" and rng.random() < 0.3:
+        model["token_types"] = rng.randint(1, 3)
+    return model
+
+
+def random_freeze(rng, spec):
+    """Mostly nothing; only globs that match a parameter."""
+    names = parameter_shapes(resolve(spec))
+    globs = [glob for glob in GLOBS
+             if any(matches(glob, name) for name in names)]
+    if not globs or rng.random() < 0.7:
+        return []
+    return [rng.choice(globs)]
+
+
+def random_spec(rng, name, ranges, task=None):
+    """A spec as a map, and the traits of its batch (see batches.py)."""
+    if task is None:
+        task = rng.choices(list(TASKS), [row[0] for row in TASKS.values()])[0]
+    kind, objective = rng.choice(TASKS[task][1]), TASKS[task][4]
+    sizes = {key: rng.randint(*extent) for key, extent in ranges.items()}
+    model = random_model(rng, task, kind, sizes)
+    batch = sizes["batch"]
+    train = {"batch": batch, "micro_batch": rng.choice(divisors(batch)),
              "label_smoothing": rng.choice([0.0, 0.0, 0.1, 0.3])}
-    traits = {"lengths": rng.random() < 0.3, "wide_ids": rng.random() < 0.2}
+    if "context" in model:
+        train["sequence"] = sizes["sequence"]
+    if objective:
+        train["objective"] = objective
+    if objective == "preference":
+        train["preference"] = {"beta": rng.choice([0.1, 0.5])}
+    traits = {"wide_ids": rng.random() < 0.2,
+              "lengths": "image" not in model.get("input", "")
+                         and rng.random() < 0.4,
+              "types": rng.random() < 0.8, "edges": rng.random() < 0.8,
+              "unscored": rng.choice([0.15, 0.5])}
+    if kind == "encoder-decoder":
+        traits["source_lengths"] = rng.random() < 0.4
     spec = {"name": name, "model": model, "train": train}
     freeze = random_freeze(rng, spec)
     if freeze:
@@ -122,14 +223,13 @@ def random_spec(rng, name, ranges=None):
     return spec, traits
 
 
-def write_random_case(directory, ranges=None):
+def write_random_case(directory, ranges=None, task=None):
     """Writes a case named after its directory, drawn until it judges fairly."""
-    name = directory.name
-    for attempt in itertools.count():
-        rng = random.Random(f"{name} {attempt}")
-        spec, traits = random_spec(rng, name, ranges)
-        if make.write_case(directory, spec, traits) <= make.FAIR:
-            return
+    def draw(seed):
+        spec, traits = random_spec(random.Random(seed), directory.name,
+                                   ranges or SMALL, task)
+        return make.draw_case(directory, spec, traits, seed + 1)
+    make.draw_until_fair(directory.name, draw)
 
 
 def main():
@@ -138,11 +238,12 @@ def main():
     parser.add_argument("directory", type=Path)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--big", action="store_true")
+    parser.add_argument("--task", choices=TASKS)
     options = parser.parse_args()
     for index in range(options.count):
         name = f"random-{options.seed}-{index}"
         write_random_case(options.directory / name,
-                          BIG if options.big else SMALL)
+                          BIG if options.big else SMALL, options.task)
 
 
 if __name__ == "__main__":

@@ -52,12 +52,13 @@ gradient() {
 training() {
     stage=train
     steps=$(grep -c '"loss"' "$case/expect.jsonl")
-    data=$case/data.bin
-    [ -f "$data" ] || data=$case/data.txt
+    set -- "$case"/data.*       # of IDX files, images before labels
+    data=$1
     set -- --data "$data" --init "$case/weights.safetensors" \
         --steps "$steps" --out "$out/run" --log "$out/log.jsonl"
-    [ ! -f "$case/eval.txt" ] || set -- "$@" --set \
-        "train.data.eval=$case/eval.txt"
+    for eval in "$case"/eval.*; do
+        [ ! -f "$eval" ] || set -- "$@" --set "train.data.eval=$eval"
+    done
     rm -rf "$out/run"
     quietly "$out/program" train "$@" || return 1
     stage=compare

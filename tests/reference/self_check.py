@@ -18,7 +18,6 @@ import compare
 import make
 import spec as specs
 import tensors
-import training
 
 
 def run_gradient_case(case, out):
@@ -27,19 +26,17 @@ def run_gradient_case(case, out):
     weights = tensors.read(case / "weights.safetensors")
     batch = tensors.read(case / "batch.safetensors")
     path = out / (case.name + ".safetensors")
-    tensors.write(path, make.expected(spec, weights, batch, torch.float32))
+    rounded, _ = make.expected(spec, weights, batch, torch.float32)
+    tensors.write(path, rounded)
     return words(compare.compare_case, case, path)
 
 
 def run_training_case(case, out):
     spec = specs.load(case / "spec.yaml")
     weights = tensors.read(case / "weights.safetensors")
-    streams = {path.stem: training.read_tokens(path)
-               for path in case.iterdir() if path.stem in ("data", "eval")}
     text = (case / "expect.jsonl").read_text(encoding="utf-8")
-    log = training.train(spec, make.as_tensors(weights, torch.float32),
-                         streams["data"], streams.get("eval"),
-                         text.count('"loss"'))
+    log, _ = make.training_log(spec, case, weights, text.count('"loss"'),
+                               torch.float32)
     path = out / (case.name + ".jsonl")
     path.write_text("".join(map(make.log_line, log)), encoding="utf-8")
     return words(compare.compare_logs, case / "expect.jsonl", path)

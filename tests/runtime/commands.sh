@@ -1,5 +1,11 @@
 # commands.sh: eval, generate, forward, grad, bench, info (sourced by run.sh).
 
+in_range() { # DESCRIPTION NUMBER LEAST MOST
+    if awk "BEGIN { exit !($2 >= $3 && $2 <= $4) }"; then pass; else
+        fail "$1: $2 is not from $3 to $4"
+    fi
+}
+
 # eval
 check "eval" ./fake eval --weights straight --set train.data.path=data.txt \
     --steps 3
@@ -50,6 +56,46 @@ status "no id" 2 $gen --prompt-ids 1,x
 status "two prompts" 2 $gen --prompt a --prompt-ids 1
 status "stop with ids" 2 $gen --prompt-ids 1 --stop a
 
+# score: of one window, what eval says of it
+printf 'static bool abc' > window.txt
+printf 's\ttatic bool abc\n' > window.tsv
+check "eval of a window" ./fake eval --weights straight --data window.txt
+loss=$(sed -n 's/^loss //p' last.out)
+check "score" ./fake score --weights straight --data window.tsv
+in_range "score is eval's loss" "$(sed 's/.*"logprob":-\([0-9.]*\),.*/\1/' last.out |
+    awk -v loss="$loss" '{ print $1 / loss / 14 }')" 0.999999 1.000001
+equal "a number a token" "$(sed 's/.*\[//' last.out | tr -cd , | wc -c)" 13
+cp last.out scored
+printf '{"prompt":"s","response":"tatic bool abc"}\n' > window.jsonl
+check "score of JSONL" ./fake score --weights straight --data window.jsonl
+same "score of JSONL" last.out scored
+printf '%s\n' '{"context":"static ","choices":["bool","zzzz"],"label":0}' \
+    '{"context":"static ","choices":["zzzz","bool"],"label":0}' \
+    '{"context":"static ","choices":["bool"]}' > choices.jsonl
+check "choices" ./fake score --weights straight --data choices.jsonl
+says "choices" "accuracy 0.5 (1 of 2), by the mean of a byte 0.5"
+equal "choices" "$(cut -d, -f1 last.out | tr '\n' ' ')" \
+    '{"choice":0 {"choice":1 {"choice":0 '
+long=$(printf '%040d' 7)
+printf '%sab\tc\n%sab\tc\n' "$long" "${long:8}" > long.tsv
+check "a long context" ./fake score --weights straight --data long.tsv
+equal "its end counts" "$(sort -u last.out | wc -l)" 1
+wrong_line() { # DESCRIPTION TEXT LINE: line 2 of a file for score is an error
+    printf '{"prompt":"a","response":"b"}\n%s\n' "$3" > wrong.jsonl
+    status "$1" 1 ./fake score --weights straight --data wrong.jsonl
+    says "$1" "wrong.jsonl:2: "
+    says "$1" "$2"
+}
+wrong_line "no label of three" "wanted" '{"context":"a","choices":["b"],"label":3}'
+wrong_line "no choices" "wanted" '{"context":"a","choices":[]}'
+wrong_line "a choice of no text" "choice 0 is no text" '{"context":"a","choices":[1]}'
+wrong_line "an empty choice" "a completion of 0 bytes" '{"context":"a","choices":[""]}'
+wrong_line "an empty context" "empty context" '{"context":"","choices":["b"]}'
+wrong_line "no JSON" "" '{"context":"a",'
+wrong_line "too long a completion" "1 to 32" "{\"prompt\":\"a\",\"response\":\"$long\"}"
+status "score of text" 1 ./fake score --weights straight --data data.txt
+says "score of text" "score reads TSV and JSONL"
+
 # grad and forward
 ./tool batch batch.st 4 16 1 i32
 ./tool batch batch64.st 4 16 1 i64
@@ -76,12 +122,15 @@ says "no match" "blocks.{i}.out"
 ./tool batch long.st 1 33 1 i32
 status "past the context" 1 $fwd --batch long.st --save '*' --out none.st
 status "another shape" 1 $grad --batch long.st --out none.st
-says "another shape" "tokens is [1,33]; this program's batch is [4,16]"
+says "another shape" "sequences of 33; this program takes at most 16"
+./tool batch short.st 3 15 1 i32
+status "another shape" 1 $grad --batch short.st --out none.st
+says "another shape" "a batch of [3,15]; this program's batch is [4,16]"
 ./tool batch lengths.st 4 16 1 i32 lengths
 check "lengths" $grad --batch lengths.st --out lengths-grad.st
 ./tool tensor bad.st tokens i32 1 2 3
 status "tokens of rank 1" 1 $grad --batch bad.st --out none.st
-./tool tensor bad.st foreign i32 1 2 3
+./tool make bad.st 1 tokens:i32:4x16:0:255 targets:i32:4x16:0:255 foreign:i32:3:0:1
 status "an unknown tensor" 1 $grad --batch bad.st --out none.st
 says "an unknown tensor" "foreign"
 status "text as a batch" 1 $grad --batch data.txt --out none.st
@@ -105,11 +154,6 @@ share() { # NAMES FILE: the share of the functions that a pattern names
     awk -v names="^($1)$" -F '"' '/"name"/ { name = $4 }
         /"share"/ { sub(/.*: /, ""); if (name ~ names) sum += $0 }
         END { print sum + 0 }' "$2"
-}
-in_range() { # DESCRIPTION NUMBER LEAST MOST
-    if awk "BEGIN { exit !($2 >= $3 && $2 <= $4) }"; then pass; else
-        fail "$1: $2 is not from $3 to $4"
-    fi
 }
 work_of_fake="whole_batch|token_forward|token_backward|row_loss|train_entry|.*expf.*|mem.*|lib.*"
 thread_counts="1 2 3 8"

@@ -299,11 +299,16 @@ static const Value values[] = {
 #define FAKE_THREAD_BYTES 64
 #endif
 
+static const Input inputs[] = {
+    { .name = "tokens", .rank = 2, .dim1 = -1, .offset = TOKENS_AT },
+    { .name = "targets", .rank = 2, .dim1 = -1, .offset = TARGETS_AT },
+    { .name = "lengths", .rank = 1, .offset = LENGTHS_AT },
+};
+
 #define PLACES .value_bytes = 4 * VALUES,                               \
     .thread_bytes = FAKE_THREAD_BYTES,                                  \
     .flops = 3.0 * B * T * 2 * (L * C * C + V * C),                     \
-    .tokens_at = TOKENS_AT, .targets_at = TARGETS_AT,                   \
-    .lengths_at = LENGTHS_AT
+    .input_count = 3, .inputs = inputs
 
 static const Step steps[] = {
     { .name = "train", .batch = B, .sequence = T, PLACES, .logits_at = -1,
@@ -364,6 +369,8 @@ static const Program program = {
     .spec = "name: fake\nmodel:\n  vocab: 256\n  dim: 16\n",
     .spec_hash = FAKE_MODEL, .model_hash = FAKE_MODEL,
     .source_hash = FAKE_MODEL, .target = "cpu", .features = FAKE_FEATURES,
+    .kind = "decoder", .input = "tokens", .head = "lm",
+    .objective = "next-token",
     .vocab = V, .context = CONTEXT, .blocks = L, .batch = B, .sequence = T,
     .groups = 1, .causal = 1, .parameters = POSITIONS,
     .weight_bytes = 4 * WEIGHTS, .gradient_floats = GRADIENT_FLOATS,

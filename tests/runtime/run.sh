@@ -19,7 +19,7 @@ build() { # NAME SOURCE FLAGS…
     local name=$1 source=$2
     shift 2
     $CC $flags $CFLAGS "$@" -I"$root/runtime" "$here/$source" \
-        "${objects[@]}" -o "$work/$name" -lm -lpthread || exit 1
+        "${objects[@]}" -o "$work/$name" -lm -lpthread -ldl || exit 1
 }
 objects=()
 for source in "$root"/runtime/*.c; do
@@ -32,6 +32,11 @@ build other fake_program.c "-DFAKE_MODEL=\"bbbbbbbbbbbbbbbb\""
 build strange fake_program.c "-DFAKE_FEATURES=\"sse9 amx-fp99\""
 build huge fake_program.c "-DFAKE_THREAD_BYTES=(1l << 50)"
 build large fake_program.c "-DFAKE_THREAD_BYTES=(256l << 20)"
+kind=0
+for model in texts images graphs masked pairs preferences; do
+    build $model fake_models.c -DFAKE_KIND=$kind
+    kind=$((kind + 1))
+done
 build tool tool.c
 build units units.c
 # A copy of the runtime whose shards are small, for checkpoints of several files.
@@ -39,7 +44,7 @@ mkdir "$work/small" && cp -r "$root/runtime/"* "$work/small/" || exit 1
 sed -i 's/#define TENSORS_SHARD_BYTES .*/#define TENSORS_SHARD_BYTES 20000u/' \
     "$work/small/safetensors.h"
 $CC $flags $CFLAGS -I"$work/small" "$here/fake_program.c" "$work"/small/*.c \
-    -o "$work/sharded" -lm -lpthread || exit 1
+    -o "$work/sharded" -lm -lpthread -ldl || exit 1
 cd "$work" || exit 1
 head -c 9000 "$root/runtime/safetensors.c" > data.txt
 
@@ -94,6 +99,7 @@ train="./fake train --data data.txt --quiet"
 . "$here/training.sh"
 . "$here/accidents.sh"
 . "$here/commands.sh"
+. "$here/models.sh"
 
 units=$(./units) || fail "units: $units"
 echo "$units" | grep -v passed

@@ -2,12 +2,15 @@
  *
  *     tool batch OUT B T SEED TYPE [lengths]   tokens and targets; i32 or i64
  *     tool tensor OUT NAME TYPE VALUE…         one tensor [N]
+ *     tool make OUT SEED NAME:TYPE:DIMS:LOW:HIGH…   tensors of random numbers from
+ *         LOW to HIGH, TYPE u8, i32, i64 or f32, DIMS as in 4x16
  *     tool list FILE                           name, shape and SHA-256 of each
  *     tool values FILE NAME COUNT              its first values
  *     tool member FILE.json PATH.OF.KEYS       a value, as text
  *     tool log FILE.jsonl                      its lines without the timings
  *     tool flip FILE OFFSET                    one bit of a byte
  */
+#define _GNU_SOURCE
 #include "safetensors.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -97,6 +100,60 @@ static int make_tensor(int argc, char **argv)
     free(values);
     free(whole);
     free(wanted);
+    return status;
+}
+
+/* A tensor of random numbers, as `text` says. */
+static bool random_tensor(char *text, TensorShape *shape, void **data)
+{
+    static const TensorType types[] = { TENSOR_U8, TENSOR_I32, TENSOR_I64,
+                                        TENSOR_F32 };
+    static const char *const names[] = { "u8", "i32", "i64", "f32" };
+    char *at;
+    *shape = (TensorShape){ .name = strtok_r(text, ":", &at) };
+    const char *type = strtok_r(NULL, ":", &at);
+    char *dims = strtok_r(NULL, ":", &at);
+    const char *low = strtok_r(NULL, ":", &at), *high = strtok_r(NULL, ":", &at);
+    if (!high)
+        return false;
+    for (int i = 0; i < 4; i++)
+        if (strcmp(type, names[i]) == 0)
+            shape->type = types[i];
+    long count = 1;
+    for (char *dim = strtok_r(dims, "x", &at); dim; dim = strtok_r(NULL, "x", &at))
+        count *= shape->dims[shape->rank++] = atol(dim);
+    *data = calloc((size_t)count, 8);
+    for (long i = 0; i < count; i++) {
+        double u = rand() / (RAND_MAX + 1.0);
+        double real = atof(low) + u * (atof(high) - atof(low));
+        long whole = atol(low) + (long)(u * (double)(atol(high) + 1 - atol(low)));
+        if (shape->type == TENSOR_F32)
+            ((float *)*data)[i] = (float)real;
+        else if (shape->type == TENSOR_U8)
+            ((uint8_t *)*data)[i] = (uint8_t)whole;
+        else if (shape->type == TENSOR_I32)
+            ((int32_t *)*data)[i] = (int32_t)whole;
+        else
+            ((int64_t *)*data)[i] = whole;
+    }
+    return true;
+}
+
+static int make_tensors(int argc, char **argv)
+{
+    enum { MOST = 12 };
+    TensorShape shapes[MOST];
+    void *data[MOST] = {0};
+    int count = argc - 4;
+    srand((unsigned)atoi(argv[3]));
+    if (count > MOST)
+        return 2;
+    for (int i = 0; i < count; i++)
+        if (!random_tensor(argv[4 + i], &shapes[i], &data[i]))
+            return 2;
+    int status = write_tensors(argv[2], shapes, (const void *const *)data, count);
+    for (int i = 0; i < count; i++)
+        free(data[i]);
     return status;
 }
 
@@ -205,6 +262,8 @@ int main(int argc, char **argv)
         return make_batch(argc, argv);
     if (strcmp(what, "tensor") == 0 && argc >= 5)
         return make_tensor(argc, argv);
+    if (strcmp(what, "make") == 0 && argc > 4)
+        return make_tensors(argc, argv);
     if (strcmp(what, "list") == 0)
         return list(argv[2]);
     if (strcmp(what, "values") == 0 && argc == 5)

@@ -85,6 +85,12 @@ static const Tensor tables[] = {
     { .name = "a", .repeat = 1, .rank = 1, .dim0 = HEADS,
       .weight = 3 * CONTEXT * DIM, .gradient = -1, .frozen = "",
       .init = "alibi", .constant = 1 },
+    { .name = "d", .repeat = 1, .rank = 2, .dim0 = 2 * CONTEXT - 1,
+      .dim1 = DIM, .weight = 4 * CONTEXT * DIM, .gradient = -1, .frozen = "",
+      .init = "relative", .init_a = 10000, .constant = 1 },
+    { .name = "p", .repeat = 1, .rank = 1, .dim0 = DIM,
+      .weight = 6 * CONTEXT * DIM, .gradient = -1, .frozen = "",
+      .init = "derived", .constant = 1 },
 };
 
 static double llama3_frequency(int pair)
@@ -98,15 +104,35 @@ static double llama3_frequency(int pair)
     return (1 - smooth) * f / 8 + smooth * f;
 }
 
+/* Row t is of distance t - (CONTEXT - 1); 0 has the bits of position 0, and the
+ * positive ones those of the positions. */
+static void test_distances(const float *weights)
+{
+    const float *table = weights + 4 * CONTEXT * DIM;
+    const float *zero = table + (CONTEXT - 1) * DIM;
+    bool good = true, odd = true;
+    for (int t = 0; t < CONTEXT; t++)
+        for (int i = 0; i < DIM; i++) {
+            float below = zero[-t * DIM + i], above = zero[t * DIM + i];
+            good &= above == weights[t * DIM + i];
+            odd &= t == 0 || below == (i % 2 ? above : -above);
+        }
+    check(good, "distances are as positions");
+    check(odd, "sines are odd, cosines even");
+    check(weights[6 * CONTEXT * DIM] == 42, "a derived table is let alone");
+}
+
 static void test_tables(void)
 {
-    static float weights[4 * CONTEXT * DIM];
+    static float weights[6 * CONTEXT * DIM + DIM];
     Error error;
-    Program program = { .tensor_count = 4, .tensors = tables };
+    Program program = { .tensor_count = 6, .tensors = tables };
     Rank rank = { .program = &program, .control = { .weights = weights } };
     rank.team = team_start(3, NULL, 0, &error);
+    weights[6 * CONTEXT * DIM] = 42;
     tables_compute(&rank);
     team_stop(rank.team);
+    test_distances(weights);
     bool sines = true, cosines = true, plain = true, slopes = true;
     for (int t = 0; t < CONTEXT; t++)
         for (int i = 0; i < DIM; i++) {

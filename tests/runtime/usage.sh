@@ -9,10 +9,7 @@ for command in info train eval generate forward grad bench predict score; do
     status "$command --help" 0 ./fake $command --help
     says "$command --help" "usage: fake $command"
 done
-for command in predict score; do
-    status "$command" 2 ./fake $command
-    says "$command" "not built yet"
-done
+status "score without files" 2 ./fake score --weights x
 status "unknown flag" 2 ./fake train --stepz 3
 says "unknown flag" "did you mean --steps?"
 status "another command's flag" 2 ./fake eval --out x
@@ -36,6 +33,9 @@ status "eval without weights" 2 ./fake eval --data data.txt
 status "grad without files" 2 ./fake grad
 status "forward without files" 2 ./fake forward
 status "generate without prompt" 2 ./fake generate --weights x
+status "predict without files" 2 ./fake predict --weights x
+status "predict of a decoder" 1 ./fake predict --weights x --data data.txt
+says "predict of a decoder" "generate continues a text"
 status "full output" 3 sh -c './fake info > /dev/full'
 status "features" 3 ./strange train --data data.txt
 says "features" "sse9 amx-fp99"

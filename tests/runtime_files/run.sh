@@ -6,7 +6,8 @@ runtime=$here/../../runtime
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 sources="error files hash sort json safetensors safetensors_write
-         elementary draw schedule data"
+         elementary draw schedule data data_files lines labels special
+         masking rows parts gzip idx tensor_rows sentences examples corpus"
 flags="-std=gnu11 -O2 -g -ffp-contract=off
        -Wall -Wextra -Wpedantic -Werror -Wmissing-prototypes $EXTRA"
 objects=
@@ -15,7 +16,8 @@ for name in $sources; do
     objects="$objects $work/$name.o"
 done
 passed=0 failed=0
-for name in ${*:-elementary draw schedule hash files json safetensors data}; do
+for name in ${*:-elementary draw schedule hash files json safetensors data
+              lines labels masking rows idx tensor_rows sentences corpus}; do
     mkdir "$work/$name"
     if ${CC:-cc} $flags "$here/$name.c" $objects -lm -o "$work/test-$name"; then
         "$work/test-$name" "$work/$name" | tee "$work/log"

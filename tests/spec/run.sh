@@ -116,6 +116,22 @@ awk 'BEGIN { printf "x: ["; for (i = 0; i < 100000; i++) printf "a," ; print "a]
 expect 1 'more than 20000 values' "$temporary/many.yaml"
 expect 1 'nothing.yaml: error' tiny.yaml -f "$temporary/nothing.yaml"
 
+# A capacity is the decimal as it was written, as a reduced fraction.
+capacity() { # DECIMAL FRACTION
+    printf 'name: t\nmodel: {vocab: 9, context: 9, dim: 8, heads: 2, blocks: 1, %s}\n' \
+        "experts: {count: 4, capacity: $1}" >"$temporary/capacity.yaml"
+    expect 0 "capacity ($2)" command capacity "$temporary/capacity.yaml"
+}
+capacity 0 0/1
+capacity 1.250 5/4
+capacity 0.1 1/10
+capacity 3 3/1
+capacity 12.5e-1 5/4
+capacity 2e2 200/1
+capacity 0.00000000000001 1/100000000000000
+capacity 99999999999999.5 199999999999999/2
+expect 0 'capacity (0/1)' command capacity tiny.yaml
+
 # The commands.
 expect 0 '"$schema"' command schema
 if command -v python3 >/dev/null; then

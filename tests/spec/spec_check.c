@@ -4,6 +4,7 @@
  *     spec_check SPEC.yaml [-f OVERLAY.yaml]... [--set KEY=VALUE]...
  *     spec_check command schema|explain|models|init ARGUMENTS... [MODELS]
  *     spec_check command keys                          every path, a line each
+ *     spec_check command capacity SPEC.yaml            as a fraction
  *
  * Status: 0 loaded, 1 the spec is wrong, 2 wrong usage; or the command's. */
 #include "../../compiler/spec/commands.h"
@@ -36,11 +37,25 @@ static bool parse_arguments(int argc, char **argv, Arguments *out)
     return from->path;
 }
 
+static int print_capacity(const char *path)
+{
+    Arena *arena = arena_new();
+    Diag *diag = diag_new(arena);
+    const Spec *spec = spec_load(diag, arena, &(SpecSources){ .path = path });
+    int64_t numerator = -1, denominator = -1;
+    bool good = diag_print(diag, stderr) && spec && spec_capacity(spec, &numerator, &denominator);
+    printf("capacity (%lld/%lld)\n", (long long)numerator, (long long)denominator);
+    arena_free(arena);
+    return good ? 0 : 1;
+}
+
 /* The commands that need the shipped specs have their directory last. */
 static int run_command(int argc, char **argv)
 {
     if (!strcmp(argv[0], "schema"))
         return command_schema(argc, argv);
+    if (!strcmp(argv[0], "capacity") && argc == 2)
+        return print_capacity(argv[1]);
     if (!strcmp(argv[0], "explain"))
         return command_explain(argc, argv);
     if (!strcmp(argv[0], "models") && argc > 1)

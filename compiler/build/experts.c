@@ -1,0 +1,128 @@
+/* experts.c: a mixture of experts in place of the feed-forward layer. A router
+ * gives each token a probability an expert; the top_k are kept and
+ * renormalised; each expert computes the rows of the tokens that it takes.
+ * Padding is not routed. */
+#include "builder.h"
+
+/* A weight of all experts, a matrix each: ff.experts.NAME.weight [X, out, in].
+ */
+static Value *expert_matrix(Builder *b, const char *name, int out, int in,
+                            bool residual)
+{
+    const char *full = arena_printf(b->m->arena, "ff.experts.%s.weight", name);
+    int dims[3] = { b->d.experts, out, in };
+    return weight(b, full, 3, dims, matrix_init(b, out, in, residual));
+}
+
+/* Where the rows of this call go. */
+typedef struct Route {
+    Value *gate, *keep, *probabilities, *starts, *order, *place;
+} Route;
+
+static Value *expert_linear(Builder *b, const char *name, const Route *route,
+                            Value *x, int out)
+{
+    int in = x->type.dims[x->type.rank - 1];
+    Value *inputs[4] = { x,
+                         expert_matrix(b, name, out, in, !strcmp(name, "down")),
+                         route->starts };
+    if (b->s->model_ff_bias)
+        inputs[3] =
+            weight(b, arena_printf(b->m->arena, "ff.experts.%s.bias", name), 2,
+                   (int[]){ b->d.experts, out }, (Init){ .kind = INIT_ZEROS });
+    return make(b, OP_grouped_matmul,
+                arena_printf(b->m->arena, "ff.%s_rows", name),
+                b->s->model_ff_bias ? 4 : 3, inputs, NULL);
+}
+
+/* softmax over the router's logits */
+static Value *probabilities(Builder *b, Value *x)
+{
+    Linear router = { .name = "ff.router",
+                      .result = "ff.router",
+                      .out = b->d.experts,
+                      .in = b->d.C };
+    Value *logits = build_linear(b, &router, x);
+    Value *most = make1(b, OP_rowmax, "ff.router.most", logits);
+    Value *shifted = make2(b, OP_sub, "ff.router.shifted", logits, most);
+    Value *exps = make1(b, OP_exp, "ff.router.exps", shifted);
+    Value *total = make1(b, OP_sum, "ff.router.total", exps);
+    return make2(b, OP_div, "ff.probabilities", exps, total);
+}
+
+static Route build_route(Builder *b, Value *x, Value *lengths)
+{
+    const Spec *s = b->s;
+    Route r = {0};
+    b->here = s->loc[KEY_model_experts_count];
+    r.probabilities = probabilities(b, x);
+    b->here = s->loc[KEY_model_experts_top_k];
+    Attrs attrs = { .count = s->model_experts_top_k,
+                    .dim = b->d.starts,
+                    .width = b->d.choices,
+                    .denominator = 1 };
+    r.keep = make(b, OP_top_k, "ff.keep", 1, &r.probabilities, &attrs);
+    Value *kept = make2(b, OP_mul, "ff.kept", r.probabilities, r.keep);
+    Value *sum = make1(b, OP_sum, "ff.kept_sum", kept);
+    r.gate = make2(b, OP_div, "ff.gate_shares", kept, sum);
+    /* who is turned away depends on the whole sequence, which generation cannot
+     * know */
+    if (!b->cached && !spec_capacity(s, &attrs.numerator, &attrs.denominator))
+        ice("the capacity is no fraction");
+    r.starts = make(b, OP_dispatch, "ff.dispatch", 2,
+                    (Value *[]){ r.keep, lengths }, &attrs);
+    r.order = r.starts->node->out[1];
+    r.place = r.starts->node->out[2];
+    return r;
+}
+
+/* What a block adds to the loss, a sequence a row: aux_loss · X / sequences of
+ * the batch · Σ_e f_e p_e, f the share of the choices and p the mean
+ * probability. */
+static Value *auxiliary_loss(Builder *b, const Route *route, Value *lengths)
+{
+    const Spec *s = b->s;
+    double sequences = (double)s->train_batch * (is_preference(s) ? 2 : 1);
+    double weight =
+        s->model_experts_aux_loss * (double)s->model_experts_count / sequences;
+    Attrs mean = { .pool = 0 };
+    b->here = s->loc[KEY_model_experts_aux_loss];
+    Value *chosen = make(b, OP_pool, "ff.chosen", 2,
+                         (Value *[]){ route->keep, lengths }, &mean);
+    Value *p = make(b, OP_pool, "ff.mean_probability", 2,
+                    (Value *[]){ route->probabilities, lengths }, &mean);
+    Value *products = make2(b, OP_mul, "aux.products", chosen, p);
+    Value *sum = make1(b, OP_sum, "aux.sum", products);
+    return make_by(b, OP_scale, "aux", sum,
+                   weight / (double)s->model_experts_top_k);
+}
+
+Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux)
+{
+    const Spec *s = b->s;
+    Route route = build_route(b, x, lengths);
+    if (s->model_experts_aux_loss != 0)
+        *aux = auxiliary_loss(b, &route, lengths);
+    b->here = s->loc[KEY_model_experts_count];
+    Attrs choices = { .dim = b->d.choices };
+    Value *rows = make(b, OP_gather_rows, "ff.rows", 3,
+                       (Value *[]){ x, route.order, route.starts }, &choices);
+    Value *hidden;
+    b->here = s->loc[KEY_model_ff_dim];
+    if (s->model_ff_gated) {
+        Value *g = expert_linear(b, "gate", &route, rows, b->d.F);
+        Value *u = expert_linear(b, "up", &route, rows, b->d.F);
+        b->here = s->loc[KEY_model_ff_activation];
+        Value *act = make1(b, build_activation(s), "ff.activated", g);
+        b->here = s->loc[KEY_model_ff_gated];
+        hidden = make2(b, OP_mul, "ff.hidden", act, u);
+    } else {
+        Value *u = expert_linear(b, "up", &route, rows, b->d.F);
+        b->here = s->loc[KEY_model_ff_activation];
+        hidden = make1(b, build_activation(s), "ff.hidden", u);
+    }
+    b->here = s->loc[KEY_model_ff_dim];
+    Value *down = expert_linear(b, "down", &route, hidden, b->d.C);
+    return make(b, OP_combine_rows, "ff.down", 3,
+                (Value *[]){ down, route.place, route.gate }, NULL);
+}

@@ -1,0 +1,307 @@
+/* heads.c: what follows the last block: the final norm, pools, logits and
+ * losses. A head works on rows: all positions, or the pooled vectors of a
+ * batch. Its functions are `head` (the loss, differentiated), `head.nll` (for
+ * evaluation), `head.logits` and `head.inspect` (for `forward`). */
+#include "builder.h"
+
+/* What a loss is over: rows of logits against ids, summed in f64. */
+typedef struct Loss {
+    const char *targets, *total, *correct;
+    bool smooth;
+} Loss;
+
+static bool is_masked_lm(const Spec *s)
+{
+    return s->model_head == MODEL_HEAD_MLM;
+}
+
+static Value *head_function(Builder *b, const char *name, const char *root)
+{
+    b->f = func_new(b->m, name, root, -1);
+    b->stack = -1;
+    return func_param(b->m, b->f, "x",
+                      type_of(DT_F32, 2, (int[]){ b->d.R, b->d.C }));
+}
+
+static Value *final_norm(Builder *b, Value *x)
+{
+    return norms_before(b->s) ? build_norm(b, sided(b, "norm"), "norm", x) : x;
+}
+
+/* ---- logits ---- */
+/* BERT's: dense, exact gelu, norm, then the decoder with a bias. */
+static Value *masked_lm_logits(Builder *b, Value *x)
+{
+    const Spec *s = b->s;
+    int dims[2] = { b->d.V, b->d.C };
+    b->here = s->loc[KEY_model_head];
+    Linear transform = { .name = "head.transform",
+                         .result = "transformed",
+                         .out = b->d.C,
+                         .in = b->d.C,
+                         .bias = true };
+    x = make1(b, OP_gelu, "activated", build_linear(b, &transform, x));
+    x = build_norm(b, "head.norm", "head.norm", x);
+    b->here = s->loc[s->model_tie_embeddings ? KEY_model_tie_embeddings
+                                             : KEY_model_head];
+    Value *w = whole_weight(b, s->model_tie_embeddings ? "embed.token.weight"
+                                                       : "head.decoder.weight",
+                            2, dims, matrix_init(b, b->d.V, b->d.C, false));
+    Value *bias = whole_weight(b, "head.decoder.bias", 1, &b->d.V,
+                               (Init){ .kind = INIT_ZEROS });
+    Value *product = make2(b, OP_matmul, "logits.product", x, w);
+    return make2(b, OP_add, "logits", product, bias);
+}
+
+static Value *class_logits(Builder *b, Value *x)
+{
+    b->here = b->s->loc[KEY_model_head_classify_pooler];
+    Linear pooler = { .name = "head.pooler",
+                      .result = "dense",
+                      .out = b->d.C,
+                      .in = b->d.C,
+                      .bias = true };
+    if (b->s->model_head_classify_pooler)
+        x = make1(b, OP_tanh, "pooler", build_linear(b, &pooler, x));
+    b->here = b->s->loc[KEY_model_head];
+    Linear classes = { .name = "head",
+                       .result = "logits",
+                       .out = b->d.classes,
+                       .in = b->d.C,
+                       .bias = true };
+    return build_linear(b, &classes, x);
+}
+
+static Value *next_sentence_logits(Builder *b, Value *x)
+{
+    b->here = b->s->loc[KEY_train_objective];
+    Linear pooler = { .name = "head.pooler",
+                      .result = "dense",
+                      .out = b->d.C,
+                      .in = b->d.C,
+                      .bias = true };
+    Linear next = { .name = "head.next_sentence",
+                    .result = "logits",
+                    .out = b->d.next,
+                    .in = b->d.C,
+                    .bias = true };
+    x = make1(b, OP_tanh, "pooler", build_linear(b, &pooler, x));
+    return build_linear(b, &next, x);
+}
+
+static Value *build_logits(Builder *b, Value *x)
+{
+    const Spec *s = b->s;
+    if (is_classifier(s))
+        return class_logits(b, x); /* its rows have been normed and pooled */
+    x = final_norm(b, x);
+    if (is_masked_lm(s))
+        return masked_lm_logits(b, x);
+    b->here = s->loc[s->model_tie_embeddings ? KEY_model_tie_embeddings
+                                             : KEY_model_head];
+    Value *w = whole_weight(
+        b, s->model_tie_embeddings ? "embed.token.weight" : "head.weight", 2,
+        (int[]){ b->d.V, b->d.C }, matrix_init(b, b->d.V, b->d.C, false));
+    return make2(b, OP_matmul, "logits", x, w);
+}
+
+/* ---- losses ---- */
+/* Cross-entropy of every row against its target, 0 where there is none; with
+ * label smoothing mixed in by two run-time scalars. */
+static Value *cross_entropy(Builder *b, Value *logits, Value *targets,
+                            bool smooth, Value **hits)
+{
+    b->here = b->s->loc[KEY_train_objective];
+    Value *most = make1(b, OP_rowmax, "most", logits);
+    Value *shifted = make2(b, OP_sub, "shifted", logits, most);
+    Value *exps = make1(b, OP_exp, "exps", shifted);
+    Value *total = make1(b, OP_sum, "total", exps);
+    Value *log_total = make1(b, OP_log, "log_total", total);
+    Value *picked = make2(b, OP_pick, "picked", logits, targets);
+    Value *target = make2(b, OP_sub, "target_logit", picked, most);
+    Value *row = make2(b, OP_sub, "nll", log_total, target);
+    if (smooth) {
+        b->here = b->s->loc[KEY_train_label_smoothing];
+        Value *mean = make1(b, OP_mean, "mean_logit", logits);
+        Value *centre = make2(b, OP_sub, "mean_shifted", mean, most);
+        Value *uniform = make2(b, OP_sub, "uniform_nll", log_total, centre);
+        Value *sharp = make2(b, OP_mul, "sharp", row,
+                             func_scalar(b->m, b->f, "sharpness"));
+        Value *soft = make2(b, OP_mul, "soft", uniform,
+                            func_scalar(b->m, b->f, "smoothing"));
+        row = make2(b, OP_add, "smoothed", sharp, soft);
+    }
+    b->here = b->s->loc[KEY_train_objective];
+    Value *scored = make1(b, OP_scored, "scored", targets);
+    if (hits) {
+        Value *largest = make1(b, OP_is_zero, "largest", target);
+        *hits = make2(b, OP_mul, "hits", largest, scored);
+    }
+    return make2(b, OP_mul, "losses", row, scored);
+}
+
+static Value *chain_into(Builder *b, const char *name, const char *total,
+                         Value *rows)
+{
+    Value *sum = func_param(b->m, b->f, total, type_of(DT_F64, 0, NULL));
+    return make2(b, OP_chain, name, rows, sum);
+}
+
+typedef Value *Logits(Builder *b, Value *x);
+
+/* The function of a loss; for evaluation (not `smooth`) it counts the rows
+ * whose target has the largest logit too. */
+static void build_loss(Builder *b, const char *name, const char *root,
+                       const Loss *loss, Logits *logits)
+{
+    Value *x = head_function(b, name, root), *hits = NULL;
+    bool evaluates = strstr(name, ".nll") != NULL;
+    Value *targets = func_param(b->m, b->f, loss->targets,
+                                type_of(DT_I32, 2, (int[]){ b->d.R, 0 }));
+    Value *rows = cross_entropy(b, logits(b, x), targets, loss->smooth,
+                                evaluates ? &hits : NULL);
+    list_push(b->m->arena, &b->f->results,
+              chain_into(b, "loss.sum", loss->total, rows));
+    if (evaluates)
+        list_push(b->m->arena, &b->f->results,
+                  chain_into(b, "correct.sum", loss->correct, hits));
+}
+
+static void build_inspection(Builder *b)
+{
+    Value *x = head_function(b, "head.inspect", "head");
+    bool norms = norms_before(b->s) && !is_classifier(b->s), found = false;
+    list_push(b->m->arena, &b->f->results, build_logits(b, x));
+    for (int i = 0; norms && !found && i < b->f->values.count; i++) {
+        Value *v = b->f->values.at[i];
+        found = v->kind == VALUE_NODE && !strcmp(v->name, "norm");
+        if (found)
+            list_push(b->m->arena, &b->f->results, v);
+    }
+}
+
+/* ---- pools ---- */
+static int pool_kind(const Spec *s)
+{
+    enum { MEAN, SUM, MAX, FIRST, LAST };
+    if (has_next_sentence(s))
+        return FIRST;
+    switch (s->model_head_classify_pool) {
+    case MODEL_HEAD_CLASSIFY_POOL_MEAN: return MEAN;
+    case MODEL_HEAD_CLASSIFY_POOL_SUM: return SUM;
+    case MODEL_HEAD_CLASSIFY_POOL_MAX: return MAX;
+    case MODEL_HEAD_CLASSIFY_POOL_CLS:
+    case MODEL_HEAD_CLASSIFY_POOL_FIRST: return FIRST;
+    case MODEL_HEAD_CLASSIFY_POOL_LAST: return LAST;
+    }
+    ice("unknown pool");
+}
+
+/* x [B,T,C] -> pooled [B,C], normed before. */
+static void build_pool(Builder *b, const char *name, bool inspect)
+{
+    const Spec *s = b->s;
+    const ModelDims *d = &b->d;
+    b->f = func_new(b->m, name, "pool", -1);
+    b->stack = -1;
+    Value *x = func_param(b->m, b->f, "x",
+                          type_of(DT_F32, 3, (int[]){ d->B, d->T, d->C }));
+    Value *lengths = given(b, "lengths");
+    x = final_norm(b, x);
+    b->here = s->loc[has_next_sentence(s) ? KEY_train_objective
+                                          : KEY_model_head_classify_pool];
+    Attrs attrs = { .pool = pool_kind(s) };
+    Value *pooled =
+        make(b, OP_pool, "pooled", 2, (Value *[]){ x, lengths }, &attrs);
+    list_push(b->m->arena, &b->f->results, pooled);
+    if (inspect && norms_before(s))
+        list_push(b->m->arena, &b->f->results, x);
+}
+
+/* ---- preferences ---- */
+/* The negative log-probability of every row's target: `head` is differentiated
+ * by a weight a row, `head.rows` is what comes before the weights are known. */
+static void build_rows(Builder *b, const char *name)
+{
+    Value *x = head_function(b, name, "head");
+    Value *targets = func_param(b->m, b->f, "targets",
+                                type_of(DT_I32, 2, (int[]){ b->d.R, 0 }));
+    Value *rows = cross_entropy(b, build_logits(b, x), targets, false, NULL);
+    list_push(b->m->arena, &b->f->results, rows);
+}
+
+/* Summed log-probabilities of each sequence's scored positions, [B,1]. */
+static Value *sequence_sums(Builder *b, const char *name, Value **lengths)
+{
+    const ModelDims *d = &b->d;
+    b->f = func_new(b->m, name, "pairs", -1);
+    b->stack = -1;
+    b->here = b->s->loc[KEY_train_objective];
+    Value *nll = func_param(b->m, b->f, "nll",
+                            type_of(DT_F32, 3, (int[]){ d->B, d->T, 0 }));
+    *lengths = given(b, "lengths");
+    Value *sums = make(b, OP_pool, "nll_sums", 2, (Value *[]){ nll, *lengths },
+                       &(Attrs){ .pool = 1 });
+    return make1(b, OP_neg, "sums", sums);
+}
+
+static void build_pairs(Builder *b, const char *name)
+{
+    const ModelDims *d = &b->d;
+    Value *lengths, *sums = sequence_sums(b, name, &lengths);
+    Value *targets = given(b, "targets"), *reference = given(b, "reference");
+    Value *total =
+        func_param(b->m, b->f, "label_loss", type_of(DT_F64, 0, NULL));
+    Value *column =
+        make_reshape(b, "target_rows", targets, 3, (int[]){ d->B, d->T, 0 });
+    Value *scored = make1(b, OP_scored, "scored", column);
+    Value *counts = make(b, OP_pool, "counts", 2,
+                         (Value *[]){ scored, lengths }, &(Attrs){ .pool = 1 });
+    b->here = b->s->loc[KEY_train_preference_beta];
+    Value *loss = make(b, OP_preference, "pair_loss.sum", 4,
+                       (Value *[]){ sums, counts, reference, total },
+                       &(Attrs){ .by = b->s->train_preference_beta });
+    list_push(b->m->arena, &b->f->results, loss);
+}
+
+static void build_preference(Builder *b)
+{
+    Value *lengths;
+    build_rows(b, "head.rows");
+    build_pairs(b, "pairs");
+    build_rows(b, "head");
+    build_pairs(b, "pairs.nll");
+    Value *sums = sequence_sums(b, "pairs.sums", &lengths);
+    list_push(b->m->arena, &b->f->results, sums);
+}
+
+void build_heads(Builder *b)
+{
+    const Loss targets = { "targets", "loss", "correct", true };
+    const Loss labels = { "labels", "label_loss", "label_correct", true };
+    bool classifies = is_classifier(b->s), next = has_next_sentence(b->s);
+    Loss loss = classifies ? labels : targets;
+    if (classifies)
+        build_pool(b, "pool", false);
+    if (is_preference(b->s)) {
+        build_preference(b);
+    } else {
+        build_loss(b, "head", "head", &loss, build_logits);
+        loss.smooth = false;
+        build_loss(b, "head.nll", "head", &loss, build_logits);
+    }
+    Value *logits = build_logits(b, head_function(b, "head.logits", "head"));
+    list_push(b->m->arena, &b->f->results, logits);
+    build_inspection(b);
+    if (classifies)
+        build_pool(b, "pool.inspect", true);
+    if (next) {
+        loss = labels;
+        loss.smooth = false;
+        build_pool(b, "pool", false);
+        build_loss(b, "next_sentence", "next_sentence", &loss,
+                   next_sentence_logits);
+        build_loss(b, "next_sentence.nll", "next_sentence", &loss,
+                   next_sentence_logits);
+    }
+}

@@ -1,0 +1,442 @@
+/* library.c: calls of the library's kernels (runtime/kernels/kernels.h): matrix
+ * products, attention, pools, experts and the like, an op each. Arguments come
+ * in the order of the kernel's parameters. */
+#include "calls.h"
+
+/* Whether a product goes on from operand `init`: it is there; in a weight's
+ * accumulator only after the first call. */
+static ProgExpr *goes_on_from(Calls *c, const Node *n, int init)
+{
+    if (n->inputs <= init)
+        return px_i32(c->p, 0);
+    if (value_root(n->in[init])->kind == VALUE_GRADIENT)
+        return at_field(c, "accumulate");
+    return px_i32(c->p, 1);
+}
+
+static void call_matmul(Calls *c, const Kernel *k)
+{
+    Prog *p = c->p;
+    const Node *n = k->nodes.at[0];
+    const Value *out = k->nodes.at[k->nodes.count - 1]->out[0];
+    bool weight = n->op == OP_matmul_weight;
+    /* of the weight [N, K]: w, or what its gradient sums up to */
+    const Type *w = weight ? &n->in[2]->type : &n->in[1]->type;
+    ProgExpr *args[9] = {
+        px_var(p, c->me), pointer_to(c, (Value *)out), pointer_to(c, n->in[0]),
+        pointer_to(c, n->in[1]),
+    };
+    int count = 4;
+    if (n->op == OP_matmul)
+        args[count++] = k->nodes.count > 1
+            ? pointer_to(c, k->nodes.at[1]->in[1])
+            : px_null(p, prog_pointer(PK_F32, true));
+    args[count++] = rows_of(c, &n->in[0]->type);
+    args[count++] = dim_size(c->l, w->dims[1]);
+    args[count++] = dim_size(c->l, w->dims[0]);
+    if (n->op == OP_matmul_input)
+        args[count++] = goes_on_from(c, n, 2);
+    if (weight)
+        args[count++] = at_field(c, "accumulate");
+    ps_do(p, &c->func->body,
+          px_call(p, prog_library(p, op_info[n->op].name), count, args));
+}
+
+static void set(Calls *c, ProgVar *record, const char *field, ProgExpr *value)
+{
+    ps_field_set(c->p, &c->func->body, px_var(c->p, record), field, value);
+}
+
+/* Which block this is, counted through all stacks. */
+static ProgExpr *block_number(Calls *c)
+{
+    int64_t before = stack_first(c->l->m, c->f->stack);
+    ProgExpr *block = at_field(c, "block");
+    return before ? px_add(c->p, px_int(c->p, before), block) : block;
+}
+
+static void set_dropout(Calls *c, ProgVar *a, const Node *n)
+{
+    Prog *p = c->p;
+    if (n->attrs.rate == 0)
+        return;
+    ProgExpr *control = at_field(c, "control");
+    set(c, a, "rate",
+        px_select(p, px_field(p, control, "dropout"), px_f32(p, n->attrs.rate),
+                  px_f32(p, 0)));
+    ProgExpr *site = px_add(p, px_int(p, 1 + n->attrs.site),
+                            px_mul(p, block_number(c),
+                                   px_int(p, c->l->m->sites_per_block)));
+    set(c, a, "site", px_cast(p, prog_u32(), site));
+    set(c, a, "step", px_cast(p, prog_u32(), px_field(p, control, "step")));
+    set(c, a, "seed", px_field(p, control, "seed"));
+    set(c, a, "sequence", at_field(c, "first"));
+}
+
+/* How many keys there are, and the rows that they lie in. */
+static void set_keys(Calls *c, ProgVar *a, const Node *n)
+{
+    ProgExpr *sequence = at_field(c, "sequence");
+    if (!n->attrs.cached) {
+        set(c, a, "keys", sequence);
+        set(c, a, "key_rows", sequence);
+        return;
+    }
+    ProgExpr *room = dim_size(c->l, n->in[1]->type.dims[1]);
+    set(c, a, "key_rows", room);
+    if (n->attrs.cross) {           /* all rows, of which lengths count */
+        set(c, a, "keys", room);
+        return;
+    }
+    set(c, a, "keys", px_add(c->p, at_field(c, "position"), sequence));
+    set(c, a, "pos", at_field(c, "position"));
+}
+
+/* What the flags of an attention add to its operands, from `next` on. */
+static void set_options(Calls *c, ProgVar *a, const Node *n, int next)
+{
+    const Attrs *at = &n->attrs;
+    if (at->alibi)
+        set(c, a, "alibi", pointer_to(c, n->in[next++]));
+    if (at->edges)
+        set(c, a, "edges", pointer_to(c, n->in[next++]));
+    if (!at->relative)
+        return;
+    ProgExpr *distances = dim_size(c->l, n->in[next + 1]->type.dims[0]);
+    set(c, a, "q2", pointer_to(c, n->in[next]));
+    set(c, a, "table", pointer_to(c, n->in[next + 1]));
+    set(c, a, "zero", px_div(c->p, distances, px_int(c->p, 2)));
+    if (n->op != OP_relative_backward)
+        return;
+    set(c, a, "dq2", pointer_to(c, n->out[3]));
+    set(c, a, "dtable", pointer_to(c, n->out[4]));
+    set(c, a, "table_rows", distances);
+    set(c, a, "dtable_init", at_field(c, "accumulate"));
+}
+
+/* An Attention filled in for a node; fields that are 0 are left out. */
+static ProgVar *attention_record(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    const Attrs *at = &n->attrs;
+    const Module *m = c->l->m;
+    bool weights = n->op == OP_attention_weights;
+    int lengths = weights ? 2 : 3;
+    int options = weights ? 3 : n->op == OP_attention ? 4 : 6;
+    const ProgRecord *attention = prog_runtime_record(p, "Attention");
+    ProgVar *a = prog_local(p, c->func,
+                            weights     ? "weights"
+                            : at->cross ? "cross"
+                                        : "a",
+                            prog_record_type(attention));
+    ps_let(p, &c->func->body, a, NULL);
+    set(c, a, "q", pointer_to(c, n->in[0]));
+    set(c, a, "k", pointer_to(c, n->in[1]));
+    if (!weights)
+        set(c, a, "v", pointer_to(c, n->in[2]));
+    set(c, a, "lengths", pointer_to(c, n->in[lengths]));
+    set_options(c, a, n, options);
+    set(c, a, "batch", at_field(c, "batch"));
+    set(c, a, "queries", at_field(c, "sequence"));
+    set_keys(c, a, n);
+    int heads = module_find_dim(m, "H"), kv = module_find_dim(m, "G");
+    set(c, a, "heads", dim_size(c->l, heads));
+    set(c, a, "kv_heads", dim_size(c->l, kv < 0 ? heads : kv));
+    set(c, a, "head_dim", dim_size(c->l, module_find_dim(m, "D")));
+    if (at->window)
+        set(c, a, "window", px_int(p, at->window));
+    if (at->causal)
+        set(c, a, "causal", px_i32(p, 1));
+    set(c, a, "scale", px_f32(p, at->scale));
+    set_dropout(c, a, n);
+    return a;
+}
+
+static void call_attention(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    ProgVar *a = attention_record(c, n);
+    ProgExpr *args[3] = { px_var(p, c->me), px_address(p, px_var(p, a)) };
+    if (n->op == OP_attention_weights) {
+        args[2] = pointer_to(c, n->out[0]);
+        ps_do(p, &c->func->body,
+              px_call(p, prog_library(p, "attention_weights"), 3, args));
+        return;
+    }
+    bool back = n->op != OP_attention;
+    if (back) {
+        /* forward's results, which the kernel only reads */
+        set(c, a, "stats", pointer_to(c, n->in[4]));
+        set(c, a, "dout", pointer_to(c, n->in[5]));
+        set(c, a, "dq", pointer_to(c, n->out[0]));
+        set(c, a, "dk", pointer_to(c, n->out[1]));
+        set(c, a, "dv", pointer_to(c, n->out[2]));
+    } else {
+        set(c, a, "out", pointer_to(c, n->out[0]));
+        set(c, a, "stats", pointer_to(c, n->out[1]));
+    }
+    const char *name = back ? "attention_backward" : "attention_forward";
+    ps_do(p, &c->func->body, px_call(p, prog_library(p, name), 2, args));
+}
+
+static void call_scatter(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    const Type *table = &n->out[0]->type;
+    ProgExpr *args[] = {
+        px_var(p, c->me), pointer_to(c, n->in[2]), pointer_to(c, n->in[0]),
+        pointer_to(c, n->in[1]), at_field(c, "rows"),
+        dim_size(c->l, table->dims[1]), dim_size(c->l, table->dims[0]),
+        at_field(c, "accumulate"),
+    };
+    ps_do(p, &c->func->body,
+          px_call(p, prog_library(p, "scatter_add"), 8, args));
+}
+
+static void call_chain(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    ProgExpr *args[] = {
+        px_var(p, c->me), pointer_to(c, n->in[1]), pointer_to(c, n->in[0]),
+        at_field(c, "rows"), at_field(c, "accumulate"),
+    };
+    ps_do(p, &c->func->body, px_call(p, prog_library(p, "chain_f64"), 5, args));
+}
+
+/* The cache of this block and slot, into which the rows of x go, if any. */
+static void call_cache(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    Value *out = n->out[0];
+    ProgExpr *slot = px_mul(p, dim_size(c->l, out->type.dims[1]),
+                            width_of(c->l, &out->type));
+    ProgVar *local = prog_local(p, c->func, c_name(c->l, out->name),
+                                prog_pointer(PK_F32, false));
+    ProgExpr *from = px_var(p, c->cache);
+    if (n->attrs.slot)
+        from = px_offset(p, from, px_mul(p, slot, px_int(p, n->attrs.slot)));
+    ps_let(p, &c->func->body, local, from);
+    c->pointers[out->number] = local;
+    if (n->op == OP_recall)
+        return;
+    ProgExpr *args[] = {
+        px_var(p, c->me), px_var(p, local), pointer_to(c, n->in[0]),
+        at_field(c, "position"), at_field(c, "rows"),
+        width_of(c->l, &out->type),
+    };
+    ps_do(p, &c->func->body, px_call(p, prog_library(p, "keep_rows"), 6, args));
+}
+
+/* A call under construction: arguments in order. */
+typedef struct Line { Calls *c; ProgExpr *args[12]; int count; } Line;
+
+static void put(Line *line, ProgExpr *e) { line->args[line->count++] = e; }
+static void put_value(Line *line, Value *v)
+{
+    put(line, pointer_to(line->c, v));
+}
+static void put_null(Line *line)
+{
+    put(line, px_null(line->c->p, prog_pointer(PK_F32, true)));
+}
+static void put_field(Line *line, const char *name)
+{
+    put(line, at_field(line->c, name));
+}
+static void put_dim(Line *line, int dim)
+{
+    put(line, dim_size(line->c->l, dim));
+}
+static void put_int(Line *line, int64_t n) { put(line, px_int(line->c->p, n)); }
+
+static Line begin_line(Calls *c)
+{
+    Line line = { .c = c };
+    put(&line, px_var(c->p, c->me));
+    return line;
+}
+
+static void end_line(Line *line, const char *function)
+{
+    Prog *p = line->c->p;
+    ps_do(p, &line->c->func->body,
+          px_call(p, prog_library(p, function), line->count, line->args));
+}
+
+static int last_dim(const Value *v)
+{
+    return v->type.dims[v->type.rank - 1];
+}
+
+static void call_patches(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put_field(&line, "batch");
+    put_field(&line, "sequence");
+    put_int(&line, n->attrs.channels);
+    put_int(&line, n->attrs.size);
+    put_int(&line, n->attrs.patch);
+    put_int(&line, n->attrs.skip);
+    end_line(&line, "patches");
+}
+
+static void call_pool(Calls *c, const Node *n)
+{
+    enum { MAX = 2 };
+    bool pools = n->op == OP_pool, max = n->op == OP_pool_max_spread;
+    Line line = begin_line(c);
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put_value(&line, n->in[1]);
+    if (max)
+        put_value(&line, n->in[2]);
+    else if (!pools)
+        put_null(&line);
+    put_field(&line, "batch");
+    put_field(&line, "sequence");
+    put_dim(&line, last_dim(n->in[0]));
+    put(&line, px_i32(c->p, max ? MAX : n->attrs.pool));
+    end_line(&line, pools ? "pool" : "pool_spread");
+}
+
+static void call_dispatch(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    ProgVar *d =
+        prog_local(p, c->func, "dispatching",
+                   prog_record_type(prog_runtime_record(p, "Dispatch")));
+    ps_let(p, &c->func->body, d, NULL);
+    set(c, d, "starts", pointer_to(c, n->out[0]));
+    set(c, d, "order", pointer_to(c, n->out[1]));
+    set(c, d, "place", pointer_to(c, n->out[2]));
+    set(c, d, "keep", pointer_to(c, n->in[0]));
+    set(c, d, "lengths", pointer_to(c, n->in[1]));
+    set(c, d, "batch", at_field(c, "batch"));
+    set(c, d, "sequence", at_field(c, "sequence"));
+    set(c, d, "experts", dim_size(c->l, last_dim(n->in[0])));
+    set(c, d, "k", dim_size(c->l, last_dim(n->out[1])));
+    if (n->attrs.numerator) {
+        set(c, d, "numerator", px_int(p, n->attrs.numerator));
+        set(c, d, "denominator", px_int(p, n->attrs.denominator));
+    }
+    Line line = begin_line(c);
+    put(&line, px_address(p, px_var(p, d)));
+    end_line(&line, "dispatch");
+}
+
+/* Tokens to experts and back: the result, the operands, rows, experts, width.
+ */
+static void call_route(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    bool collects = n->op == OP_collect_rows, gate = n->op == OP_gate_products;
+    bool tokens =
+        collects || gate || n->op == OP_combine_rows || n->op == OP_top_k;
+    const Value *experts =
+        n->op == OP_gather_rows ? n->in[2] : n->in[n->op == OP_spread_rows];
+    put_value(&line, n->out[0]);
+    for (int i = 0; i < n->inputs; i++)
+        put_value(&line, n->in[i]);
+    if (collects)
+        put_null(&line);
+    if (tokens)
+        put_field(&line, "rows");
+    if (n->op == OP_top_k) {
+        put_dim(&line, last_dim(n->in[0]));
+        put_int(&line, n->attrs.count);
+        end_line(&line, "top_k");
+        return;
+    }
+    if (collects || n->op == OP_combine_rows)
+        experts = n->in[1];
+    if (gate)
+        experts = n->in[2];
+    int X = last_dim(experts);
+    if (n->op == OP_gather_rows)
+        X = module_find_dim(c->l->m, "X");
+    put_dim(&line, X);
+    put_dim(&line, last_dim(n->in[0]));
+    end_line(&line,
+             n->op == OP_combine_rows ? "collect_rows" : op_info[n->op].name);
+}
+
+static void call_grouped(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    bool matmul = n->op == OP_grouped_matmul, input = n->op == OP_grouped_input;
+    bool bias = n->op == OP_grouped_bias;
+    const Type *w = matmul || input ? &n->in[1]->type : &n->out[0]->type;
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    if (!bias)
+        put_value(&line, n->in[1]);
+    if (matmul && n->inputs == 4)
+        put_value(&line, n->in[3]);
+    else if (matmul)
+        put_null(&line);
+    put_value(&line, n->in[bias ? 1 : 2]);
+    put_dim(&line, w->dims[0]);
+    if (!bias)
+        put_dim(&line, w->dims[2]);
+    put_dim(&line, w->dims[1]);
+    if (input)
+        put(&line, px_i32(c->p, n->inputs == 4));
+    else if (!matmul)
+        put_field(&line, "accumulate");
+    end_line(&line, op_info[n->op].name);
+}
+
+static void call_preference(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    bool loss = n->op == OP_preference;
+    put_value(&line, loss ? n->in[3] : n->out[0]);
+    for (int i = 0; i < 3; i++)
+        put_value(&line, n->in[i]);
+    put(&line, px_f32(c->p, n->attrs.by));
+    if (!loss)
+        put(&line, scalar_of(c, n->in[3]));
+    put_field(&line, "batch");
+    if (loss)
+        put_field(&line, "accumulate");
+    end_line(&line, loss ? "preference_loss" : "preference_grad");
+}
+
+static void call_index(Calls *c, const Node *n)
+{
+    switch (n->op) {
+    case OP_cache: case OP_recall: call_cache(c, n); return;
+    case OP_scatter_add: call_scatter(c, n); return;
+    case OP_patches: call_patches(c, n); return;
+    case OP_pool:
+    case OP_pool_spread:
+    case OP_pool_max_spread: call_pool(c, n); return;
+    case OP_dispatch: call_dispatch(c, n); return;
+    case OP_top_k:
+    case OP_gather_rows:
+    case OP_collect_rows:
+    case OP_combine_rows:
+    case OP_spread_rows:
+    case OP_gate_products: call_route(c, n); return;
+    case OP_grouped_matmul: case OP_grouped_input: case OP_grouped_weight:
+    case OP_grouped_bias: call_grouped(c, n); return;
+    case OP_preference: case OP_preference_grad: call_preference(c, n); return;
+    default: ice("%s is no library kernel", op_info[n->op].name);
+    }
+}
+
+void call_library(Calls *c, const Kernel *k)
+{
+    const Node *n = k->nodes.at[0];
+    c->p->here = n->origin.model;
+    switch (op_info[n->op].class) {
+    case CLASS_MATMUL: call_matmul(c, k); return;
+    case CLASS_ATTENTION: call_attention(c, n); return;
+    case CLASS_COLUMN: call_chain(c, n); return;
+    case CLASS_INDEX: call_index(c, n); return;
+    case CLASS_POINT: case CLASS_ROW: case CLASS_VIEW: break;
+    }
+    ice("%s is no library kernel", op_info[n->op].name);
+}

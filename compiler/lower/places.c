@@ -1,0 +1,156 @@
+/* places.c: where a step's values lie while its function is written: slots of
+ * streams, parts of what is given, sums, logits of the whole batch. */
+#include "steps.h"
+
+/* ---- where values lie ---- */
+ProgExpr *step_blocks(Steps *s)
+{
+    const char *dim = s->l->m->stacks.at[s->stack].dim;
+    return px_const(s->p, s->l->dims[module_find_dim(s->l->m, dim)]);
+}
+
+static ProgExpr *stack_size(Steps *s, int stack)
+{
+    const char *dim = s->l->m->stacks.at[stack].dim;
+    return px_const(s->p, s->l->dims[module_find_dim(s->l->m, dim)]);
+}
+
+ProgExpr *step_block_number(Steps *s)
+{
+    int64_t before = stack_first(s->l->m, s->stack);
+    ProgExpr *block = var(s, s->block);
+    return before ? px_add(s->p, num(s, before), block) : block;
+}
+
+/* Slot `slot` of a value that has several. */
+static ProgExpr *slot_of(Steps *s, const StepValue *v, ProgExpr *slot)
+{
+    bool literal = slot->kind == PE_INT;
+    bool in_turn = v->slots == SLOTS_TURN || !s->map->keeps_stream;
+    if (literal && slot->integer == 0)
+        return step_region(s, v->region);
+    if (in_turn && !literal)
+        slot = px_rem(s->p, slot, num(s, 2));
+    return px_offset(s->p, step_region(s, v->region),
+                     px_mul(s->p, slot, px_const(s->p, v->slot)));
+}
+
+/* Rows before this chunk. */
+ProgExpr *step_chunk_row(Steps *s)
+{
+    return px_mul(s->p, var(s, s->chunk), num(s, s->chunks->chunk_rows));
+}
+
+/* From row `row` of a value on. */
+static ProgExpr *rows_on(Steps *s, ProgExpr *from, int64_t width, ProgExpr *row)
+{
+    return px_offset(s->p, from, px_mul(s->p, row, num(s, width)));
+}
+
+/* Of what is given, the part of this micro-batch and chunk. */
+static ProgExpr *given(Steps *s, const char *name)
+{
+    ProgExpr *from = step_control(s, name);
+    int64_t each = given_elements(s->l, s->map, name);
+    bool row_ids = !strcmp(name, "targets") || !strcmp(name, "labels");
+    if (s->first)
+        from =
+            px_offset(s->p, from, px_mul(s->p, var(s, s->first), num(s, each)));
+    return s->chunk && row_ids ? px_offset(s->p, from, step_chunk_row(s))
+                               : from;
+}
+
+/* The level where this group's sums are made: the 1s of its number; or the
+ * pairs that it ends: those below the lowest 0. */
+ProgExpr *step_ones(Steps *s, bool trailing)
+{
+    return px_callv(s->p, ones_func(s->l), var(s, s->group),
+                    px_i32(s->p, trailing), NULL);
+}
+
+static ProgExpr *total(Steps *s, int which)
+{
+    return px_offset(s->p, var(s, s->totals[which]),
+                     s->group ? step_ones(s, false) : num(s, 0));
+}
+
+/* The slot that a call reads or writes. Blocks read the result of the one
+ * before; backward, block l reads the gradient that l + 1 has left. What stands
+ * outside of the blocks writes the first slot and reads the last, and what goes
+ * on where it began stays in the first. */
+static ProgExpr *slot(Steps *s, const StepValue *v, const Stmt *call,
+                      bool result)
+{
+    Prog *p = s->p;
+    bool inside = s->loop && s->loop->stack == v->stack;
+    bool goes_on = false;
+    for (int i = 0; i < call->results.count; i++)
+        goes_on |= !strcmp(call->results.at[i], v->name);
+    if (!inside && (result || (goes_on && v->slots == SLOTS_TURN)))
+        return num(s, 0);
+    if (!inside)
+        return stack_size(s, v->stack);
+    ProgExpr *block = var(s, s->block);
+    if (v->slots == SLOTS_STREAM)
+        return result ? px_add(p, block, num(s, 1)) : block;
+    if (!s->down)
+        return num(s, 0);
+    ProgExpr *done =
+        px_sub(p, stack_size(s, v->stack), result ? num(s, 0) : num(s, 1));
+    return px_sub(p, done, block);
+}
+
+/* Logits and norms are kept of the whole batch. */
+static bool is_whole(const StepValue *v)
+{
+    return !strcmp(v->name, "logits") || !strcmp(v->name, "norm");
+}
+
+ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
+                          bool result)
+{
+    Prog *p = s->p;
+    ProgExpr *from = v->slots == SLOTS_ONE
+                       ? step_region(s, v->region)
+                       : slot_of(s, v, slot(s, v, call, result));
+    if (is_whole(v) && s->first) {
+        ProgExpr *row = var(s, s->first);
+        if (!v->pooled)
+            row = px_mul(p, row, num(s, s->map->step->sequence));
+        from = rows_on(s, from, v->width, row);
+    }
+    if (s->chunk)
+        return rows_on(s, from, v->width, step_chunk_row(s));
+    bool last =
+        s->chunks && s->chunks->last && !result && !strcmp(v->name, "x");
+    if (!last)
+        return from;
+    ProgExpr *rows = px_field(p, var(s, s->at), "rows");
+    return rows_on(s, from, v->width, px_sub(p, rows, num(s, 1)));
+}
+
+/* A block's auxiliary losses, a sequence a float. */
+static ProgExpr *aux_at(Steps *s)
+{
+    ProgExpr *from =
+        px_mul(s->p, step_block_number(s), num(s, s->map->step->batch));
+    if (s->first)
+        from = px_add(s->p, from, var(s, s->first));
+    return px_offset(s->p, step_region(s, "aux"), from);
+}
+
+ProgExpr *step_place(Steps *s, const char *name, const Stmt *call,
+                          bool result)
+{
+    const StepValue *v = find_value(s->map, name);
+    Type type;
+    if (step_total(name) >= 0)
+        return total(s, step_total(name));
+    if (!strcmp(name, "aux"))
+        return aux_at(s);
+    if (v)
+        return step_value(s, v, call, result);
+    if (given_type(s->l->m, name, &type))
+        return given(s, name);
+    return px_field(s->p, var(s, s->w[s->stack]), c_name(s->l, name));
+}
