@@ -404,6 +404,24 @@ static void seed_auxiliary(Autodiff *ad, Value *aux)
     list_push(ad->m->arena, &ad->cotangents[aux->number].terms, one);
 }
 
+/* A sum that does not lie where it began: dx, and before it dx.before. */
+static void name_begins(Autodiff *ad)
+{
+    for (int i = 0; i < ad->from->params.count; i++) {
+        const Value *p = ad->from->params.at[i];
+        Value *begin = ad->cotangents[p->number].begin;
+        Value *sum = ad->cotangents[p->number].sum;
+        if (!begin || !sum || value_root(sum) == begin)
+            continue;
+        const char *name = ad_name(ad, p), *part = sum->name;
+        begin->name = arena_printf(ad->m->arena, "%s.before", name);
+        for (int j = 0; j < ad->to->values.count; j++)
+            if (!strcmp(ad->to->values.at[j]->name, name))
+                ad->to->values.at[j]->name = part;
+        sum->name = name;
+    }
+}
+
 /* Pair: NAME becomes NAME.forward, and NAME.backward is made. The gradients of
  * parameters in `continued` (a bit each) go on from what backward is given. */
 static Func *differentiate(Module *m, Func *f, unsigned continued)
@@ -432,6 +450,7 @@ static Func *differentiate(Module *m, Func *f, unsigned continued)
     return_parameters(&ad);
     own_result(m, f);
     own_result(m, back);
+    name_begins(&ad);
     return back;
 }
 

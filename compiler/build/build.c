@@ -104,8 +104,8 @@ static void build_input_dims(Builder *b)
             model_dim(b, "distances", 2 * s->model_context - 1,
                       "from 1 - P to P - 1", s->loc[KEY_model_position]);
     if (s->model_token_types)
-        d->types = model_dim(b, "types", s->model_token_types, "token types",
-                             s->loc[KEY_model_token_types]);
+        d->types = model_dim(b, "token_types", s->model_token_types,
+                             "token types", s->loc[KEY_model_token_types]);
     if (is_classifier(s))
         d->classes =
             model_dim(b, "classes", s->model_head_classify_classes, "classes",

@@ -380,7 +380,7 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "image_size", info->image_size);
     put_int(row, "nodes", info->nodes);
     put_int(row, "node_features", size_of(l, "features"));
-    put_int(row, "token_types", size_of(l, "types"));
+    put_int(row, "token_types", size_of(l, "token_types"));
     put_int(row, "experts", size_of(l, "X") > 0);
     put_int(row, "context", size_of(l, "P"));
     put_int(row, "blocks", stack_first(l->m, l->m->stacks.count));
