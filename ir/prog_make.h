@@ -144,6 +144,10 @@ ProgFunc *prog_func(Prog *p, const char *name, const char *comment,
 ProgVar *prog_param(Prog *p, ProgFunc *func, const char *name, ProgType type);
 ProgVar *prog_local(Prog *p, ProgFunc *func, const char *name, ProgType type);
 void prog_define(Prog *p, ProgFunc *func);
+/* Whether two functions differ at most in their names and origins; one among the
+ * items that is the same as func, or NULL. */
+bool prog_same_function(const ProgFunc *a, const ProgFunc *b);
+const ProgFunc *prog_find_same(const Prog *p, const ProgFunc *func);
 /* "x2", "x1_2". */
 const char *prog_suffixed(Arena *arena, const char *base, int number);
 /* A function that is only declared, one a name; n ProgTypes follow. */

@@ -97,8 +97,9 @@ Generate generate_begin(Lower *l, const Func *f, int kernel, KernelCode *code)
         .sites = arena_alloc(l->arena, values * sizeof(ProgVar *)),
     };
     find_space(&g);
-    g.func = code->func = prog_func(l->p, kernel_name(l, f, g.k),
-                                    kernel_comment(l, f, g.k), prog_void());
+    g.func = prog_func(l->p, kernel_name(l, f, g.k), kernel_comment(l, f, g.k),
+                       prog_void());
+    code->func = g.func;
     return g;
 }
 
@@ -617,6 +618,11 @@ KernelCode lower_kernel(Lower *l, const Func *f, int kernel)
         generate_flat(&g);
     else
         generate_rows(&g);
-    prog_define(l->p, code.func);
+    /* another variant of the function may have had the same kernel */
+    const ProgFunc *same = prog_find_same(l->p, code.func);
+    if (same)
+        code.func = same;
+    else
+        prog_define(l->p, g.func);
     return code;
 }

@@ -22,7 +22,7 @@ typedef enum ArgKind {
 } ArgKind;
 typedef struct KernelArg { ArgKind kind; Value *value; } KernelArg;
 typedef struct KernelCode {
-    ProgFunc *func;
+    const ProgFunc *func;
     List(KernelArg) args;
 } KernelCode;
 
