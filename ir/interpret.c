@@ -314,8 +314,8 @@ static bool call_in(Run *run, const Stmt *s, Frame *frame)
     return true;
 }
 
-/* Outside chunks a call has all rows: those of sequences, where what it is given
- * has one a sequence, as pooled vectors have. */
+/* Outside chunks a call has all rows: those of sequences, where what it is
+ * given has one a sequence, as pooled vectors have. */
 static bool is_of_sequences(Run *run, const Stmt *s)
 {
     const Machine *machine = &run->machine;

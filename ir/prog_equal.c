@@ -1,6 +1,6 @@
 /* prog_equal.c: whether two functions of a Prog are the same but for their name
- * and their lines of the spec, so that one will do: kernels of the variants of a
- * function often are. Read prog_same_function at the end. */
+ * and their lines of the spec, so that one will do: kernels of the variants of
+ * a function often are. Read prog_same_function at the end. */
 #include "prog_make.h"
 
 static bool same_type(const ProgType *a, const ProgType *b)

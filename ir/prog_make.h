@@ -144,8 +144,8 @@ ProgFunc *prog_func(Prog *p, const char *name, const char *comment,
 ProgVar *prog_param(Prog *p, ProgFunc *func, const char *name, ProgType type);
 ProgVar *prog_local(Prog *p, ProgFunc *func, const char *name, ProgType type);
 void prog_define(Prog *p, ProgFunc *func);
-/* Whether two functions differ at most in their names and origins; one among the
- * items that is the same as func, or NULL. */
+/* Whether two functions differ at most in their names and origins; one among
+ * the items that is the same as func, or NULL. */
 bool prog_same_function(const ProgFunc *a, const ProgFunc *b);
 const ProgFunc *prog_find_same(const Prog *p, const ProgFunc *func);
 /* "x2", "x1_2". */

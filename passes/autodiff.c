@@ -49,9 +49,21 @@ static bool is_biased_product(const Node *node)
         && node->in[1]->kind == VALUE_WEIGHT;
 }
 
+/* Rows of tables, summed or scaled: saved as the one value that they make. */
+static bool is_row_sum(const Node *node)
+{
+    if (!node)
+        return false;
+    if (node->op == OP_gather)
+        return true;
+    return (node->op == OP_scale && is_row_sum(node->in[0]->node))
+        || (node->op == OP_add && is_row_sum(node->in[0]->node)
+            && is_row_sum(node->in[1]->node));
+}
+
 static bool computed_again(const Module *m, const Node *node)
 {
-    if (is_biased_product(node))
+    if (is_biased_product(node) || (node->op == OP_add && is_row_sum(node)))
         return false;
     switch (op_info[node->op].class) {
     case CLASS_POINT:

@@ -47,6 +47,13 @@ adam-without-correction | passes/autodiff.c | s/up2\(u, OP_mul, "unbiased1", m1,
 clip-the-wrong-way | compiler/lower/update.c | s/px_div\(p, clip, n\)/px_div(p, n, clip)/ | reference train-clip
 matmul-skips-the-last-step | runtime/kernels/gemm.c | s/for \(; k < steps; k\+\+, next_a/for (; k + 1 < steps; k++, next_a/ | kernels gemm
 attention-sees-one-ahead | runtime/kernels/attention_block.h | s/least\(to, at \+ 1\)/least(to, at + 2)/ | kernels attention
+top-k-takes-the-later-of-equals | runtime/kernels/experts.c | s/p\[e\] > p\[best\]/p[e] >= p[best]/ | reference experts-ties
+capacity-rounds-down | runtime/kernels/experts.c | s/middle \* by >= whole/middle * by + by > whole/ | reference experts-capacity-exact
+aux-loss-counts-choices-twice | compiler/build/experts.c | s/weight \/ \(double\)s->model_experts_top_k/weight/ | reference experts
+relative-forgets-a-query | passes/gradients.c | s/ad_add\(ad, n->in\[n->inputs - 2\], back->out\[3\]\);// | reference relative
+mean-pool-sums | runtime/kernels/pool.c | s/if \(kind == POOL_MEAN\)/if (kind == POOL_MAX)/ | reference classify-mean
+memory-of-one-block-alone | passes/autodiff.c | s/if \(looped \|\| is_made\(b, name\)\)/if (is_made(b, name) \&\& !looped)/ | reference seq2seq
+preference-prefers-the-rejected | runtime/kernels/reduce.c | s/beta \* \(chosen - rejected\)/beta * (rejected - chosen)/ | reference preference
 scatter-add-drops-repeats | runtime/kernels/index.c | s/if \(ids\[r\] >= 0/if (ids[r] >= 0 \&\& !(r > 0 \&\& ids[r] == ids[0])/ | reference gpt2
 tanh-a-little-wrong | runtime/kernels/elementary.h | s/0\.133313313f/0.1333f/ | kernels elementary
 warmup-one-step-late | runtime/schedule.c | s/lr \* \(double\)s \/ \(double\)warmup/lr * (double)(s - 1) \/ (double)warmup/ | battery runtime_files

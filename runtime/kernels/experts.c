@@ -9,6 +9,8 @@
 #include "kernels.h"
 #include "vec.h"
 
+__extension__ typedef __int128 Wide;    /* products of 15 digits and sizes */
+
 /* ---- who goes where ------------------------------------------------------------ */
 /* The largest of p that is not kept yet, the first of equals. A NaN is none's better,
  * so that k are kept whatever p holds. */
@@ -29,6 +31,25 @@ void top_k(const Thread *me, float *keep, const float *p, long rows, long X, lon
         for (long i = 0; i < k; i++)
             keep[r * X + largest(p + r * X, keep + r * X, X)] = 1.0f;
     }
+}
+
+__extension__ typedef __int128 Wide;    /* products of a fraction and sizes */
+
+/* ceil(numerator·k·T / (denominator·X)), T at most: the least m with m·denominator·X
+ * at or past the rest, found by halves, for a wide division is no instruction. */
+static long rows_allowed(const Dispatch *d)
+{
+    Wide whole = (Wide)d->numerator * d->k * d->sequence;
+    Wide by = (Wide)d->denominator * d->experts;
+    long low = 0, high = d->sequence;
+    while (low < high) {
+        long middle = low + (high - low) / 2;
+        if (middle * by >= whole)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    return low;
 }
 
 /* One expert's rows, from `row` on; the next row. */
@@ -57,8 +78,7 @@ void dispatch(const Thread *me, const Dispatch *d)
     if (me->index)
         return;
     if (d->numerator > 0) {
-        long whole = d->numerator * d->k * d->sequence, by = d->denominator * d->experts;
-        most = (whole + by - 1) / by;
+        most = rows_allowed(d);
     }
     int32_t row = 0;
     for (long e = 0; e < d->experts; e++) {
