@@ -33,6 +33,13 @@ static bool same_shape(const Tensor *tensor, int rank, const int64_t *dims)
 }
 
 /* ---- weights ---- */
+/* The shape that a weight has in files, which may be another than its own. */
+static bool shape_in_files(Machine *machine, const Weight *w, Array *shape)
+{
+    return array_shape(machine, w->file_type.rank ? &w->file_type : &w->type, 0,
+                       shape);
+}
+
 static bool fill_table(Machine *machine, const Weight *w, const Array *shape,
                        double *to)
 {
@@ -89,7 +96,7 @@ static bool read_copy(Machine *machine, int number, int64_t copy)
     const Weight *w = &machine->m->weights.at[number];
     WeightState *state = &machine->weights[number];
     Array shape;
-    if (!array_shape(machine, &w->type, 0, &shape))
+    if (!shape_in_files(machine, w, &shape))
         return false;
     if (w->derived)
         return true;                /* `prepare` makes it */
@@ -264,7 +271,8 @@ static void unscore_padding(Machine *machine)
     targets->at = copy;
 }
 
-/* Sequences and tokens of the batch, from the first input that has them. */
+/* Sequences and tokens of the batch, from the first input that has them. Those
+ * of pairs are [pairs,2,T]. */
 static void find_batch(const Machine *machine, int64_t *B, int64_t *T)
 {
     static const char *const names[] = { "tokens", "source", "nodes",
@@ -273,9 +281,10 @@ static void find_batch(const Machine *machine, int64_t *B, int64_t *T)
         const Tensor *tensor = find_tensor(machine->run->in, names[i]);
         if (!tensor || tensor->rank < 2)
             continue;
-        *B = tensor->dims[0];
+        bool pairs = i == 0 && tensor->rank == 3;
+        *B = tensor->dims[0] * (pairs ? tensor->dims[1] : 1);
         if (i < 3)
-            *T = tensor->dims[1];
+            *T = tensor->dims[pairs ? 2 : 1];
         return;
     }
 }
@@ -395,7 +404,7 @@ static void output_copy(Machine *machine, const Copy *copy, const char *prefix,
     const Weight *w = &machine->m->weights.at[copy->weight];
     const WeightState *state = &machine->weights[copy->weight];
     Array array;
-    if (!array_shape(machine, &w->type, 0, &array))
+    if (!shape_in_files(machine, w, &array))
         return;
     array.at = new_values(machine, array.count);
     memcpy(array.at, from + copy->copy * state->count,

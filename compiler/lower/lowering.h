@@ -78,6 +78,8 @@ const char *last_part(const Lower *l, const char *dotted);
 const char *name_stem(const Lower *l, const char *dotted);
 ProgType value_pointer(const Value *v, bool is_const);
 ProgExpr *dim_size(Lower *l, int dim);
+/* All elements of a type without rows: V * C. */
+ProgExpr *elements_of(Lower *l, const Type *type);
 /* Elements of the last axis. */
 ProgExpr *width_of(Lower *l, const Type *type);
 const char *shape_comment(const Lower *l, const Type *type);
@@ -98,6 +100,7 @@ typedef struct Region {
     const char *name, *class;
     int64_t offset, floats;
     const ProgConst *constant;      /* TRAIN_STREAM = offset */
+    const ProgConst *each;          /* of records: TRAIN_RECORD, a block's */
 } Region;
 /* How a value of a step lies: whole, or slots of the rows of x. */
 typedef enum Slots {
@@ -112,9 +115,12 @@ typedef struct StepValue {
     Slots slots;
     int stack;          /* of a stream */
     bool pooled;        /* a row a sequence */
+    int dim;            /* whose size a row has; 0: of several */
     int64_t width;      /* floats a row */
     const ProgConst *slot;      /* floats of one of several */
 } StepValue;
+/* Rows of a head at a time, by name: TRAIN_HEAD_ROWS. */
+typedef struct ChunkRows { const char *root; const ProgConst *rows; } ChunkRows;
 typedef struct StepMap {
     const Step *step;
     int64_t rows, stride;           /* of a micro-batch; rounded up to 16 */
@@ -122,6 +128,8 @@ typedef struct StepMap {
     bool keeps_stream;              /* all L + 1 inputs of blocks, else two */
     List(StepValue) values;
     List(Region) regions;
+    List(ChunkRows) chunk_rows;
+    const ProgConst *batch, *micro, *sequence;      /* TRAIN_BATCH … */
     int64_t floats, workspace_floats;
     int constants;                  /* the group of its regions' names */
     double flops;
@@ -133,6 +141,8 @@ int64_t region_at(const StepMap *map, const char *name);
 const StepValue *find_value(const StepMap *map, const char *name);
 /* "records" of a stack's blocks, "pool_record" of another function. */
 const char *record_region(const Lower *l, const Func *f);
+/* Rows of a statement's chunks. */
+const ProgConst *chunk_rows(const StepMap *map, const Stmt *chunks);
 /* Elements of one sequence of what is given: T for tokens. */
 int64_t given_elements(const Lower *l, const StepMap *map, const char *name);
 /* Does a call in the step take an argument of this name? */

@@ -154,6 +154,9 @@ static void add_value(ValueWalk *walk, const char *name, const Type *type,
                     .stack = stack,
                     .pooled = pooled,
                     .width = type_row_elements(walk->l->m, type) };
+    int last = type->dims[type->rank - 1];
+    if (walk->l->m->dims.at[last].size == v.width)
+        v.dim = last;
     StepValue *old = (StepValue *)find_value(walk->map, name);
     if (!old)
         list_push(walk->l->arena, &walk->map->values, v);
@@ -324,6 +327,8 @@ static void survey(Survey *s, const Stmt *stmt)
     if (stmt->kind == STEP_REPEAT)
         in.copies *= (double)stack_blocks(s->l->m, stmt->stack);
     if (stmt->kind == STEP_CHUNKS) {
+        ChunkRows rows = { .root = stmt->body.at[0]->func->root };
+        list_push(s->l->arena, &map->chunk_rows, rows);
         int64_t all = stmt->pooled ? map->step->micro : s->rows;
         in.rows = stmt->chunk_rows;
         in.stride = round_up(stmt->chunk_rows, 16);
@@ -510,6 +515,70 @@ static const char *upper(Arena *arena, const char *step, const char *region)
     return name;
 }
 
+const ProgConst *chunk_rows(const StepMap *map, const Stmt *chunks)
+{
+    const char *root = chunks->body.at[0]->func->root;
+    for (int i = 0; i < map->chunk_rows.count; i++) {
+        const ChunkRows *one = &map->chunk_rows.at[i];
+        if (!strcmp(one->root, root)
+            && one->rows->value == chunks->chunk_rows)
+            return one->rows;
+    }
+    ice("chunks of %lld rows have no name", (long long)chunks->chunk_rows);
+}
+
+/* The step's own sizes. */
+static void name_sizes(Lower *l, StepMap *map, int group)
+{
+    const char *step = map->step->name;
+    map->batch = prog_const(l->p, group, upper(l->arena, step, "batch"),
+                            map->step->batch, "sequences");
+    map->micro = prog_const(l->p, group, upper(l->arena, step, "micro"),
+                            map->step->micro, "sequences at a time");
+    map->sequence = prog_const(l->p, group, upper(l->arena, step, "sequence"),
+                               map->step->sequence, "tokens of each");
+}
+
+static void name_chunks(Lower *l, StepMap *map, int group,
+                        const Stmt *const *statements, int count)
+{
+    for (int i = 0; i < count; i++) {
+        const Stmt *s = statements[i];
+        name_chunks(l, map, group, (const Stmt *const *)s->body.at,
+                    s->body.count);
+        if (s->kind != STEP_CHUNKS)
+            continue;
+        const char *root = s->body.at[0]->func->root;
+        for (int j = 0; j < map->chunk_rows.count; j++) {
+            ChunkRows *one = &map->chunk_rows.at[j];
+            if (one->rows || strcmp(one->root, root) != 0)
+                continue;
+            const char *name = arena_printf(l->arena, "%s_rows", root);
+            one->rows = prog_const(l->p, group,
+                                   upper(l->arena, map->step->name, name),
+                                   s->chunk_rows, "rows at a time");
+            break;
+        }
+    }
+}
+
+/* A record of one block, where all blocks have one. */
+static void name_record(Lower *l, StepMap *map, int group, Region *r)
+{
+    size_t length = strlen(r->name), ending = strlen("records");
+    if (length < ending || strcmp(r->name + length - ending, "records") != 0)
+        return;
+    int64_t slots = 1;
+    for (int i = 0; map->keeps_stream && i < l->m->stacks.count; i++) {
+        const char *prefix = l->m->stacks.at[i].prefix;
+        if (!strncmp(prefix, r->name, strlen(prefix) - (*prefix != 0)))
+            slots = stack_blocks(l->m, i);
+    }
+    const char *name = arena_strndup(l->arena, r->name, length - 1);
+    r->each = prog_const(l->p, group, upper(l->arena, map->step->name, name),
+                         r->floats / slots, "a block's record");
+}
+
 /* The memory map in the source: an offset in floats a region, then the
  * total. */
 void name_regions(Lower *l, StepMap *map)
@@ -518,15 +587,19 @@ void name_regions(Lower *l, StepMap *map)
     int group = prog_add_wide_group(l->p, arena_printf(
         l->arena, "Where the values of %s lie, in floats from Control.values.",
         step));
+    name_sizes(l, map, group);
     for (int i = 0; i < map->regions.count; i++) {
         Region *r = &map->regions.at[i];
         const char *comment = arena_printf(l->arena, "%lld floats, %s",
                                            (long long)r->floats, r->class);
         r->constant = prog_const(l->p, group, upper(l->arena, step, r->name),
                                  r->offset, comment);
+        name_record(l, map, group, r);
     }
     prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats,
                "in all");
+    name_chunks(l, map, group, (const Stmt *const *)map->step->body.at,
+                map->step->body.count);
     for (int i = 0; i < map->values.count; i++) {
         StepValue *v = &map->values.at[i];
         if (v->slots == SLOTS_ONE)

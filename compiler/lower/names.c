@@ -52,6 +52,17 @@ ProgExpr *dim_size(Lower *l, int dim)
     return px_const(l->p, l->dims[dim]);
 }
 
+ProgExpr *elements_of(Lower *l, const Type *type)
+{
+    int64_t elements = type_elements(l->m, type);
+    if (elements > INT32_MAX)       /* in C dims are ints, and so is V * C */
+        return px_int(l->p, elements);
+    ProgExpr *all = dim_size(l, type->dims[0]);
+    for (int i = 1; i < type->rank; i++)
+        all = px_mul(l->p, all, dim_size(l, type->dims[i]));
+    return all;
+}
+
 ProgExpr *width_of(Lower *l, const Type *type)
 {
     return dim_size(l, type->dims[type->rank - 1]);

@@ -38,24 +38,43 @@ static ProgExpr *slot_of(Steps *s, const StepValue *v, ProgExpr *slot)
 /* Rows before this chunk. */
 ProgExpr *step_chunk_row(Steps *s)
 {
-    return px_mul(s->p, var(s, s->chunk), num(s, s->chunks->chunk_rows));
+    return px_mul(s->p, var(s, s->chunk),
+                  px_const(s->p, chunk_rows(s->map, s->chunks)));
 }
 
 /* From row `row` of a value on. */
-static ProgExpr *rows_on(Steps *s, ProgExpr *from, int64_t width, ProgExpr *row)
+static ProgExpr *rows_on(Steps *s, ProgExpr *from, const StepValue *v,
+                         ProgExpr *row)
 {
-    return px_offset(s->p, from, px_mul(s->p, row, num(s, width)));
+    ProgExpr *width = v->dim ? dim_size(s->l, v->dim) : num(s, v->width);
+    return px_offset(s->p, from, px_mul(s->p, row, width));
+}
+
+/* Elements of one sequence of what is given. */
+static ProgExpr *elements_given(Steps *s, const Type *type)
+{
+    ProgExpr *all = num(s, 1);
+    for (int i = 1; i < type->rank; i++) {
+        bool tokens = s->l->m->dims.at[type->dims[i]].kind == DIM_SEQUENCE;
+        all = px_mul(s->p, all,
+                     tokens ? px_const(s->p, s->map->sequence)
+                            : dim_size(s->l, type->dims[i]));
+    }
+    return all;
 }
 
 /* Of what is given, the part of this micro-batch and chunk. */
 static ProgExpr *given(Steps *s, const char *name)
 {
     ProgExpr *from = step_control(s, name);
-    int64_t each = given_elements(s->l, s->map, name);
+    Type type;
+    if (!given_type(s->l->m, name, &type))
+        ice("a step is given no %s", name);
     bool row_ids = !strcmp(name, "targets") || !strcmp(name, "labels");
     if (s->first)
         from =
-            px_offset(s->p, from, px_mul(s->p, var(s, s->first), num(s, each)));
+            px_offset(s->p, from,
+                      px_mul(s->p, var(s, s->first), elements_given(s, &type)));
     return s->chunk && row_ids ? px_offset(s->p, from, step_chunk_row(s))
                                : from;
 }
@@ -116,24 +135,24 @@ ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
     if (is_whole(v) && s->first) {
         ProgExpr *row = var(s, s->first);
         if (!v->pooled)
-            row = px_mul(p, row, num(s, s->map->step->sequence));
-        from = rows_on(s, from, v->width, row);
+            row = px_mul(p, row, px_const(p, s->map->sequence));
+        from = rows_on(s, from, v, row);
     }
     if (s->chunk)
-        return rows_on(s, from, v->width, step_chunk_row(s));
+        return rows_on(s, from, v, step_chunk_row(s));
     bool last =
         s->chunks && s->chunks->last && !result && !strcmp(v->name, "x");
     if (!last)
         return from;
     ProgExpr *rows = px_field(p, var(s, s->at), "rows");
-    return rows_on(s, from, v->width, px_sub(p, rows, num(s, 1)));
+    return rows_on(s, from, v, px_sub(p, rows, num(s, 1)));
 }
 
 /* A block's auxiliary losses, a sequence a float. */
 static ProgExpr *aux_at(Steps *s)
 {
     ProgExpr *from =
-        px_mul(s->p, step_block_number(s), num(s, s->map->step->batch));
+        px_mul(s->p, step_block_number(s), px_const(s->p, s->map->batch));
     if (s->first)
         from = px_add(s->p, from, var(s, s->first));
     return px_offset(s->p, step_region(s, "aux"), from);

@@ -163,12 +163,12 @@ static void open_step(Steps *s)
     open_blocks(s, b);
     s->at = step_record(s, b, "at", s->l->call);
     ProgExpr *sequence = flexible(s) ? step_control(s, "sequence")
-                                     : num(s, s->map->step->sequence);
+                                     : px_const(p, s->map->sequence);
     set_at(s, b, s->at, "control", var(s, s->control));
-    set_at(s, b, s->at, "batch", num(s, s->map->step->micro));
+    set_at(s, b, s->at, "batch", px_const(p, s->map->micro));
     set_at(s, b, s->at, "sequence", sequence);
     set_at(s, b, s->at, "rows",
-           px_mul(p, num(s, s->map->step->micro), sequence));
+           px_mul(p, px_const(p, s->map->micro), sequence));
     set_at(s, b, s->at, "stride", num(s, s->map->stride));
     if (is_generate(s))
         set_at(s, b, s->at, "position", step_control(s, "position"));
@@ -177,15 +177,16 @@ static void open_step(Steps *s)
 
 static ProgVar *count_ids(Steps *s, ProgBlock *b, const char *what)
 {
-    int64_t batch = s->map->step->batch;
-    int64_t ids = batch * (strcmp(what, "labels") ? s->map->step->sequence : 1);
+    Prog *p = s->p;
+    ProgExpr *ids = px_const(p, s->map->batch);
+    if (strcmp(what, "labels") != 0)
+        ids = px_mul(p, ids, px_const(p, s->map->sequence));
     bool pairs = !strcmp(what, "pairs"), targets = !strcmp(what, "targets");
-    ProgExpr *args[3] = { step_control(s, pairs ? "targets" : what),
-                          num(s, ids) };
+    ProgExpr *args[3] = { step_control(s, pairs ? "targets" : what), ids };
     const ProgFunc *f =
         pairs ? count_pairs_func(s->l) : count_scored_func(s->l);
     if (pairs)
-        args[2] = num(s, 2 * s->map->step->sequence);
+        args[2] = px_mul(p, num(s, 2), px_const(p, s->map->sequence));
     ProgVar *count = step_let(s, b,
                               targets ? "count"
                               : pairs ? "pairs"
@@ -211,12 +212,13 @@ static void count(Steps *s, ProgBlock *b, const Stmt *stmt)
 /* The record of this call: a block's slot, or a function's own. */
 static ProgExpr *record_at(Steps *s, const Func *f)
 {
-    ProgExpr *from = step_region(s, record_region(s->l, f));
+    const Region *region = find_region(s->map, record_region(s->l, f));
+    ProgExpr *from = step_region(s, region->name);
     if (f->stack < 0 || !s->map->keeps_stream)
         return from;
     return px_offset(s->p, from,
                      px_mul(s->p, var(s, s->block),
-                            num(s, f->record_floats * s->map->stride)));
+                            px_const(s->p, region->each)));
 }
 
 static ProgExpr *cache_at(Steps *s)
@@ -369,7 +371,7 @@ static void one_chunk(Steps *s, ProgBlock *b, const Stmt *stmt)
     if (stmt->last || stmt->pooled) {
         open_head(s, b);
         set_at(s, b, s->head, "rows",
-               num(s, stmt->last ? 1 : s->map->step->micro));
+               stmt->last ? num(s, 1) : px_const(s->p, s->map->micro));
     }
     if (stmt->pooled && s->micro)
         set_at(s, b, s->head, "accumulate",
@@ -395,8 +397,8 @@ static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
     s->chunk = prog_local(p, s->func, "chunk", prog_i64());
     ProgBlock *body = ps_for(p, b, s->chunk, num(s, 0), num(s, stmt->count),
                              num(s, 1));
-    ProgExpr *most = num(s, stmt->chunk_rows);
-    ProgExpr *all = stmt->pooled ? num(s, s->map->step->micro)
+    ProgExpr *most = px_const(p, chunk_rows(s->map, stmt));
+    ProgExpr *all = stmt->pooled ? px_const(p, s->map->micro)
                                  : px_field(p, var(s, s->at), "rows");
     ProgVar *left =
         step_let(s, body, "left", px_sub(p, all, step_chunk_row(s)));
@@ -417,7 +419,7 @@ static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
 static void set_first(Steps *s, ProgBlock *b, ProgExpr *run)
 {
     s->first = step_let(s, b, "first",
-                        px_mul(s->p, run, num(s, s->map->step->micro)));
+                        px_mul(s->p, run, px_const(s->p, s->map->micro)));
     set_at(s, b, s->at, "first", var(s, s->first));
 }
 
@@ -542,9 +544,12 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
     point_at_gradients(s, b);
 }
 
-static int64_t padded(const Steps *s, const Weight *w)
+/* Elements of a weight, rounded up to 16. */
+static ProgExpr *padded(Steps *s, const Weight *w)
 {
-    return (type_elements(s->l->m, &w->type) + 15) / 16 * 16;
+    int64_t elements = type_elements(s->l->m, &w->type);
+    return elements % 16 ? num(s, (elements + 15) / 16 * 16)
+                         : elements_of(s->l, &w->type);
 }
 
 static void sites(Steps *s, ProgBlock *b)
@@ -561,7 +566,7 @@ static void sites(Steps *s, ProgBlock *b)
                 var(s, s->me),
                 px_field(s->p, var(s, s->dshared[0]), name),
                 px_field(s->p, var(s, s->dshared[site]), name),
-                num(s, padded(s, w)),
+                padded(s, w),
             };
             step_call(s, b, add_into_func(s->l), args, 4);
         }

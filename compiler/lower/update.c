@@ -21,8 +21,9 @@ static void sum_aux(Steps *s, ProgBlock *b)
                "the auxiliary losses: blocks in order, sequences in order");
     s->aux = step_let(s, b, "aux_loss", px_f64(p, 0));
     ProgVar *i = prog_local(p, s->func, "i", prog_i64());
-    ProgBlock *body = ps_for(p, b, i, num(s, 0),
-                             num(s, blocks * s->map->step->batch), num(s, 1));
+    ProgBlock *body = ps_for(
+        p, b, i, num(s, 0),
+        px_mul(p, num(s, blocks), px_const(p, s->map->batch)), num(s, 1));
     ProgExpr *one =
         px_cast(p, prog_f64(), px_load(p, step_region(s, "aux"), var(s, i)));
     ps_set(p, body, s->aux, px_add(p, var(s, s->aux), one));
@@ -178,7 +179,7 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
     if (w->frozen_blocks)       /* NULL: zeros */
         gradient = px_select(p, trains(s, w), gradient,
                              px_null(p, gradient->type));
-    ProgExpr *n = num(s, type_elements(s->l->m, &w->type));
+    ProgExpr *n = elements_of(s->l, &w->type);
     ProgExpr *args[] = { var(s, s->me), sums, gradient, n };
     step_call(s, b, prog_library(p, "square_blocks"), args, 4);
 }
@@ -223,7 +224,7 @@ static ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
     if (arg->kind == ARG_CONTROL)
         return var(s, s->control);
     if (arg->kind == ARG_ROWS)
-        return num(s, type_elements(s->l->m, &w->type));
+        return elements_of(s->l, &w->type);
     if (arg->kind == ARG_SCALAR && !strcmp(name, "clip_scale"))
         return var(s, s->clip_scale);
     if (arg->kind == ARG_SCALAR && !strcmp(name, "decay") && !w->decay)
