@@ -2,6 +2,7 @@
  * products, attention, pools, experts and the like, an op each. Arguments come
  * in the order of the kernel's parameters. */
 #include "calls.h"
+#include "../../runtime/kernels/kernels.h"
 
 /* Whether a product goes on from operand `init`: it is there; in a weight's
  * accumulator only after the first call. */
@@ -282,9 +283,21 @@ static void call_patches(Calls *c, const Node *n)
     end_line(&line, "patches");
 }
 
+/* POOL_MEAN …, as kernels.h has it. */
+static ProgExpr *pool_kind(Calls *c, int kind)
+{
+    static const ProgConst kinds[] = {
+        [POOL_MEAN] = { .name = "POOL_MEAN", .value = POOL_MEAN },
+        [POOL_SUM] = { .name = "POOL_SUM", .value = POOL_SUM },
+        [POOL_MAX] = { .name = "POOL_MAX", .value = POOL_MAX },
+        [POOL_FIRST] = { .name = "POOL_FIRST", .value = POOL_FIRST },
+        [POOL_LAST] = { .name = "POOL_LAST", .value = POOL_LAST },
+    };
+    return px_const(c->p, &kinds[kind]);
+}
+
 static void call_pool(Calls *c, const Node *n)
 {
-    enum { MAX = 2 };
     bool pools = n->op == OP_pool, max = n->op == OP_pool_max_spread;
     Line line = begin_line(c);
     put_value(&line, n->out[0]);
@@ -297,7 +310,7 @@ static void call_pool(Calls *c, const Node *n)
     put_field(&line, "batch");
     put_field(&line, "sequence");
     put_dim(&line, last_dim(n->in[0]));
-    put(&line, px_i32(c->p, max ? MAX : n->attrs.pool));
+    put(&line, pool_kind(c, max ? POOL_MAX : n->attrs.pool));
     end_line(&line, pools ? "pool" : "pool_spread");
 }
 
@@ -345,7 +358,7 @@ static void call_route(Calls *c, const Node *n)
         put_field(&line, "rows");
     if (n->op == OP_top_k) {
         put_dim(&line, last_dim(n->in[0]));
-        put_int(&line, n->attrs.count);
+        put_dim(&line, module_find_dim(c->l->m, "K"));
         end_line(&line, "top_k");
         return;
     }

@@ -118,12 +118,12 @@ enum { POOL_MEAN, POOL_SUM, POOL_MAX, POOL_FIRST, POOL_LAST };
  * mean is that divided by the number; of no positions 0. Threads split the
  * sequences. */
 void pool(const Thread *me, float *y, const float *x, const int32_t *lengths,
-          long batch, long sequence, long N, int kind);
+          long batch, long sequence, long N, long kind);
 /* dx[batch, sequence, N] of dy[batch, N]; x: for POOL_MAX, whose first maximum
  * takes all, else NULL. */
 void pool_spread(const Thread *me, float *dx, const float *dy,
                  const int32_t *lengths, const float *x, long batch,
-                 long sequence, long N, int kind);
+                 long sequence, long N, long kind);
 
 /* ---- experts (experts.c). A dispatched row is a (token, expert) pair; rows lie
  * by expert, then by token; expert e has rows [starts[e], starts[e+1]). ------- */

@@ -47,7 +47,7 @@ static long positions_of(int32_t length, long sequence)
 }
 
 /* y of n > 0 rows. */
-static void pool_rows(float *y, const float *x, long n, long N, int kind)
+static void pool_rows(float *y, const float *x, long n, long N, long kind)
 {
     switch (kind) {
     case POOL_MEAN:
@@ -73,7 +73,7 @@ static void pool_rows(float *y, const float *x, long n, long N, int kind)
 }
 
 void pool(const Thread *me, float *y, const float *x, const int32_t *lengths, long batch,
-          long sequence, long N, int kind)
+          long sequence, long N, long kind)
 {
     for (long b = share_start(me, batch); b < share_end(me, batch); b++) {
         long n = positions_of(lengths[b], sequence);
@@ -100,7 +100,7 @@ static void spread_to_maximum(float *dx, const float *dy, const float *x, long n
 }
 
 /* dx of n > 0 rows, which hold 0. */
-static void spread_rows_of(float *dx, const float *dy, const float *x, long n, long N, int kind)
+static void spread_rows_of(float *dx, const float *dy, const float *x, long n, long N, long kind)
 {
     switch (kind) {
     case POOL_MEAN:
@@ -125,7 +125,7 @@ static void spread_rows_of(float *dx, const float *dy, const float *x, long n, l
 }
 
 void pool_spread(const Thread *me, float *dx, const float *dy, const int32_t *lengths,
-                 const float *x, long batch, long sequence, long N, int kind)
+                 const float *x, long batch, long sequence, long N, long kind)
 {
     for (long b = share_start(me, batch); b < share_end(me, batch); b++) {
         long n = positions_of(lengths[b], sequence), at = b * sequence * N;
