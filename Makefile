@@ -137,7 +137,11 @@ install: all
 clean:
 	rm -rf build trainwright
 
-.PHONY: all deps check lint bench bless replay mutants install clean
+# Every example, one after the other: each checks what its README claims.
+examples: all
+	@for run in examples/*/run.sh; do echo "== $$run"; $$run || exit 1; done
+
+.PHONY: all deps check examples lint bench bless replay mutants install clean
 .DELETE_ON_ERROR:
 .SECONDARY:
 -include $(shell find $(B) -name '*.d' 2>/dev/null)

@@ -168,7 +168,7 @@ sub globals {
 sub head_comment {
     my ($file, @lines) = @_;
     my $first = $lines[0] // '';
-    return if $file =~ /\.md$|completions/ || !@lines;
+    return if $file =~ /\.md$|\.svg$|completions/ || !@lines;
     if ($first =~ /^#!/) {
         return if ($lines[1] // '') =~ /^# ?\S|^"""/;
     } else {
