@@ -162,7 +162,7 @@ void text_remark(Buf *out, const char *text)
 }
 
 /* Length of the next line of a comment: up to a newline, or the words that
- * fit. */
+ * fit, without a space behind the last. */
 static size_t comment_line(const char *text, size_t room)
 {
     size_t length = strcspn(text, "\n");
@@ -170,6 +170,8 @@ static size_t comment_line(const char *text, size_t room)
         return length;
     size_t cut = room;
     while (cut > 0 && text[cut] != ' ')
+        cut--;
+    while (cut > 0 && text[cut - 1] == ' ')
         cut--;
     return cut ? cut : length;
 }
@@ -186,7 +188,8 @@ void text_comment(Buf *out, int indent, const char *text)
         if (length)
             buf_printf(out, " ");
         remark(out, text, length);
-        text += length + (text[length] != 0);
+        text += length;
+        text += *text == '\n' ? 1 : strspn(text, " ");
         first = false;
     } while (*text);
     buf_printf(out, " */\n");

@@ -237,6 +237,15 @@ bool parse_type(Parser *p, Type *type)
     return true;
 }
 
+/* The least size of a dim: of blocks there may be none. */
+static int64_t least_size(const Module *m, const char *name)
+{
+    for (int i = 0; i < m->stacks.count; i++)
+        if (!strcmp(m->stacks.at[i].dim, name))
+            return 0;
+    return 1;
+}
+
 /* dim NAME=SIZE NAME:KIND … , with doc=TEXT and an origin */
 static bool dims(Parser *p)
 {
@@ -252,15 +261,17 @@ static bool dims(Parser *p)
             diag_error(p->diag, loc, "the dim `%.60s` is declared twice", text);
             return false;
         }
-        if (parse_accept(p, ':')) {
+        bool sized = !parse_accept(p, ':');
+        if (!sized) {
             kind = parse_word(p, "kind of dim", dim_kind_words);
             if (kind < 0)
                 return false;
         } else if (!parse_expect(p, '=')
-                   || !parse_integer(p, "a size", 1, LIMIT_DIM, &size)) {
+                   || !parse_integer(p, "a size", least_size(p->m, text),
+                                     LIMIT_DIM, &size)) {
             return false;
         }
-        if (kind == DIM_MODEL && !size) {
+        if (kind == DIM_MODEL && !sized) {
             diag_error(p->diag, loc, "a dim of the model has a size: %s=N",
                        text);
             return false;

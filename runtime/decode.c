@@ -77,12 +77,17 @@ void decoder_close(Decoder *decoder)
 
 /* ---- running ------------------------------------------------------------ */
 
+/* Padding counts for how much an expert takes of a sequence: where there are
+ * experts, a source is as long as the context, as `forward` would have it. */
 void decoder_encode(Decoder *decoder, const int32_t *source, int64_t length)
 {
     Control *control = &decoder->rank.control;
     rank_select(&decoder->rank, decoder->encode);
-    control->sequence = length;
+    control->sequence =
+        decoder->program->experts ? decoder->encode->sequence : length;
     control->sharpness = 1;
+    memset(control->source, 0,
+           (size_t)control->sequence * sizeof *control->source);
     memcpy(control->source, source, (size_t)length * sizeof *source);
     if (control->source_lengths)
         control->source_lengths[0] = (int32_t)length;

@@ -66,11 +66,14 @@ void gzip_close(Gzip *gzip)
     *gzip = (Gzip){0};
 }
 
-/* What went wrong, or that the file ends too early. */
+/* What went wrong, without the name that zlib has made of the descriptor, or
+ * that the file ends too early. */
 static bool failed(Gzip *gzip, Error *error)
 {
     int number = 0;
     const char *text = gzip->zlib.error(gzip->file, &number);
+    const char *reason = text ? strstr(text, ">: ") : NULL;
+    text = reason ? reason + strlen(">: ") : text;
     return error_set(error, ERROR_INPUT, "%s: %s", gzip->path,
                      number == 0 || !text || !*text
                      ? "its gzipped contents end too early" : text);

@@ -53,6 +53,16 @@ static void put_model(JsonWriter *json, const Program *program)
                            && program_step(program, "generate"));
 }
 
+/* What the steps that go with this one need more of, in the same memory. */
+static int64_t other_steps_bytes(const Program *program, const Step *step,
+                                 const Plan *plan)
+{
+    int64_t own = program->weight_bytes + step->state_bytes;
+    for (int i = 0; i < step->memory_count; i++)
+        own += step->memory[i].bytes;
+    return plan->fixed_bytes - own;
+}
+
 static void put_step(JsonWriter *json, const Program *program, const Step *step,
                      int threads)
 {
@@ -73,6 +83,8 @@ static void put_step(JsonWriter *json, const Program *program, const Step *step,
     put_count(json, "moments", step->state_bytes);
     for (int i = 0; i < step->memory_count; i++)
         put_count(json, step->memory[i].name, step->memory[i].bytes);
+    if (other_steps_bytes(program, step, &plan) != 0)
+        put_count(json, "other_steps", other_steps_bytes(program, step, &plan));
     json_close(json, '}');
     json_close(json, '}');
 }
@@ -136,6 +148,8 @@ static void print_step(const Program *program, const Step *step, int threads)
         print_size("moments", step->state_bytes);
     for (int i = 0; i < step->memory_count; i++)
         print_size(step->memory[i].name, step->memory[i].bytes);
+    if (other_steps_bytes(program, step, &plan) != 0)
+        print_size("other steps", other_steps_bytes(program, step, &plan));
     print_size("fixed", plan.fixed_bytes);
     print_size("a thread", plan.thread_bytes);
     print_size("total", plan.total_bytes);

@@ -65,8 +65,8 @@ static Route build_route(Builder *b, Value *x, Value *lengths)
     Value *kept = make2(b, OP_mul, "ff.kept", r.probabilities, r.keep);
     Value *sum = make1(b, OP_sum, "ff.kept_sum", kept);
     r.gate = make2(b, OP_div, "ff.gate_shares", kept, sum);
-    /* who is turned away depends on the whole sequence, which generation cannot
-     * know */
+    /* how many an expert turns away depends on the sequence's length, which
+     * generation does not know: it turns none away */
     if (!b->cached && !spec_capacity(s, &attrs.numerator, &attrs.denominator))
         ice("the capacity is no fraction");
     r.starts = make(b, OP_dispatch, "ff.dispatch", 2,

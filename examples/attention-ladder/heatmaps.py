@@ -3,8 +3,10 @@
 
     heatmaps.py BLANKS RUNG.safetensors… >OUT.svg
 
-A file is what `forward` saved of one sentence: attn.weights [1, H, T, T] and logits
-[1, T, vocab]. Row i of a map is what position i attends to, the darker the more;
+A file is what `forward` saved of one sentence: attn.weights [1, H, T, T] and
+logits
+[1, T, vocab]. Row i of a map is what position i attends to, the darker the
+more;
 rows of blanks are blue. Above a map is what the model fills in. Nothing but
 Python's own library is needed.
 """

@@ -1,12 +1,14 @@
 #!/bin/sh
-# The lecture's ladder of self-attention, a rung at a time: each is trained to fill
+# The lecture's ladder of self-attention, a rung at a time: each is trained to
+# fill
 # in missing bytes of Debian's package `fortunes`, on the same text for as many
 # steps; then its attention matrices are drawn. Everything made is under
 # build/attention-ladder.
 #
 #     examples/attention-ladder/run.sh      as root or with sudo
 #
-# Ends with 1 where a rung from the second on is not better than the one below it.
+# Ends with 1 where a rung from the second on is not better than the one below
+# it.
 set -eu
 cd "$(dirname "$0")/../.."
 here=examples/attention-ladder work=build/attention-ladder

@@ -3,8 +3,10 @@
 
     sentence.py TEXT BLANKS OUT.safetensors
 
-An underscore in BLANKS, which is TEXT otherwise, is a blank: the token 262, whose
-target is the byte of TEXT at its place. Nothing but Python's own library is needed.
+An underscore in BLANKS, which is TEXT otherwise, is a blank: the token 262,
+whose
+target is the byte of TEXT at its place. Nothing but Python's own library is
+needed.
 """
 import json
 import struct

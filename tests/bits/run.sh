@@ -4,10 +4,12 @@
 # instruction sets, micro-batches, recomputation, kills and resumptions. The log
 # of every step (loss, lr, grad_norm, evaluations) and the final weights and
 # moments must be those of the first way. Then the interpreter, in canonical f32,
-# is held against the program, after every pass from autodiff on.
+# is held against the program, after every pass from autodiff on. Decoders go
+# every way; of the other kinds each goes some, together all.
 #
 #     tests/bits/run.sh [TRAINWRIGHT]     default: ./trainwright of this tree
-#     SPECS='rotary alibi'                only these
+#     SPECS='rotary alibi'                only these, and no reference case
+#     SPECS=                              only the reference cases
 #     EVERY=1                             every C compiler on every spec
 #     KEEP=DIR                            leaves what it makes there
 #
@@ -34,8 +36,16 @@ for source in "$root"/runtime/{elementary,error,files,hash,json,safetensors,safe
 done
 gcc -std=gnu11 -O1 -g -Wall -Wextra -Wpedantic -Werror -ffp-contract=off -I"$root/runtime" \
     "${sources[@]}" -o tool -lm || exit 1
-# English enough: 9 kB that every machine has in the same bytes.
+# English enough: 9 kB that every machine has in the same bytes; the same as
+# documents of sentences, as pairs, and as answers to prefer.
 head -c 9000 "$here/run.sh" "$here/tool.c" | tr -d '\r' >text.txt
+LC_ALL=C tr -cd '\nA-Za-z0-9 .,:;' <text.txt | tr -s ' ' | grep '[a-z].*[a-z]' >lines.txt
+awk '{ print } NR % 7 == 0 { print "" }' lines.txt >sentences.txt
+awk 'length > 24 { print substr($0, 1, 20) "\t" substr($0, 21, 15) }' lines.txt >pairs.tsv
+awk 'length > 24 {
+    printf "{\"prompt\": \"%s\", \"chosen\": \"%s\", \"rejected\": \"%s\"}\n",
+        substr($0, 1, 9), substr($0, 10, 5 + NR % 9), substr($0, 20, 2 + NR % 7)
+}' lines.txt >preferences.jsonl
 
 # ---- helpers -----------------------------------------------------------------
 pass() { passed=$((passed + 1)); }
@@ -58,7 +68,7 @@ build() { # PROGRAM FLAGS…: counts only if it fails
 train() { # RUN PROGRAM FLAGS…: into directory RUN, log RUN.jsonl
     local run=$1 program=$2
     shift 2
-    timeout 120 "./$program" train --data text.txt --quiet --out "$run" --log "$run.jsonl" "$@" \
+    timeout 120 "./$program" train --data "$data" "${begin[@]}" --quiet --out "$run" --log "$run.jsonl" "$@" \
         >"$run.said" 2>&1
 }
 cut_log() { sed 's/,"seconds":[^,]*,"tokens_per_s":[^,]*//' "$1.jsonl"; }
@@ -84,8 +94,8 @@ way() { # NAME PROGRAM BASE FLAGS…: the program trains as BASE did
 }
 
 # ---- the ways ------------------------------------------------------------------
-threads() {
-    for n in 2 3 5; do
+threads() { # NUMBERS
+    for n in $1; do
         train threads$n base "${ends[@]}" --threads $n
         check "$n threads" equal_files threads$n one
     done
@@ -110,11 +120,11 @@ targets() { # through LLVM for the older level, and from C
 }
 
 # Micro-batches within groups of 8, 4 and 2 sequences; other groups, other bits.
-micro_batches() {
-    for micro in 1 2 4; do
+micro_batches() { # SIZES GROUPS
+    for micro in $1; do
         build micro --set train.micro_batch=$micro && way micro$micro micro one --threads 2
     done
-    for groups in 2 4; do
+    for groups in $2; do
         local set="reproducible.groups=$groups"
         build groups --set $set --set train.micro_batch=$((8 / groups)) || continue
         train groups$groups groups "${ends[@]}" --threads 1 || fail "groups $groups"
@@ -124,7 +134,7 @@ micro_batches() {
                 way groups$groups-micro$micro micro groups$groups --threads 2
         done
     done
-    check "4 groups differ from 2" differs groups4 groups2
+    [ "$2" = 2 ] || check "4 groups differ from 2" differs groups4 groups2
 }
 
 recomputations() {
@@ -151,7 +161,7 @@ killed() { # RUN
     local kills=0 at=0
     for attempt in 1 2 3 4 5 6 7 8 9; do
         at=$((at + RANDOM % 4 + 1))
-        "./base" train --data text.txt --quiet --out "$1" --log "$1.jsonl" --resume \
+        ./base train --data "$data" "${begin[@]}" --quiet --out "$1" --log "$1.jsonl" --resume \
             --threads $((RANDOM % 3 + 1)) >"$1.said" 2>&1 &
         local pid=$!
         watch_log "$1" $pid $at
@@ -178,7 +188,7 @@ stopped() {
     local pid status=0
     for attempt in 1 2 3 4 5 6 7 8 9; do
         rm -rf stopped stopped.jsonl
-        ./base train --data text.txt --quiet --out stopped --log stopped.jsonl --threads 2 \
+        ./base train --data "$data" --quiet --out stopped --log stopped.jsonl --threads 2 \
             "${ends[@]}" >said 2>&1 &
         pid=$!
         watch_log stopped $pid 1
@@ -256,10 +266,48 @@ shuffles() {
 }
 differ_files() { ! cmp -s "$1" "$2"; }
 
+# ---- what each spec reads ---------------------------------------------------------
+# The data of its kind; of kinds without a text form, the tensors below.
+data_of() {
+    case $spec in
+    bert) echo sentences.txt ;;
+    encoder-decoder) echo pairs.tsv ;;
+    preference) echo preferences.jsonl ;;
+    image | graph) echo tensors.safetensors ;;
+    *) echo text.txt ;;
+    esac
+}
+# What preferences are held against: a model of the next token, a little trained.
+reference_weights() {
+    build next --set train.objective=next-token || return
+    train reference next --data text.txt --steps 4 || fail "reference: $(cat reference.said)"
+    begin=(--init reference)
+}
+# Examples as tensors, which are a step's inputs as they are: for the interpreter,
+# and lengths of every size down to 0. Nothing for the decoders of next tokens.
+tensors_of() {
+    case $spec in
+    masked) echo tokens=261:29 targets=-261:29 lengths=30 ;;
+    bert) echo tokens=262:31 types=2:31 targets=-262:31 lengths=32 labels=-2 ;;
+    encoder-decoder) echo source=259:25 source_lengths=26 tokens=259:25 targets=-259:25 \
+        lengths=26 ;;
+    mixture) echo tokens=257:27 targets=-257:27 lengths=28 ;;
+    image) echo images=real:2:9:9 labels=-5 ;;
+    graph) echo nodes=real:17:7 edges=2:17:17 lengths=18 labels=-3 ;;
+    preference) echo tokens=260:2:24 targets=-260:2:24 lengths=25:2 reference=real:2 ;;
+    relative) echo tokens=256:26 targets=-256:26 lengths=27 ;;
+    esac
+}
+
 # ---- the interpreter ------------------------------------------------------------
-# The scalars of a spec's optimizer, for `tool batch`.
+# The scalars of a spec's optimizer, for `tool scalars`.
 scalars() {
     case $spec in
+    bert | relative) echo beta1=0.9 beta2=0.999 epsilon=1e-6 decay=0.01 clip=0.5 smoothing=0 ;;
+    encoder-decoder) echo beta1=0.9 beta2=0.98 epsilon=1e-9 decay=0 clip=0 smoothing=0.1 ;;
+    graph) echo momentum=0.8 decay=0.05 clip=1.0 smoothing=0 ;;
+    masked | image) echo beta1=0.9 beta2=0.95 epsilon=1e-8 decay=0.1 clip=1.0 smoothing=0.05 ;;
+    mixture | preference) echo beta1=0.9 beta2=0.95 epsilon=1e-8 decay=0.1 clip=1.0 smoothing=0 ;;
     learned) echo beta1=0.9 beta2=0.95 epsilon=1e-8 decay=0.1 clip=1.0 smoothing=0 ;;
     rotary) echo beta1=0.8 beta2=0.99 epsilon=1e-8 decay=0.01 clip=0.3 smoothing=0 ;;
     alibi) echo momentum=0.9 decay=0.1 clip=0.5 smoothing=0 ;;
@@ -268,7 +316,10 @@ scalars() {
 }
 seed() { if [ "$spec" = rotary ]; then echo 7; else echo 1337; fi; }
 sequence() { sed -n 's/^  sequence: //p; s/^  context: //p' "$here/specs/$spec.yaml" | tail -n 1; }
-ordered=(--set train.data.order=sequential --set train.data.split=0)
+in_order() { # the data, and the settings, of a run whose batches the tool makes
+    ordered=(--set train.data.order=sequential --set train.data.split=0)
+    [ ! -f tensors.safetensors ] || ordered+=(--data tensors.safetensors)
+}
 interpret() { # IR STEP OUT FLAGS…
     "$compiler" run "$1" --step "$2" --seed "$(seed)" --out "$3" "${@:4}"
 }
@@ -277,10 +328,14 @@ old=(--in old.safetensors)
 step1=(--f32 --step-number 1 "${old[@]}" --in batch1.safetensors --in scalars1.safetensors)
 step5=(--f32 --step-number 5 "${old[@]}" --in batch5.safetensors --in scalars5.safetensors
        --in start/step-4/optimizer.safetensors)
-given() { # STEP RUN: the inputs of a step that RUN has logged
+given() { # STEP RUN: the inputs of a step that RUN has logged, its rate in nine digits
     local lr
     lr=$(sed -n "s/^{\"step\":$1,.*\"lr\":\([^,]*\),.*/\1/p" "$2.jsonl")
-    ./tool batch text.txt 8 "$(sequence)" "$1" "batch$1.safetensors" || exit 1
+    if [ -f tensors.safetensors ]; then
+        ./tool slice tensors.safetensors 8 "$1" "batch$1.safetensors"
+    else
+        ./tool batch text.txt 8 "$(sequence)" "$1" "batch$1.safetensors"
+    fi || exit 1
     # shellcheck disable=SC2046  # a list
     ./tool scalars "$1" "scalars$1.safetensors" "lr=$lr" $(scalars) || exit 1
 }
@@ -327,7 +382,8 @@ interpret_passes() { # PASSES FLAGS…
     done
 }
 
-interpreter() {
+interpreter() { # PASSES, of the step as it is; of recomputed blocks; of attention
+    in_order
     train start base "${ordered[@]}" --steps 4 --threads 2
     cp start/step-4/model.safetensors old.safetensors
     train five base "${ends[@]}" "${ordered[@]}" --steps 5 --threads 2
@@ -339,9 +395,9 @@ interpreter() {
     "$compiler" ir "$here/specs/$spec.yaml" --after place "${cut[@]}" >cut.ir
     build cut "${cut[@]}" && interpret_grad cut cut cut.ir && interpret_train cut cut cut.ir
     interpret base.ir train passes.safetensors "${step5[@]}"
-    interpret_passes "autodiff simplify precision recompute schedule fuse"
-    interpret_passes "recompute fuse place" --set memory.recompute=block
-    interpret_passes "recompute fuse place" --set memory.recompute=attention
+    interpret_passes "$1"
+    interpret_passes "$2" --set memory.recompute=block
+    interpret_passes "$3" --set memory.recompute=attention
 }
 
 # The gradients of reference cases: every kind of model, with large weights, odd
@@ -397,41 +453,68 @@ finish() {
     [ -n "${KEEP:-}" ] || rm -rf "${work:?}/$spec"
 }
 
-exec {nothing}<> <(:)       # never has a line: a wait with a limit
-RANDOM=${SEED:-$$}
-echo "random kills: SEED=${SEED:-$$}"
-for spec in ${SPECS:-learned rotary alibi frozen wide}; do
-    mkdir -p "$work/$spec"
-    cd "$work/$spec" || exit 1
-    ln -sf ../tool ../text.txt .
-    build base || continue
-    train one base "${ends[@]}" --threads 1 || { fail "one thread: $(cat one.said)"; continue; }
-    threads
-    if [ "$spec" = wide ]; then
-        chunks
-        finish
-        continue
-    fi
-    case $spec in
-    learned) targets gcc/native ;;
-    rotary) targets clang-19/native ;;
-    alibi) targets gcc/x86-64-v3 ;;
-    frozen) targets clang-19/x86-64-v3 ;;
-    esac
-    micro_batches
+# ---- the specs -----------------------------------------------------------------
+every_way() { # COMPILER/LEVEL
+    threads "2 3 5"
+    targets "$1"
+    micro_batches "1 2 4" "2 4"
     recomputations
     killed killed1
     killed killed2
     stopped
     pieces
-    if [ "$spec" = rotary ]; then       # untied: one infinite row spoils no logits
-        skips
+}
+some_ways() { # COMPILER/LEVEL
+    threads "2 5"
+    targets "$1"
+    micro_batches "1 4" 2
+    recomputations
+    killed killed1
+    pieces
+}
+one_spec() {
+    case $spec in
+    wide) threads "2 3 5"; chunks; return ;;
+    learned) every_way gcc/native ;;
+    rotary)
+        every_way clang-19/native
+        skips       # untied: one infinite row spoils no logits
         diverges
-        shuffles
+        shuffles ;;
+    alibi) every_way gcc/x86-64-v3 ;;
+    frozen) every_way clang-19/x86-64-v3 ;;
+    masked | image) some_ways gcc/native ;;
+    bert | graph) some_ways clang-19/native ;;
+    encoder-decoder | preference) some_ways gcc/x86-64-v3 ;;
+    *) some_ways clang-19/x86-64-v3 ;;
+    esac
+    case $spec in
+    learned | rotary | alibi | frozen)
+        interpreter "autodiff simplify precision recompute schedule fuse" \
+            "recompute fuse place" "recompute fuse place" ;;
+    *) interpreter "autodiff simplify schedule fuse" "recompute place" "place" ;;
+    esac
+}
+
+exec {nothing}<> <(:)       # never has a line: a wait with a limit
+RANDOM=${SEED:-$$}
+echo "random kills: SEED=${SEED:-$$}"
+all="learned rotary alibi frozen wide
+    masked bert encoder-decoder mixture image graph preference relative"
+for spec in ${SPECS-$all}; do
+    mkdir -p "$work/$spec"
+    cd "$work/$spec" || exit 1
+    ln -sf ../tool ../text.txt ../sentences.txt ../pairs.tsv ../preferences.jsonl .
+    # shellcheck disable=SC2046  # a list
+    [ -z "$(tensors_of)" ] || ./tool examples 45 tensors.safetensors $(tensors_of) || exit 1
+    data=$(data_of) begin=()
+    [ "$spec" != preference ] || reference_weights || continue
+    build base || continue
+    if train one base "${ends[@]}" --threads 1; then one_spec; else
+        fail "one thread: $(head -n 2 one.said)"
     fi
-    interpreter
     finish
 done
-cases
+[ -n "${SPECS:-}" ] || cases
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]

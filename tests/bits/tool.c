@@ -2,13 +2,21 @@
  * `near` excepted; the first difference is printed, and the status is 1.
  *
  *     tool same A B            the same tensors: names, shapes, bits
- *     tool within A B [C]      every tensor of A is in B, or if not there in C
+ *     tool within A B [C]      every tensor of A is in B, or if not there in C;
+ *                              logits of pairs [B,2,T,V] may be [2B,T,V] there
  *     tool near A B LIMIT      losses, logits and gradients of A are those of B
  *     tool poison FILE OUT NAME ROW
  *                              the same tensors, a row of one of them infinite
  *     tool batch TEXT B T STEP OUT
  *                              tokens and targets of the step, 1, 2, …, of a run
  *                              that reads all of TEXT in order
+ *     tool examples COUNT OUT NAME=KIND:DIMS…
+ *                              tensors of so many examples: KIND N are integers
+ *                              in [0,N), -N the same with a quarter -1, `real`
+ *                              numbers about 0; DIMS are an example's
+ *     tool slice FILE B STEP OUT
+ *                              examples of the step of a run that takes B of
+ *                              FILE at a time in order
  *     tool scalars UPDATE OUT KEY=VALUE…
  *                              the scalars of the update, 1, 2, …, from lr, beta1,
  *                              beta2, epsilon, decay, momentum, clip, smoothing */
@@ -46,11 +54,23 @@ static void *raw(const Tensors *file, int entry)
     return bytes;
 }
 
+static bool same_shape(const TensorEntry *x, const TensorEntry *y)
+{
+    int64_t dims[TENSOR_RANK];
+    int skipped = x->rank - y->rank;
+    bool pairs = skipped == 1 && strcmp(x->name, "logits") == 0;
+    if (skipped != 0 && !pairs)
+        return false;
+    memcpy(dims, x->dims + skipped, (size_t)y->rank * sizeof *dims);
+    if (pairs)
+        dims[0] *= x->dims[0];
+    return memcmp(dims, y->dims, (size_t)y->rank * sizeof *dims) == 0;
+}
+
 static void same_entry(const Tensors *a, int i, const Tensors *b, int j)
 {
     const TensorEntry *x = &a->entries[i], *y = &b->entries[j];
-    if (x->type != y->type || x->rank != y->rank
-        || memcmp(x->dims, y->dims, (size_t)x->rank * sizeof *x->dims) != 0)
+    if (x->type != y->type || !same_shape(x, y))
         stop("another type or shape:", x->name);
     char *p = raw(a, i), *q = raw(b, j);
     for (uint64_t k = 0; k < x->bytes; k++)
@@ -219,6 +239,80 @@ static int write_tensors(const char *path, const TensorShape *shapes,
     return 0;
 }
 
+/* ---- examples ------------------------------------------------------------------ */
+
+/* splitmix64 of a counter, to [0, 1) */
+static double uniform(void)
+{
+    static uint64_t counter;
+    uint64_t z = counter += 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
+}
+
+static void *draw(const char *kind, int64_t count)
+{
+    bool real = strncmp(kind, "real", 4) == 0;
+    long below = labs(atol(kind)), scored = atol(kind) < 0;
+    float *numbers = malloc((size_t)count * sizeof *numbers);
+    int32_t *integers = malloc((size_t)count * sizeof *integers);
+    if (!numbers || !integers || (!real && below == 0))
+        stop("cannot draw", kind);
+    for (int64_t i = 0; i < count; i++)
+        if (real)
+            numbers[i] = (float)(uniform() + uniform() - uniform() - uniform());
+        else if (scored && uniform() < 0.25)
+            integers[i] = -1;
+        else
+            integers[i] = (int32_t)(uniform() * (double)below);
+    free(real ? (void *)integers : (void *)numbers);
+    return real ? (void *)numbers : (void *)integers;
+}
+
+static int examples(int argc, char **argv)
+{
+    TensorShape shapes[MOST] = {0};
+    const void *data[MOST] = {0};
+    int64_t examples = atol(argv[2]);
+    for (int i = 4; i < argc && i < MOST + 4; i++) {
+        char *kind = strchr(argv[i], '=');
+        if (!kind)
+            stop("NAME=KIND is wanted, not", argv[i]);
+        *kind++ = 0;
+        TensorShape *shape = &shapes[i - 4];
+        *shape = (TensorShape){ argv[i], *kind == 'r' ? TENSOR_F32 : TENSOR_I32,
+                                1, { examples } };
+        int64_t count = examples;
+        for (const char *at = kind; (at = strchr(at, ':')); at++)
+            count *= shape->dims[shape->rank++] = atol(at + 1);
+        data[i - 4] = draw(kind, count);
+    }
+    return write_tensors(argv[3], shapes, data, argc - 4);
+}
+
+static int slice(char **argv)
+{
+    Tensors file = open_file(argv[2]);
+    TensorShape shapes[MOST];
+    const void *data[MOST];
+    int64_t B = atol(argv[3]), first = (atol(argv[4]) - 1) * B;
+    for (int i = 0; i < file.count && i < MOST; i++) {
+        const TensorEntry *entry = &file.entries[i];
+        int64_t all = entry->dims[0];
+        size_t each = (size_t)(entry->bytes / (uint64_t)all);
+        char *from = raw(&file, i), *to = malloc((size_t)B * each);
+        for (int64_t b = 0; to && b < B; b++)
+            memcpy(to + (size_t)b * each,
+                   from + (size_t)((first + b) % all) * each, each);
+        shapes[i] = (TensorShape){ entry->name, entry->type, entry->rank, {0} };
+        memcpy(shapes[i].dims, entry->dims, sizeof entry->dims);
+        shapes[i].dims[0] = B;
+        data[i] = to;
+    }
+    return write_tensors(argv[5], shapes, data, file.count);
+}
+
 static int poison(char **argv)
 {
     Tensors file = open_file(argv[2]);
@@ -270,6 +364,10 @@ int main(int argc, char **argv)
         return batch(argv);
     if (strcmp(what, "poison") == 0 && argc == 6)
         return poison(argv);
+    if (strcmp(what, "examples") == 0)
+        return examples(argc, argv);
+    if (strcmp(what, "slice") == 0 && argc == 6)
+        return slice(argv);
     if (strcmp(what, "scalars") == 0)
         return scalars(argc, argv);
     if (argc < 4)

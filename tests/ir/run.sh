@@ -82,20 +82,25 @@ for driver in interpret kernels; do
     [ $status -eq 0 ] || [ "${3:-1}" -ne 0 ] || fail "$driver: exit status $status"
 done
 
-# ---- every stage of every shipped model
+# ---- the text of modules that the compiler makes: of every shipped model at every
+# stage, of small models of every kind at the last
+same_text() { # SPEC STAGE
+    name="$(basename "$(dirname "$1")")/$(basename "$1" .yaml) after $2"
+    if "$trainwright" ir "$1" --after "$2" >"$temporary/stage" 2>"$temporary/err"; then
+        "$temporary/ir_check" "$temporary/stage" >"$temporary/again" 2>&1
+        compare "$name" "$temporary/stage" "$temporary/again"
+    else
+        fail "$name: $(cat "$temporary/err")"
+    fi
+}
 if [ -x "$trainwright" ]; then
-    for spec in $root/models/*.yaml; do
-        name=$(basename "$spec" .yaml)
+    for spec in "$root"/models/*.yaml; do
         for stage in build autodiff simplify recompute schedule fuse place; do
-            "$trainwright" ir "$spec" --after $stage >"$temporary/stage" 2>"$temporary/err"
-            if [ $? -ne 0 ]; then
-                fail "$name after $stage"
-                cat "$temporary/err"
-                continue
-            fi
-            "$temporary/ir_check" "$temporary/stage" >"$temporary/again" 2>&1
-            compare "$name after $stage" "$temporary/stage" "$temporary/again"
+            same_text "$spec" $stage
         done
+    done
+    for spec in "$root"/tests/differences/specs/*.yaml; do
+        same_text "$spec" place
     done
 else
     echo "skipped: stages of the models ($trainwright is not built)"
