@@ -308,9 +308,6 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     put_int(&row, "value_bytes", 4 * map->floats);
     put_int(&row, "thread_bytes", 4 * map->workspace_floats);
     put_real(&row, "flops", map->flops);
-    put_int(&row, "tokens_at", region_bytes(map, "tokens"));
-    put_int(&row, "targets_at", region_bytes(map, "targets"));
-    put_int(&row, "lengths_at", region_bytes(map, "lengths"));
     put_int(&row, "logits_at", region_bytes(map, "logits"));
     put_int(&row, "logits_width", logits ? logits->width : 0);
     put_int(&row, "logits_pooled", logits ? logits->pooled : 0);

@@ -1,6 +1,7 @@
 #!/bin/sh
 # From a fresh Debian 12 to a trained model and a sample, in a few minutes:
-# installs what is missing, builds the compiler, compiles spec.yaml, trains it on
+# installs what is missing, builds the compiler, compiles spec.yaml, trains it
+# on
 # the text of Debian's package `fortunes`, and compares its held-out loss with
 # that of counting pairs of bytes. Everything made is under build/.
 #

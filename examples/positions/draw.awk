@@ -67,7 +67,7 @@ function curve(i,    bytes, points, last) {
     printf "<polyline points=\"%s\" fill=\"none\" stroke=\"%s\" " \
         "stroke-width=\"2\"/>\n", points, colour[i]
     if (last == 64)
-        text(x(64) + 10, y(loss[name[i], 64]) - 12, "start", colour[i], \
+        text(x(64) + 4, y(loss[name[i], 64]) + 38, "start", colour[i], \
              name[i] ": 64 at most")
     else
         text(x(last) + 10, y(loss[name[i], last]) + 4, "start", colour[i], \

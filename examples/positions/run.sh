@@ -1,8 +1,7 @@
 #!/bin/sh
 # From a fresh Debian 12 to five transformers that differ in how they know where
 # a byte stands: installs what is missing, builds the compiler, trains each on
-# 64
-# bytes at a time of the text of Debian's package `fortunes`, and evaluates the
+# the text of Debian's package `fortunes`, 64 bytes at a time, and evaluates the
 # same weights on 64, 128 and 256 at a time. Everything made is under build/.
 #
 #     examples/positions/run.sh         as root or with sudo

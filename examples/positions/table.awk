@@ -2,10 +2,8 @@
 #
 #     awk [-v check=1] -f table.awk losses.tsv
 #
-# losses.tsv has lines of position, tab, length, tab, loss; the loss is `-`
-# where
-# the program refused. With check=1 nothing but what is wrong is printed, and
-# the
+# losses.tsv has lines of position, tab, length, tab, loss; a loss of `-` is a
+# program's refusal. With check=1 nothing but what is wrong is printed, and the
 # exit status is 1 where anything is.
 BEGIN { FS = "\t" }
 
