@@ -50,7 +50,10 @@ for position in $positions; do
             "./$position-$length" eval --weights "$position-run" \
                 --data heldout.txt >eval.txt 2>eval.err || {
                 # A table of 64 positions has no 65th: the program says so.
-                grep -F 'embed.position.weight' eval.err
+                grep -F 'embed.position.weight' eval.err || {
+                    cat eval.err >&2
+                    exit 1
+                }
                 echo "loss -" >eval.txt
             }
             loss=$(sed -n 's/^loss *//p' eval.txt)
