@@ -131,9 +131,12 @@ static int64_t region_bytes(const StepMap *map, const char *name)
     return r ? 4 * r->offset : -1;
 }
 
-/* Bytes of each class: from a region's start to the next one's. */
+/* Bytes of each class: from a region's start to the next one's. NULL where
+ * there is none. */
 static ProgData *describe_memory(Lower *l, const StepMap *map)
 {
+    if (map->regions.count == 0)
+        return NULL;
     const char *name = arena_printf(l->arena, "%s_memory", map->step->name);
     ProgData *data = rows_of(l, name, "Memory", true);
     for (int i = 0; i < map->regions.count; i++) {

@@ -41,12 +41,30 @@ static void find_space(Generate *g)
              && g->l->m->dims.at[g->width].size % 16 != 0;
 }
 
+/* A value's name without what the function's begins with: of head, "dhead_norm"
+ * is "dnorm", unless another kernel is called that. */
+static const char *without_root(const Lower *l, const Func *f, const char *own)
+{
+    size_t gradient = own[0] == 'd', length = strlen(f->root);
+    if (strncmp(own + gradient, f->root, length) != 0
+        || own[gradient + length] != '_')
+        return own;
+    const char *rest = own + gradient + length + 1;
+    if (gradient)
+        rest = arena_printf(l->arena, "d%s", rest);
+    bool taken = !strcmp(rest, "rows");
+    for (int i = 0; i < f->kernels.count; i++)
+        taken |= !strcmp(c_name(l, f->kernels.at[i].name), rest);
+    return taken ? own : rest;
+}
+
 static const char *kernel_name(const Lower *l, const Func *f, const Kernel *k)
 {
     const char *rest = f->name + strlen(f->root);
     if (f->kernels.count == 1 && !*rest)        /* the update is its kernel */
         return f->name;
-    const char *own = strcmp(k->name, f->root) ? c_name(l, k->name) : "rows";
+    const char *own = strcmp(k->name, f->root)
+        ? without_root(l, f, c_name(l, k->name)) : "rows";
     return c_name(l, arena_printf(l->arena, "%s.%s%s", f->root, own, rest));
 }
 

@@ -211,7 +211,7 @@ static void name_layout(Lower *l)
     l->moment_const = prog_const(p, group, "MOMENT", l->moment_floats,
                                  "one moment of each parameter");
     l->gradients_const = prog_const(p, group, "GRADIENTS", l->gradient_floats,
-                                    "all gradients, further uses' among them");
+                                    "all gradients, those of each use apart");
 }
 
 static void block_functions(Lower *l, int stack)
@@ -231,6 +231,11 @@ static void shared_functions(Lower *l)
     static const char *const names[MOST_SITES] = {
         "shared_gradients", "shared_second_gradients", "shared_third_gradients",
     };
+    static const char *const comments[MOST_SITES] = {
+        "Where their gradients lie.",
+        "The same, but where two functions sum one gradient the second's.",
+        "The third's.",
+    };
     Pointing p = { "shared_weights", "Where the parameters lie.",
                    l->shared,        -1,
                    l->weight_at,     NULL };
@@ -243,10 +248,7 @@ static void shared_functions(Lower *l)
         if (!any)
             continue;
         p.name = names[site];
-        p.comment = site ? "The same, but of parameters that are used more "
-                           "than once a further "
-                           "use's."
-                         : "Where their gradients lie.";
+        p.comment = comments[site];
         p.at = l->site_at[site];
         p.otherwise = site ? l->site_at[0] : NULL;
         l->shared_sums[site] = pointing(l, &p);

@@ -63,7 +63,7 @@ typedef struct Lower {
     StackLayout stacks[2];
     int64_t weight_floats;          /* of all parameters and tables */
     int64_t moment_floats;          /* of one moment of all parameters */
-    int64_t gradient_floats; /* of all gradients: these, and further uses' */
+    int64_t gradient_floats; /* of all gradients, each use's apart */
     const ProgConst *gradients_const, *moment_const;
     /* functions that point a Shared at weights or at a use's gradients */
     ProgFunc *shared_weights, *shared_sums[MOST_SITES];

@@ -276,14 +276,39 @@ static ProgExpr *saved_parameter(Steps *s, const Func *f, const Value *v)
     ice("%s: nothing gives %s", f->name, v->name);
 }
 
+/* "forward", of two stacks "the encoder, forward". */
+static void way_comment(Steps *s, ProgBlock *b, int stack, const char *way)
+{
+    const char *prefix = s->l->m->stacks.at[stack].prefix;
+    int length = (int)strlen(prefix) - 1;       /* without its dot */
+    ps_comment(s->p, b, length <= 0 ? way
+        : arena_printf(s->l->arena, "the %.*s, %s", length, prefix, way));
+}
+
 static void call_comment(Steps *s, ProgBlock *b, const Func *f)
 {
-    bool first = !strcmp(f->name, "embed.forward")
-              || !strcmp(f->name, "encoder_embed.forward");
-    if (has_gradients(s) && first)
-        ps_comment(s->p, b, "forward");
-    if (has_gradients(s) && !strcmp(f->name, "head.step") && !s->chunk)
-        ps_comment(s->p, b, "the head: the loss, and its gradient");
+    static const struct { const char *func, *text; } headings[] = {
+        { "pool.forward", "a vector of each sequence" },
+        { "pool.backward", "its gradient, back at the positions" },
+        { "next_sentence.step",
+          "the next sentence: the loss, and its gradient" },
+        { "head.rows", "the head: a loss a row" },
+        { "pairs.step", "pairs: the loss, and the gradient by each row's" },
+    };
+    bool rows = module_find_func(s->l->m, "head.rows") != NULL;
+    if (!has_gradients(s))
+        return;
+    if (!strcmp(f->name, "embed.forward")
+        || !strcmp(f->name, "encoder_embed.forward"))
+        way_comment(s, b, 0, "forward");
+    if (!strcmp(f->name, "decoder_embed.forward"))
+        way_comment(s, b, s->l->m->stacks.count - 1, "forward");
+    if (!strcmp(f->name, "head.step") && !s->chunk)
+        ps_comment(s->p, b, rows ? "the head: its gradient"
+                                 : "the head: the loss, and its gradient");
+    for (size_t i = 0; i < sizeof headings / sizeof *headings; i++)
+        if (!strcmp(headings[i].func, f->name) && !s->chunk)
+            ps_comment(s->p, b, headings[i].text);
 }
 
 static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
@@ -333,7 +358,7 @@ static void lower_body(Steps *s, ProgBlock *b, const Stmt *stmt)
 static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     if (stmt->down)
-        ps_comment(s->p, b, "backward");
+        way_comment(s, b, stmt->stack, "backward");
     s->block = prog_local(s->p, s->func, "l", prog_i64());
     s->down = stmt->down;
     s->stack = stmt->stack;
@@ -353,7 +378,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
 /* The head's own Call, of its rows alone. */
 static void open_head(Steps *s, ProgBlock *b)
 {
-    s->head = step_record(s, b, "rows_at", s->l->call);
+    s->head = step_record(s, b, s->chunks->pooled ? "pooled_at" : "rows_at",
+                          s->l->call);
     set_at(s, b, s->head, "control", var(s, s->control));
     if (s->count)
         set_at(s, b, s->head, "inv_count",
@@ -554,7 +580,7 @@ static ProgExpr *padded(Steps *s, const Weight *w)
 
 static void sites(Steps *s, ProgBlock *b)
 {
-    ps_comment(s->p, b, "what is used twice: the sums of both uses");
+    ps_comment(s->p, b, "what several functions use: the sum over them");
     for (int site = 1; site < MOST_SITES; site++)
         for (int i = 0; i < s->l->m->weights.count; i++) {
             const Weight *w = &s->l->m->weights.at[i];
@@ -580,8 +606,9 @@ static void zero(Steps *s, ProgBlock *b, const Stmt *stmt)
     if (!v)
         ice("there is no %s to clear", stmt->results.at[0]);
     int64_t rows = v->pooled ? s->map->step->micro : s->map->rows;
-    ProgExpr *args[] = { var(s, s->me), step_region(s, v->region),
-                         num(s, (rows * v->width + 15) / 16 * 16) };
+    ProgExpr *all = v->slot ? px_const(s->p, v->slot)
+                            : num(s, (rows * v->width + 15) / 16 * 16);
+    ProgExpr *args[] = { var(s, s->me), step_region(s, v->region), all };
     step_call(s, b, clear_func(s->l), args, 3);
     step_barrier(s, b);
 }

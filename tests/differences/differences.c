@@ -193,10 +193,11 @@ static Tensor *add_tensor(Subject *s, const char *name, int rank, const int64_t 
 /* Norms' weights lie about 1, so that what they scale is not lost. */
 static void add_weight(Subject *s, const Weight *w, const char *name)
 {
+    const Type *type = w->file_type.rank ? &w->file_type : &w->type;
     int64_t dims[MAX_RANK] = {0};
-    for (int i = 0; i < w->type.rank; i++)
-        dims[i] = s->forward->dims.at[w->type.dims[i]].size;
-    Tensor *t = add_tensor(s, name, w->type.rank, dims);
+    for (int i = 0; i < type->rank; i++)
+        dims[i] = s->forward->dims.at[type->dims[i]].size;
+    Tensor *t = add_tensor(s, name, type->rank, dims);
     bool ones = w->init.kind == INIT_ONES;
     for (int64_t i = 0; i < count_of(t); i++)
         t->values[i] = (ones ? 1 : 0) + 0.3 * normal(s);
@@ -233,7 +234,7 @@ static Range range_of(const Module *m, const char *name)
     if (!strcmp(name, "images") || !strcmp(name, "nodes") || !strcmp(name, "reference"))
         return (Range){ .below = 0 };
     if (!strcmp(name, "types"))
-        return (Range){ dim_size(m, "types"), false };
+        return (Range){ dim_size(m, "token_types"), false };
     if (!strcmp(name, "edges"))
         return (Range){ 2, false };
     if (!strcmp(name, "labels"))
