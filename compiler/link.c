@@ -174,6 +174,13 @@ static int link_aside(Diag *diag, const LinkInputs *in, const char *aside,
     int open[3];
     for (int i = 0; i < 3; i++) {
         open[i] = open_embedded(names[i]);
+        if (open[i] < 0) {
+            diag_error_at(diag, output, "cannot hold what it is linked with: "
+                          "%s", strerror(errno));
+            while (i-- > 0)
+                close(open[i]);
+            return LACKING;
+        }
         paths[i] = arena_printf(arena, "/proc/self/fd/%d", open[i]);
     }
     const char *const argv[] = {
