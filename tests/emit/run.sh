@@ -139,5 +139,24 @@ check "both ways train to the same bits" cmp run-llvm/step-3/model.safetensors \
 check "needs libc and libm alone" sh -c \
     '[ "$(readelf -d tiny-llvm | grep -c NEEDED)" -le 3 ]'
 
+# ---- every model's C -----------------------------------------------------------------
+# Without a warning: of the famous ones with all that optimizers notice.
+mkdir models
+for spec in "$root"/models/*.yaml; do
+    model=$(basename "$spec" .yaml)
+    expect 0 "" emit "$spec" -o "models/$model"
+    how="-fsyntax-only"
+    case $model in
+    bert-base | original-transformer | mixtral-8x7b) how="-O2 -c -o /dev/null" ;;
+    esac
+    for cc in gcc clang-19; do
+        command -v $cc >/dev/null || { echo "skipped: no $cc here"; continue; }
+        check "$model by $cc, without a warning" $cc -std=gnu11 -Wall -Wextra -Wpedantic -Werror \
+            -Wno-psabi -ffp-contract=off -march=x86-64-v3 $how "models/$model/$model.c"
+    done
+done
+check "no line is wider than 100 columns or ends in a space" \
+    sh -c '! awk "length > 100 || / \$/ { print FILENAME \":\" FNR }" models/*/*.c | grep .'
+
 echo "emit: $passed passed, $failed failed"
 [ $failed = 0 ]
