@@ -1,8 +1,8 @@
 #!/bin/sh
 # From a fresh Debian 12 to transformers that see whether two nodes of a graph
 # are joined by a path: installs what the compiler needs, builds it, makes
-# random
-# graphs, and trains with 1, 2, 3 and 4 blocks, then with 4 but without edges.
+# random graphs, and trains with 1, 2, 3 and 4 blocks, then with 4 but without
+# edges.
 # It is known what they can learn. Everything made is under build/.
 #
 #     examples/graph/run.sh             as root or with sudo
