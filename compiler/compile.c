@@ -19,6 +19,12 @@ Plan plan_of(const Spec *s)
         .sequence = s->train_sequence,
         .groups = s->reproducible_groups,
         .momentum = s->train_optimizer_momentum != 0,
+        .mesh = {
+            .data = s->parallel_data,
+            .stages = s->parallel_pipeline_stages,
+            .data_from = s->loc[KEY_parallel_data],
+            .stages_from = s->loc[KEY_parallel_pipeline_stages],
+        },
         .recompute_from = s->loc[KEY_memory_recompute],
         .optimizer_from = s->loc[KEY_train_optimizer_type],
         .micro_from = s->loc[KEY_train_micro_batch],

@@ -234,6 +234,14 @@ typedef struct Step {
     List(Stmt *) body;
 } Step;
 
+/* The ranks that a training step runs on, by axes; rank = stage · data +
+ * replica. A step speaks of all of them: its batch is the whole one. */
+typedef struct Mesh {
+    int64_t data;                   /* replicas, each with its run of the groups */
+    int64_t stages;                 /* of the pipeline */
+    Loc data_from, stages_from;
+} Mesh;
+
 typedef struct Module {
     Arena *arena;
     const Diag *diag;               /* names of sources */
@@ -243,6 +251,7 @@ typedef struct Module {
     List(Func *) funcs;
     List(Step *) steps;
     List(Stack) stacks;
+    Mesh mesh;                      /* schedule; 1 rank before */
     int sites_per_block;            /* dropout: site s of block l, counted through
                                        all stacks, is 1 + l·sites_per_block + s,
                                        outside blocks it is s */

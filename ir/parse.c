@@ -459,6 +459,19 @@ static bool stack(Parser *p)
     return parse_end_of_line(p);
 }
 
+/* mesh data=D stages=S */
+static bool parse_mesh(Parser *p)
+{
+    enum { MOST_RANKS = 1 << 20 };
+    Mesh *mesh = &p->m->mesh;
+    return (parse_accept_word(p, "data") && parse_expect(p, '=')
+            && parse_integer(p, "data", 1, MOST_RANKS, &mesh->data)
+            && parse_accept_word(p, "stages") && parse_expect(p, '=')
+            && parse_integer(p, "stages", 1, MOST_RANKS, &mesh->stages))
+        ? parse_end_of_line(p)
+        : parse_wrong(p, "`mesh data=N stages=N`");
+}
+
 static bool item(Parser *p)
 {
     if (parse_accept_word(p, "stack"))
@@ -467,11 +480,13 @@ static bool item(Parser *p)
         return dims(p);
     if (parse_accept_word(p, "weight"))
         return weight(p);
+    if (parse_accept_word(p, "mesh"))
+        return parse_mesh(p);
     if (parse_accept_word(p, "func"))
         return parse_func(p);
     if (parse_accept_word(p, "step"))
         return parse_step(p);
-    return parse_wrong(p, "dim, weight, func or step");
+    return parse_wrong(p, "mesh, dim, weight, func or step");
 }
 
 static bool module_head(Parser *p)

@@ -623,6 +623,11 @@ void module_print(const Module *m, Buf *out)
     if (m->sites_per_block)
         buf_printf(&p.line, " sites_per_block=%d", m->sites_per_block);
     end_line(&p, NULL);
+    if (m->mesh.data * m->mesh.stages > 1) {
+        buf_printf(&p.line, "mesh data=%lld stages=%lld",
+                   (long long)m->mesh.data, (long long)m->mesh.stages);
+        end_line(&p, NULL);
+    }
     bool plain = m->stacks.count == 1 && !*m->stacks.at[0].prefix
               && !strcmp(m->stacks.at[0].dim, "L");
     for (int i = 0; !plain && i < m->stacks.count; i++) {

@@ -18,6 +18,7 @@ typedef struct Plan {
     int64_t recompute_blocks;       /* the first so many blocks recompute */
     OptimizerKind optimizer;
     bool momentum;                  /* sgd with a moment */
+    Mesh mesh;
     /* lines of the spec */
     Loc recompute_from, optimizer_from, micro_from, groups_from;
 } Plan;

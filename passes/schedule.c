@@ -166,6 +166,7 @@ static void derive_grad(Module *m, const Step *train)
 bool pass_schedule(Module *m, const Plan *plan, Diag *diag)
 {
     (void)diag;
+    m->mesh = plan->mesh;
     for (int i = 0; i < m->steps.count; i++) {
         Step *step = m->steps.at[i];
         if (step->training)

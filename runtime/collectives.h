@@ -1,0 +1,51 @@
+/* collectives.h: how the ranks of a program talk while a step runs. All are
+ * SPMD: every thread of every rank of the message's axis calls the same function
+ * with the same sizes; each begins with a barrier of the rank's own threads and
+ * ends with one, so the caller needs none around it.
+ *
+ * `message` is an index into Program.messages: it says whose ranks talk (those
+ * that differ in the message's axis alone, numbered along it), is counted (calls
+ * and bytes, which must be what the compiler foretold), and names the operation
+ * in an error. What travels lies in the rank's own memory at the same place on
+ * every rank.
+ *
+ * Sums are ours, never a transport's: member 0 to n - 1 by the fixed tree, in
+ * which n leaves are split at the largest power of two below n
+ * (docs/architecture.md, section 7). One member: nothing is done.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef COLLECTIVES_H
+#define COLLECTIVES_H
+#include "kernels/kernels.h"
+
+/* Σ over members of an integer; every thread gets it. */
+long all_reduce_count(const Thread *me, int message, long mine);
+
+/* values[i] = Σ over members, i < n; on every member. f32: n is a multiple of
+ * 16; f64: n is small, some numbers. */
+void all_reduce_f32(const Thread *me, int message, float *values, long n);
+void all_reduce_f64(const Thread *me, int message, double *values, long n);
+
+/* values has `each` numbers a member; member m then has the sums of its own,
+ * [m·each, (m + 1)·each), and the others' parts are undefined. each is a
+ * multiple of 16. */
+void reduce_scatter_f32(const Thread *me, int message, float *values,
+                        long each);
+
+/* values has `each` numbers a member, of which each member brings its own; then
+ * every member has all. */
+void all_gather_f32(const Thread *me, int message, float *values, long each);
+void all_gather_f64(const Thread *me, int message, double *values, long each);
+
+/* One number of member `from`, on every member. */
+double broadcast_f64(const Thread *me, int message, long from, double mine);
+
+/* From a rank to that of another stage, all else equal (axis pipeline). A
+ * message of a rank has two slots of n floats in `mailbox`, in the sender's
+ * memory: send copies values into the next one and returns; it waits only while
+ * what it sent two calls ago has not been taken. Receive waits until the sender's
+ * next one is there, and copies it. Counts are the sender's. */
+void send_f32(const Thread *me, int message, long to, float *mailbox,
+              const float *values, long n);
+void receive_f32(const Thread *me, int message, long from, float *values,
+                 long n);
+#endif
