@@ -249,9 +249,13 @@ static void item(Buf *out, const Prog *p, const ProgItem *i)
 
 static void includes(Buf *out, const Prog *p, const Buf *body)
 {
-    bool lanes = false;
-    for (int i = 0; i < p->externs.count; i++)
+    bool lanes = false, collectives = false;
+    for (int i = 0; i < p->externs.count; i++) {
         lanes |= p->externs.at[i]->linkage == PL_LANES;
+        collectives |= p->externs.at[i]->linkage == PL_COLLECTIVE;
+    }
+    if (collectives)
+        buf_printf(out, "#include \"runtime/collectives.h\"\n");
     if (lanes)
         buf_printf(out, "#include \"runtime/kernels/lanes.h\"\n");
     if (strstr(body->text, "PROGRAM_"))

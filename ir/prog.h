@@ -115,6 +115,7 @@ typedef struct ProgStmt {
 typedef enum ProgLinkage {
     PL_STATIC,          /* of this program */
     PL_LIBRARY,         /* compiled in runtime/ (kernels.h, program.h): only declared */
+    PL_COLLECTIVE,      /* the same, of collectives.h */
     PL_LANES,           /* runtime/kernels' inline lane functions: bitcode, always inlined */
 } ProgLinkage;
 

@@ -1,6 +1,6 @@
 /* prog_library.c: what runtime/ offers to generated programs, as Prog sees it:
- * the functions of kernels.h and of the lanes (a table of signatures) and the
- * structs of program.def and kernels.h.
+ * the functions of kernels.h, collectives.h and of the lanes (a table of
+ * signatures) and the structs of program.def and kernels.h.
  *
  * A signature has a letter a type, the result first:
  *   v void   i i32   l i64   u u32   U u64   f f32   d f64   V f32x16
@@ -46,6 +46,16 @@ static const Signature signatures[] = {
     {"grouped_bias", "vTpPNlli", PL_LIBRARY},
     {"preference_loss", "vTqPPPfli", PL_LIBRARY},
     {"preference_grad", "vTpPPPffl", PL_LIBRARY},
+    /* collectives.h */
+    {"all_reduce_count", "lTll", PL_COLLECTIVE},
+    {"all_reduce_f32", "vTlpl", PL_COLLECTIVE},
+    {"all_reduce_f64", "vTlql", PL_COLLECTIVE},
+    {"reduce_scatter_f32", "vTlpl", PL_COLLECTIVE},
+    {"all_gather_f32", "vTlpl", PL_COLLECTIVE},
+    {"all_gather_f64", "vTlql", PL_COLLECTIVE},
+    {"broadcast_f64", "dTlld", PL_COLLECTIVE},
+    {"send_f32", "vTllpPl", PL_COLLECTIVE},
+    {"receive_f32", "vTllpl", PL_COLLECTIVE},
     /* inline there */
     {"share_start", "lTl", PL_LANES},
     {"share_end", "lTl", PL_LANES},

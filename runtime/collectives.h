@@ -17,35 +17,51 @@
 #define COLLECTIVES_H
 #include "kernels/kernels.h"
 
-/* Σ over members of an integer; every thread gets it. */
-long all_reduce_count(const Thread *me, int message, long mine);
+/* Bytes that a member of `members` sends, on the average, as in the best of
+ * algorithms: `bytes` is all of what an all-reduce sums, one member's part for
+ * the others. Both the compiler's forecast and the counters are made of it. */
+typedef enum Collective {
+    ALL_REDUCE, REDUCE_SCATTER, ALL_GATHER, BROADCAST, SEND,
+} Collective;
+static inline int64_t collective_bytes(Collective kind, int64_t bytes,
+                                       int64_t members)
+{
+    if (kind == ALL_REDUCE)
+        return 2 * (members - 1) * bytes / members;
+    if (kind == BROADCAST)
+        return (members - 1) * bytes / members;
+    return kind == SEND ? bytes : (members - 1) * bytes;
+}
+
+/* Σ over members of an integer (8 bytes); every thread gets it. */
+long all_reduce_count(const Thread *me, long message, long mine);
 
 /* values[i] = Σ over members, i < n; on every member. f32: n is a multiple of
  * 16; f64: n is small, some numbers. */
-void all_reduce_f32(const Thread *me, int message, float *values, long n);
-void all_reduce_f64(const Thread *me, int message, double *values, long n);
+void all_reduce_f32(const Thread *me, long message, float *values, long n);
+void all_reduce_f64(const Thread *me, long message, double *values, long n);
 
 /* values has `each` numbers a member; member m then has the sums of its own,
  * [m·each, (m + 1)·each), and the others' parts are undefined. each is a
  * multiple of 16. */
-void reduce_scatter_f32(const Thread *me, int message, float *values,
+void reduce_scatter_f32(const Thread *me, long message, float *values,
                         long each);
 
 /* values has `each` numbers a member, of which each member brings its own; then
  * every member has all. */
-void all_gather_f32(const Thread *me, int message, float *values, long each);
-void all_gather_f64(const Thread *me, int message, double *values, long each);
+void all_gather_f32(const Thread *me, long message, float *values, long each);
+void all_gather_f64(const Thread *me, long message, double *values, long each);
 
 /* One number of member `from`, on every member. */
-double broadcast_f64(const Thread *me, int message, long from, double mine);
+double broadcast_f64(const Thread *me, long message, long from, double mine);
 
 /* From a rank to that of another stage, all else equal (axis pipeline). A
  * message of a rank has two slots of n floats in `mailbox`, in the sender's
  * memory: send copies values into the next one and returns; it waits only while
  * what it sent two calls ago has not been taken. Receive waits until the sender's
  * next one is there, and copies it. Counts are the sender's. */
-void send_f32(const Thread *me, int message, long to, float *mailbox,
+void send_f32(const Thread *me, long message, long to, float *mailbox,
               const float *values, long n);
-void receive_f32(const Thread *me, int message, long from, float *values,
+void receive_f32(const Thread *me, long message, long from, float *values,
                  long n);
 #endif

@@ -304,7 +304,7 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     bool train = !strcmp(map->step->name, "train");
     const StepValue *logits = find_value(map, "logits");
     put_text(&row, "name", map->step->name);
-    put_int(&row, "batch", map->step->batch);
+    put_int(&row, "batch", map->sequences);
     put_int(&row, "sequence", map->step->sequence);
     put_int(&row, "state_bytes",
             train ? 4 * l->info->moments * l->moment_floats : 0);
@@ -366,6 +366,26 @@ static bool is_causal(const Lower *l)
     return module_find_step(l->m, "generate") != NULL;
 }
 
+/* What ranks say to each other; NULL: there is one. */
+static ProgData *describe_talks(Lower *l)
+{
+    ProgData *data = NULL;
+    for (int i = 0; i < l->talks.count; i++) {
+        const Talk *talk = &l->talks.at[i];
+        const Origin origin = { .model = talk->from, .cause = talk->from };
+        if (!data)
+            data = rows_of(l, "messages", "Message", true);
+        Row row = begin_row(l, data);
+        put_text(&row, "name", talk->name);
+        put_text(&row, "where", where(l, &origin));
+        put_text(&row, "axis", talk->axis);
+        put_int(&row, "calls", talk->calls);
+        put_int(&row, "bytes", talk->bytes);
+        end_row(&row);
+    }
+    return data;
+}
+
 /* What the model takes and gives. */
 static void describe_model(Lower *l, Row *row)
 {
@@ -391,7 +411,7 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "ranks", l->m->mesh.data * l->m->mesh.stages);
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
-    put_data(row, "messages", "message_count", NULL);
+    put_data(row, "messages", "message_count", describe_talks(l));
     put_int(row, "parameters", parameter_count(l));
     put_int(row, "weight_bytes", 4 * l->weight_floats);
     put_int(row, "gradient_floats", l->moment_floats);

@@ -47,6 +47,7 @@ static Lower begin(const Module *m, const LowerInfo *info, Arena *arena)
     Lower l = { .m = m, .info = info, .arena = arena };
     l.p = prog_new(arena, m->diag, m->name);
     lower_dims(&l);
+    lower_talks(&l);
     lower_records(&l);
     return l;
 }

@@ -48,6 +48,14 @@ typedef struct StackLayout {
     ProgFunc *weights, *sums;       /* point a record at a block's */
 } StackLayout;
 
+/* What ranks say to each other (runtime/program.def, Message). */
+typedef struct Talk {
+    const char *name, *axis;
+    Loc from;                       /* the line that asks for it */
+    const ProgConst *index;         /* SUM_GRADIENTS */
+    int64_t calls, bytes;           /* of a rank, in a train step */
+} Talk;
+
 typedef struct Lower {
     const Module *m;
     const LowerInfo *info;
@@ -67,6 +75,8 @@ typedef struct Lower {
     const ProgConst *gradients_const, *moment_const;
     /* functions that point a Shared at weights or at a use's gradients */
     ProgFunc *shared_weights, *shared_sums[MOST_SITES];
+    List(Talk) talks;
+    int talk_constants;             /* the group of their names */
 } Lower;
 
 /* names.c */
@@ -124,7 +134,9 @@ typedef struct ChunkRows { const char *root; const ProgConst *rows; } ChunkRows;
 typedef struct StepMap {
     const Step *step;
     int64_t rows, stride;           /* of a micro-batch; rounded up to 16 */
-    int64_t groups, micros, levels;
+    int64_t replicas;               /* ranks that share the batch: data, or 1 */
+    int64_t sequences;              /* of it, a rank's */
+    int64_t groups, micros, levels; /* a rank's; of a group */
     bool keeps_stream;              /* all L + 1 inputs of blocks, else two */
     List(StepValue) values;
     List(Region) regions;
@@ -151,6 +163,8 @@ bool step_takes(const Step *step, const char *name);
 bool step_counts(const Step *step, const char *what);
 void name_regions(Lower *l, StepMap *map);
 ProgFunc *lower_step(Lower *l, const StepMap *map);
+/* ranks.c */
+void lower_talks(Lower *l);
 void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
                       int count);
 #endif

@@ -319,7 +319,7 @@ static void survey(Survey *s, const Stmt *stmt)
     StepMap *map = s->map;
     Survey in = *s;
     if (stmt->kind == STEP_GROUPS)
-        map->groups = stmt->count;
+        map->groups = stmt->count / map->replicas;
     if (stmt->kind == STEP_MICROS)
         map->micros = stmt->count;
     if (stmt->kind == STEP_GROUPS || stmt->kind == STEP_MICROS)
@@ -400,7 +400,7 @@ static void add_inputs(Lower *l, StepMap *map)
             || (!strcmp(name, "lengths") && step_takes(map->step, "targets"));
         if (step_takes(map->step, name) || counted)
             add(l, map, name, "input",
-                map->step->batch * given_elements(l, map, name));
+                map->sequences * given_elements(l, map, name));
     }
 }
 
@@ -457,7 +457,7 @@ static void add_logits(Lower *l, StepMap *map)
 {
     for (int i = 0; i < map->values.count; i++) {
         const StepValue *v = &map->values.at[i];
-        int64_t rows = map->step->batch * (v->pooled ? 1 : map->step->sequence);
+        int64_t rows = map->sequences * (v->pooled ? 1 : map->step->sequence);
         if (!strcmp(map->step->name, "generate"))
             rows = 1;
         if (is_logits(v))
@@ -468,9 +468,12 @@ static void add_logits(Lower *l, StepMap *map)
 StepMap map_step(Lower *l, const Step *step)
 {
     StepMap map = { .step = step, .rows = step->micro * step->sequence,
-                    .groups = 1, .micros = 1 };
+                    .groups = 1, .micros = 1, .replicas = 1 };
     bool train = !strcmp(step->name, "train");
     bool grad = !strcmp(step->name, "grad");
+    if (train || grad)
+        map.replicas = l->m->mesh.data;
+    map.sequences = step->batch / map.replicas;
     bool forward = !strcmp(step->name, "forward");
     bool cached =
         !strcmp(step->name, "generate") || !strcmp(step->name, "encode");
@@ -493,7 +496,7 @@ StepMap map_step(Lower *l, const Step *step)
         add_gradients(l, &map, train);
     add_totals(l, &map);
     if (gives(step, "aux"))
-        add(l, &map, "aux", "scalars", blocks * step->batch);
+        add(l, &map, "aux", "scalars", blocks * step->batch);   /* all ranks' */
     add_inputs(l, &map);
     add_values(l, &map, false);
     step_calls(step, add_record, &walk);
@@ -532,7 +535,9 @@ static void name_sizes(Lower *l, StepMap *map, int group)
 {
     const char *step = map->step->name;
     map->batch = prog_const(l->p, group, upper(l->arena, step, "batch"),
-                            map->step->batch, "sequences");
+                            map->sequences,
+                            map->replicas > 1 ? "sequences of a rank"
+                                              : "sequences");
     map->micro = prog_const(l->p, group, upper(l->arena, step, "micro"),
                             map->step->micro, "sequences at a time");
     map->sequence = prog_const(l->p, group, upper(l->arena, step, "sequence"),

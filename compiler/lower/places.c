@@ -155,6 +155,8 @@ static ProgExpr *aux_at(Steps *s)
         px_mul(s->p, step_block_number(s), px_const(s->p, s->map->batch));
     if (s->first)
         from = px_add(s->p, from, var(s, s->first));
+    if (s->map->replicas > 1)
+        from = px_add(s->p, step_rank_aux(s), from);
     return px_offset(s->p, step_region(s, "aux"), from);
 }
 

@@ -172,6 +172,8 @@ static void open_step(Steps *s)
     set_at(s, b, s->at, "stride", num(s, s->map->stride));
     if (is_generate(s))
         set_at(s, b, s->at, "position", step_control(s, "position"));
+    if (s->map->replicas > 1)
+        set_at(s, b, s->at, "first", step_control(s, "first"));
     open_totals(s, b);
 }
 
@@ -191,7 +193,10 @@ static ProgVar *count_ids(Steps *s, ProgBlock *b, const char *what)
                               targets ? "count"
                               : pairs ? "pairs"
                                       : "labels",
-                              px_call(s->p, f, pairs ? 3 : 2, args));
+                              step_sum_count(s,
+                                             px_call(s->p, f, pairs ? 3 : 2,
+                                                     args),
+                                             what));
     *(targets ? &s->count : &s->labels) = count;
     return count;
 }
@@ -441,12 +446,15 @@ static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
     s->chunks = NULL;
 }
 
-/* The first sequence of micro-batch `run` of the batch. */
+/* The first sequence of micro-batch `run` of the rank's. */
 static void set_first(Steps *s, ProgBlock *b, ProgExpr *run)
 {
     s->first = step_let(s, b, "first",
                         px_mul(s->p, run, px_const(s->p, s->map->micro)));
-    set_at(s, b, s->at, "first", var(s, s->first));
+    ProgExpr *first = var(s, s->first);
+    if (s->map->replicas > 1)
+        first = px_add(s->p, step_control(s, "first"), first);
+    set_at(s, b, s->at, "first", first);
 }
 
 static bool loops_over(const Stmt *const *statements, int count,
@@ -549,15 +557,17 @@ static void merge_groups(Steps *s, ProgBlock *b)
 static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
-    if (stmt->count == 1) {
+    int64_t count = s->map->groups;     /* of this rank */
+    if (count == 1) {
         s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
         point_at_gradients(s, b);
         lower_body(s, b, stmt);
+        step_sum_ranks(s, b);
         return;
     }
     s->group = prog_local(p, s->func, "group", prog_i64());
-    ProgBlock *body = ps_for(p, b, s->group, num(s, 0), num(s, stmt->count),
-                             num(s, 1));
+    ProgBlock *body =
+        ps_for(p, b, s->group, num(s, 0), num(s, count), num(s, 1));
     ProgExpr *each = px_const(p, s->l->gradients_const);
     ProgExpr *skip = px_mul(p, step_ones(s, false), each);
     s->gradients = step_let(s, body, "gradients",
@@ -568,6 +578,7 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
     s->group = NULL;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
     point_at_gradients(s, b);
+    step_sum_ranks(s, b);
 }
 
 /* Elements of a weight, rounded up to 16. */
@@ -691,13 +702,15 @@ static void report(Steps *s)
         report_step(s, say, train);
 }
 
-static const char *step_comment(Lower *l, const Step *step)
+static const char *step_comment(Lower *l, const StepMap *map)
 {
+    const Step *step = map->step;
+    int64_t sequences = map->sequences;         /* of a rank */
     const char *what = arena_printf(
         l->arena, "%s: %lld sequence%s of %lld tokens", step->name,
-        (long long)step->batch, step->batch == 1 ? "" : "s",
+        (long long)sequences, sequences == 1 ? "" : "s",
         (long long)step->sequence);
-    if (step->micro == step->batch)
+    if (step->micro == sequences)
         return arena_printf(l->arena, "%s.", what);
     return arena_printf(l->arena, "%s, %lld at a time.", what,
                         (long long)step->micro);
@@ -727,7 +740,7 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
     if (find_region(map, "gradients"))
         add_into_func(l);
     write_small(l, map);
-    s.func = prog_func(p, map->step->name, step_comment(l, map->step),
+    s.func = prog_func(p, map->step->name, step_comment(l, map),
                        prog_void());
     s.me = prog_param(p, s.func, "me",
                       prog_pointer_to(prog_runtime_record(p, "Thread"), true));

@@ -68,6 +68,16 @@ ProgExpr *step_ones(Steps *s, bool trailing);
 /* Rows before this chunk. */
 ProgExpr *step_chunk_row(Steps *s);
 
+/* ranks.c: nothing, where the step's batch is one rank's */
+/* Σ over ranks of a count, which is then the whole batch's. */
+ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what);
+/* The ranks' gradients and sums of losses become the batch's. */
+void step_sum_ranks(Steps *s, ProgBlock *b);
+/* Floats before this rank's auxiliary losses. */
+ProgExpr *step_rank_aux(Steps *s);
+/* Every rank gets the auxiliary losses of all. */
+void step_gather_aux(Steps *s, ProgBlock *b);
+
 /* update.c */
 void step_finish_loss(Steps *s, ProgBlock *b);
 void step_norm(Steps *s, ProgBlock *b);

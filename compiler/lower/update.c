@@ -12,20 +12,33 @@ static ProgExpr *mean_total(Steps *s, int total, const ProgVar *count)
                   px_cast(p, prog_f64(), some));
 }
 
-/* Σ of what blocks add to the loss: block by block, sequence by sequence. */
+/* Σ of what blocks add to the loss: block by block, sequence by sequence; those
+ * of a rank's sequences lie together. */
 static void sum_aux(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
     int64_t blocks = stack_first(s->l->m, s->l->m->stacks.count);
     ps_comment(p, b,
                "the auxiliary losses: blocks in order, sequences in order");
+    step_gather_aux(s, b);
     s->aux = step_let(s, b, "aux_loss", px_f64(p, 0));
     ProgVar *i = prog_local(p, s->func, "i", prog_i64());
-    ProgBlock *body = ps_for(
-        p, b, i, num(s, 0),
-        px_mul(p, num(s, blocks), px_const(p, s->map->batch)), num(s, 1));
+    ProgExpr *count = px_const(p, s->map->batch), *at = var(s, i);
+    if (s->map->replicas > 1) {
+        ProgVar *block = prog_local(p, s->func, "l", prog_i64());
+        ProgVar *replica = prog_local(p, s->func, "replica", prog_i64());
+        b = ps_for(p, b, block, num(s, 0), num(s, blocks), num(s, 1));
+        b = ps_for(p, b, replica, num(s, 0), num(s, s->map->replicas),
+                   num(s, 1));
+        ProgExpr *run = px_add(p, px_mul(p, var(s, replica), num(s, blocks)),
+                               var(s, block));
+        at = px_add(p, px_mul(p, run, count), at);
+    } else {
+        count = px_mul(p, num(s, blocks), count);
+    }
+    ProgBlock *body = ps_for(p, b, i, num(s, 0), count, num(s, 1));
     ProgExpr *one =
-        px_cast(p, prog_f64(), px_load(p, step_region(s, "aux"), var(s, i)));
+        px_cast(p, prog_f64(), px_load(p, step_region(s, "aux"), at));
     ps_set(p, body, s->aux, px_add(p, var(s, s->aux), one));
 }
 
