@@ -30,6 +30,11 @@ Plan plan_of(const Spec *s)
         .micro_from = s->loc[KEY_train_micro_batch],
         .groups_from = s->loc[KEY_reproducible_groups],
     };
+    plan.pipeline =
+        s->parallel_pipeline_schedule == PARALLEL_PIPELINE_SCHEDULE_GPIPE
+            ? PIPELINE_GPIPE : PIPELINE_1F1B;
+    if (s->parallel_pipeline_split.count)
+        plan.split = s->parallel_pipeline_split.at;
     switch (s->memory_recompute) {
     case MEMORY_RECOMPUTE_NONE:
     case MEMORY_RECOMPUTE_AUTO: plan.recompute = RECOMPUTE_NONE; break;

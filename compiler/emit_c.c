@@ -20,7 +20,7 @@ static int precedence(const ProgExpr *e)
     switch (e->kind) {
     case PE_INT: return e->integer < 0 ? UNARY : PRIMARY;
     case PE_F32: case PE_F64: return e->number < 0 ? UNARY : PRIMARY;
-    case PE_CONST: case PE_NULL: case PE_VAR: return PRIMARY;
+    case PE_CONST: case PE_NULL: case PE_VAR: case PE_DATA: return PRIMARY;
     case PE_NEG: case PE_ADDRESS: case PE_CAST: return UNARY;
     case PE_ADD: case PE_SUB: case PE_OFFSET: return ADD;
     case PE_MUL: case PE_DIV: case PE_REM: return MUL;
@@ -50,7 +50,7 @@ static const char *sign(ProgExprKind kind)
     case PE_OR: return "||";
     case PE_INT: case PE_CONST: case PE_F32: case PE_F64: case PE_NULL:
     case PE_VAR: case PE_NEG: case PE_SELECT: case PE_LOAD: case PE_FIELD:
-    case PE_ADDRESS: case PE_CAST: case PE_CALL: break;
+    case PE_ADDRESS: case PE_CAST: case PE_CALL: case PE_DATA: break;
     }
     ice("no operator %d", (int)kind);
 }
@@ -102,6 +102,7 @@ static bool is_c_int(const ProgExpr *e)
     case PE_F32: case PE_F64: case PE_NULL: case PE_VAR: case PE_LT: case PE_LE:
     case PE_EQ: case PE_NE: case PE_AND: case PE_OR: case PE_LOAD:
     case PE_OFFSET: case PE_FIELD: case PE_ADDRESS: case PE_CAST: case PE_CALL:
+    case PE_DATA:
         return false;
     }
     return false;
@@ -255,6 +256,7 @@ static void bare(Line *to, const ProgExpr *e)
         return;
     case PE_CAST: cast(to, e); return;
     case PE_CALL: call(to, e); return;
+    case PE_DATA: buf_printf(&to->text, "%s", e->data->name); return;
     }
 }
 

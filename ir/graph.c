@@ -148,6 +148,14 @@ Func *module_find_func(const Module *m, const char *name)
     return NULL;
 }
 
+int64_t step_replicas(const Module *m, const Step *step)
+{
+    for (int i = 0; i < step->body.count; i++)
+        if (step->body.at[i]->kind == STEP_GROUPS)
+            return m->mesh.data;
+    return 1;
+}
+
 Step *module_find_step(const Module *m, const char *name)
 {
     for (int i = 0; i < m->steps.count; i++)

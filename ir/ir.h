@@ -226,11 +226,24 @@ typedef struct Stmt {
     Origin origin;
 } Stmt;
 
+/* What a stage of the pipeline does: a micro-batch forward or backward. */
+typedef struct Action { bool backward; int64_t micro; } Action;
+
+/* A stage's part of a step that runs over micro-batches: its blocks [from, to)
+ * of the stack, and the order in which it takes a rank's micro-batches, 0 to
+ * count - 1 through its groups. What forward leaves for the backward of micro m
+ * lies in slot m mod slots. */
+typedef struct StageRun {
+    int64_t from, to, slots;
+    List(Action) actions;
+} StageRun;
+
 typedef struct Step {
     const char *name;               /* train, grad, eval, generate, forward */
     int64_t batch, sequence;        /* B, T of a call of the step */
     int64_t micro;                  /* B of a function's call */
     bool training;                  /* dropout acts */
+    List(StageRun) stages;          /* schedule: by stage; none where there is one */
     List(Stmt *) body;
 } Step;
 
@@ -264,6 +277,9 @@ int module_find_dim(const Module *m, const char *name);                   /* -1:
 int module_find_weight(const Module *m, const char *name, int stack);
 Func *module_find_func(const Module *m, const char *name);
 Step *module_find_step(const Module *m, const char *name);
+/* Ranks that share the step's batch: those of the data axis where the step has
+ * groups, else 1. */
+int64_t step_replicas(const Module *m, const Step *step);
 Func *func_new(Module *m, const char *name, const char *root, int stack);
 /* Blocks of a stack (0 where its dim is missing), and of those before it. */
 int64_t stack_blocks(const Module *m, int stack);

@@ -177,6 +177,51 @@ static Stmt *statement(Parser *p, int depth)
     return parse_expect(p, '}') && parse_end_of_line(p) ? s : NULL;
 }
 
+/* F0, B12: an action; false with an error where it is none. */
+static bool action(Parser *p, StageRun *run)
+{
+    const char *text, *digit;
+    Loc loc;
+    if (!parse_name(p, "an action", &text, &loc))
+        return false;
+    Action one = { .backward = text[0] == 'B' };
+    bool fine = (text[0] == 'B' || text[0] == 'F') && text[1];
+    for (digit = text + 1; fine && *digit; digit++) {
+        fine = *digit >= '0' && *digit <= '9' && one.micro < LIMIT_COUNT;
+        one.micro = 10 * one.micro + *digit - '0';
+    }
+    if (!fine) {
+        diag_error(p->diag, loc, "wanted an action, F or B and the number of "
+                   "a micro-batch, got `%.40s`", text);
+        return false;
+    }
+    list_push(p->arena, &run->actions, one);
+    return true;
+}
+
+/* After `stage`: from N to N slots N runs ACTION … */
+static bool stage_run(Parser *p, Step *step)
+{
+    StageRun run = {0};
+    if (parse_too_many(p, parse_token(p)->loc, step->stages.count, LIMIT_STEPS,
+                       "stages")
+        || !parse_expect_word(p, "from")
+        || !parse_integer(p, "a block", 0, LIMIT_COUNT, &run.from)
+        || !parse_expect_word(p, "to")
+        || !parse_integer(p, "a block", 0, LIMIT_COUNT, &run.to)
+        || !parse_expect_word(p, "slots")
+        || !parse_integer(p, "slots", 1, LIMIT_COUNT, &run.slots)
+        || !parse_expect_word(p, "runs"))
+        return false;
+    while (parse_token(p)->kind == TOKEN_NAME && !parse_token(p)->first)
+        if (parse_too_many(p, parse_token(p)->loc, run.actions.count,
+                           LIMIT_STATEMENTS, "actions of a stage")
+            || !action(p, &run))
+            return false;
+    list_push(p->arena, &step->stages, run);
+    return parse_end_of_line(p);
+}
+
 /* step NAME batch=N sequence=N micro=N [training] { STATEMENT … } */
 bool parse_step(Parser *p)
 {
@@ -204,6 +249,9 @@ bool parse_step(Parser *p)
     if (!parse_expect(p, '{') || !parse_end_of_line(p))
         return false;
     p->statements = 0;
+    while (parse_accept_word(p, "stage"))
+        if (!stage_run(p, step))
+            return false;
     while (!parse_is_sign(p, '}')) {
         Stmt *s = statement(p, 0);
         if (!s)

@@ -278,6 +278,14 @@ ProgExpr *px_address(Prog *p, ProgExpr *record)
     return e;
 }
 
+ProgExpr *px_data(Prog *p, const ProgData *data)
+{
+    ProgExpr *e = node(p, PE_DATA);
+    e->data = data;
+    e->type = prog_derive(e);
+    return e;
+}
+
 ProgExpr *px_cast(Prog *p, ProgType type, ProgExpr *a)
 {
     ProgExpr *e = node(p, PE_CAST);

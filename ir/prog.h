@@ -71,6 +71,7 @@ typedef enum ProgExprKind {
     PE_ADDRESS,         /* &a: a record variable */
     PE_CAST,            /* (type)a: between scalars; between pointers into the arena */
     PE_CALL,            /* callee(args) */
+    PE_DATA,            /* data: a pointer to its first row */
 } ProgExprKind;
 
 typedef struct ProgExpr {
@@ -82,6 +83,7 @@ typedef struct ProgExpr {
     const ProgVar *variable;
     const char *field;
     const struct ProgFunc *callee;
+    const struct ProgData *data;
     struct ProgExpr *a, *b, *c;
     List(struct ProgExpr *) args;
     Loc origin;                     /* the line of the spec it comes from */

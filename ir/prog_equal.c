@@ -33,7 +33,7 @@ static bool same_expr(const ProgExpr *a, const ProgExpr *b)
         return a == b;
     if (a->kind != b->kind || !same_type(&a->type, &b->type)
         || a->integer != b->integer || !same_number(a->number, b->number)
-        || a->constant != b->constant || a->callee != b->callee
+        || a->data != b->data || a->constant != b->constant || a->callee != b->callee
         || !same_variable(a->variable, b->variable)
         || !same_text(a->field, b->field) || a->args.count != b->args.count)
         return false;

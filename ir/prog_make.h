@@ -92,6 +92,8 @@ ProgExpr *px_offset(Prog *p, ProgExpr *pointer, ProgExpr *index);
 ProgExpr *px_field(Prog *p, ProgExpr *record, const char *field);
 ProgExpr *px_address(Prog *p, ProgExpr *record);
 ProgExpr *px_cast(Prog *p, ProgType type, ProgExpr *a);
+/* An array of constant data. */
+ProgExpr *px_data(Prog *p, const ProgData *data);
 ProgExpr *px_call(Prog *p, const ProgFunc *func, int n, ProgExpr *const *args);
 /* px_call with the arguments listed, then NULL. */
 ProgExpr *px_callv(Prog *p, const ProgFunc *func, ...)

@@ -26,7 +26,7 @@ static const char *spelling[] = {
     [PE_NE] = "!=",         [PE_AND] = "&&",         [PE_OR] = "||",
     [PE_SELECT] = "?:",     [PE_LOAD] = "a load",    [PE_OFFSET] = "an offset",
     [PE_FIELD] = "a field", [PE_ADDRESS] = "&",      [PE_CAST] = "a cast",
-    [PE_CALL] = "a call",
+    [PE_CALL] = "a call",   [PE_DATA] = "data",
 };
 
 /* Ends the process with what the operands are. */
@@ -194,6 +194,9 @@ ProgType prog_derive(const ProgExpr *e)
                                       && e->a->a->type.is_const};
     case PE_CAST: return derive_cast(e);
     case PE_CALL: return derive_call(e);
+    case PE_DATA:
+        return (ProgType){.kind = PK_POINTER, .of = PK_RECORD,
+                          .record = e->data->record, .is_const = true};
     }
     ice("expression kind %d", (int)e->kind);
 }

@@ -599,6 +599,19 @@ static void print_statement(Printer *p, const Stmt *s)
     end_line(p, NULL);
 }
 
+/* stage from 0 to 2 slots 2 runs F0 F1 B0 B1 */
+static void print_stage(Printer *p, const StageRun *run)
+{
+    buf_printf(&p->line, "stage from %lld to %lld slots %lld runs",
+               (long long)run->from, (long long)run->to,
+               (long long)run->slots);
+    for (int i = 0; i < run->actions.count; i++)
+        buf_printf(&p->line, " %c%lld",
+                   run->actions.at[i].backward ? 'B' : 'F',
+                   (long long)run->actions.at[i].micro);
+    end_line(p, NULL);
+}
+
 static void print_step(Printer *p, const Step *step)
 {
     buf_printf(&p->line, "step ");
@@ -608,6 +621,8 @@ static void print_step(Printer *p, const Step *step)
                (long long)step->micro, step->training ? " training" : "");
     end_line(p, NULL);
     p->depth++;
+    for (int i = 0; i < step->stages.count; i++)
+        print_stage(p, &step->stages.at[i]);
     for (int i = 0; i < step->body.count; i++)
         print_statement(p, step->body.at[i]);
     p->depth--;

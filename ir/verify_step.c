@@ -294,6 +294,101 @@ static int dim_of_kind(const Module *m, DimKind kind)
     return -1;
 }
 
+/* ---- stages ---- */
+/* A stage goes through all micro-batches, forward before backward, and never
+ * has more of them open than slots. */
+static bool verify_order_of_stage(Check *c, const StageRun *run, int64_t micros)
+{
+    int64_t forward = 0, backward = 0;
+    for (int i = 0; i < run->actions.count; i++) {
+        const Action *a = &run->actions.at[i];
+        int64_t *next = a->backward ? &backward : &forward;
+        if (a->micro != (*next)++)
+            return check_fails(c, "a stage takes micro-batch %lld out of order",
+                               (long long)a->micro);
+        if (backward > forward || forward - backward > run->slots)
+            return check_fails(c, "a stage with %lld slots has %lld "
+                               "micro-batches open", (long long)run->slots,
+                               (long long)(forward - backward));
+    }
+    return (forward == micros && (backward == micros || !backward))
+        || check_fails(c, "a stage goes through %lld forward and %lld backward "
+                       "of %lld micro-batches", (long long)forward,
+                       (long long)backward, (long long)micros);
+}
+
+/* Rows that have been sent and not yet taken, for which a sender waits. */
+enum { MAILBOX_SLOTS = 2 };
+
+typedef struct Progress {
+    int done;                       /* actions */
+    int64_t forward, backward;      /* micro-batches handed on */
+} Progress;
+
+/* Whether stage s can do its next action: what it reads was sent, and what it
+ * sends has a slot. */
+static bool may_run(const Step *step, const Progress *at, int s)
+{
+    const StageRun *run = &step->stages.at[s];
+    int last = step->stages.count - 1;
+    if (at[s].done == run->actions.count)
+        return false;
+    const Action *a = &run->actions.at[at[s].done];
+    int from = a->backward ? s + 1 : s - 1, to = a->backward ? s - 1 : s + 1;
+    int64_t sent = from < 0 || from > last ? INT64_MAX
+                 : a->backward ? at[from].backward : at[from].forward;
+    int64_t taken = to < 0 || to > last ? INT64_MAX - MAILBOX_SLOTS
+                  : a->backward ? at[to].backward : at[to].forward;
+    return sent > a->micro && a->micro < taken + MAILBOX_SLOTS;
+}
+
+/* The stages run to their ends: every send has its receive, and no stage waits
+ * for one that waits for it. */
+static bool verify_progress(Check *c, const Step *step)
+{
+    size_t bytes = (size_t)step->stages.count * sizeof(Progress);
+    Progress *at = arena_alloc(c->scratch, bytes);
+    bool moved = true, done = true;
+    while (moved) {
+        moved = false;
+        for (int s = 0; s < step->stages.count; s++)
+            while (may_run(step, at, s)) {
+                const Action *a = &step->stages.at[s].actions.at[at[s].done++];
+                ++*(a->backward ? &at[s].backward : &at[s].forward);
+                moved = true;
+            }
+    }
+    for (int s = 0; s < step->stages.count; s++)
+        done &= at[s].done == step->stages.at[s].actions.count;
+    return done || check_fails(c, "the stages wait for each other");
+}
+
+static bool verify_stages(Check *c, const Step *step)
+{
+    int64_t next = 0, ranks = step_replicas(c->m, step);
+    if (step->stages.count == 0)
+        return true;
+    if (step->stages.count != c->m->mesh.stages)
+        return check_fails(c, "%d stages on a mesh of %lld",
+                           step->stages.count, (long long)c->m->mesh.stages);
+    int dim = module_find_dim(c->m, c->m->stacks.at[0].dim);
+    if (step->batch % (ranks * step->micro) || dim < 0)
+        return check_fails(c, "the batch is no whole number of micro-batches");
+    for (int s = 0; s < step->stages.count; s++) {
+        const StageRun *run = &step->stages.at[s];
+        if (run->from != next || run->to <= run->from)
+            return check_fails(c, "stage %d has blocks %lld to %lld", s,
+                               (long long)run->from, (long long)run->to);
+        next = run->to;
+        if (!verify_order_of_stage(c, run, step->batch / ranks / step->micro))
+            return false;
+    }
+    if (next != c->m->dims.at[dim].size)
+        return check_fails(c, "the stages have %lld of %lld blocks",
+                           (long long)next, (long long)c->m->dims.at[dim].size);
+    return verify_progress(c, step);
+}
+
 bool verify_step(Check *c, const Step *step)
 {
     Walk w = { .c = c, .step = step };
@@ -316,6 +411,7 @@ bool verify_step(Check *c, const Step *step)
             give(&w, given_names[i], type);
     for (int i = 0; i < STEP_TOTALS; i++)
         give(&w, step_totals[i], type_of(DT_F64, 0, NULL));
-    return verify_statements(&w, (const Stmt *const *)step->body.at,
+    return verify_stages(c, step)
+        && verify_statements(&w, (const Stmt *const *)step->body.at,
                              step->body.count);
 }

@@ -8,6 +8,8 @@ typedef enum RecomputeKind {
     RECOMPUTE_NONE, RECOMPUTE_ATTENTION, RECOMPUTE_BLOCK,
 } RecomputeKind;
 
+typedef enum PipelineKind { PIPELINE_GPIPE, PIPELINE_1F1B } PipelineKind;
+
 typedef enum OptimizerKind {
     OPTIMIZER_ADAMW, OPTIMIZER_ADAM, OPTIMIZER_SGD,
 } OptimizerKind;
@@ -19,6 +21,8 @@ typedef struct Plan {
     OptimizerKind optimizer;
     bool momentum;                  /* sgd with a moment */
     Mesh mesh;
+    PipelineKind pipeline;
+    const int64_t *split;           /* blocks of each stage; NULL: as even as can be */
     /* lines of the spec */
     Loc recompute_from, optimizer_from, micro_from, groups_from;
 } Plan;

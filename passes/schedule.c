@@ -163,16 +163,93 @@ static void derive_grad(Module *m, const Step *train)
     list_push(m->arena, &m->steps, grad);
 }
 
+/* ---- stages ---- */
+static void add_action(Module *m, StageRun *run, bool backward, int64_t micro)
+{
+    const Action action = { backward, micro };
+    list_push(m->arena, &run->actions, action);
+}
+
+/* All forward, then all backward (GPipe, Huang et al. 2019). */
+static void run_gpipe(Module *m, StageRun *run, int64_t micros)
+{
+    run->slots = micros;
+    for (int64_t i = 0; i < micros; i++)
+        add_action(m, run, false, i);
+    for (int64_t i = 0; i < micros; i++)
+        add_action(m, run, true, i);
+}
+
+/* As many forward as there are stages behind, then one forward, one backward
+ * (PipeDream-flush, Narayanan et al. 2021): no stage has more micro-batches open
+ * than there are stages from it on. */
+static void run_1f1b(Module *m, StageRun *run, int64_t micros, int64_t behind)
+{
+    int64_t ahead = behind < micros ? behind : micros;
+    run->slots = ahead < micros ? ahead + 1 : micros;
+    for (int64_t i = 0; i < ahead; i++)
+        add_action(m, run, false, i);
+    for (int64_t i = ahead; i < micros; i++) {
+        add_action(m, run, false, i);
+        add_action(m, run, true, i - ahead);
+    }
+    for (int64_t i = micros - ahead; i < micros; i++)
+        add_action(m, run, true, i);
+}
+
+/* Blocks of stage s: as the spec says, or L / stages, the first L mod stages one
+ * more: the last has the head. */
+static int64_t stage_blocks(const Module *m, const Plan *plan, int64_t s)
+{
+    int64_t blocks = stack_blocks(m, 0), stages = plan->mesh.stages;
+    if (plan->split)
+        return plan->split[s];
+    return blocks / stages + (s < blocks % stages);
+}
+
+static void cut_stages(Module *m, Step *step, const Plan *plan)
+{
+    int64_t stages = plan->mesh.stages, next = 0;
+    int64_t micros = step->batch / plan->mesh.data / step->micro;
+    for (int64_t s = 0; stages > 1 && s < stages; s++) {
+        StageRun run = { .from = next };
+        next += stage_blocks(m, plan, s);
+        run.to = next;
+        if (plan->pipeline == PIPELINE_GPIPE)
+            run_gpipe(m, &run, micros);
+        else
+            run_1f1b(m, &run, micros, stages - 1 - s);
+        list_push(m->arena, &step->stages, run);
+    }
+}
+
+/* Evaluation hands one micro-batch through the stages. */
+static void cut_evaluation(Module *m, Step *step, const Plan *plan)
+{
+    int64_t stages = plan->mesh.stages, next = 0;
+    for (int64_t s = 0; stages > 1 && s < stages; s++) {
+        StageRun run = { .from = next, .slots = 1 };
+        next += stage_blocks(m, plan, s);
+        run.to = next;
+        add_action(m, &run, false, 0);
+        list_push(m->arena, &step->stages, run);
+    }
+}
+
 bool pass_schedule(Module *m, const Plan *plan, Diag *diag)
 {
     (void)diag;
     m->mesh = plan->mesh;
     for (int i = 0; i < m->steps.count; i++) {
         Step *step = m->steps.at[i];
-        if (step->training)
+        if (step->training) {
             cut_train(m, step, plan);
-        else
+            cut_stages(m, step, plan);
+        } else {
             cut_head(m, step);
+        }
+        if (!strcmp(step->name, "eval"))
+            cut_evaluation(m, step, plan);
     }
     derive_grad(m, module_find_step(m, "train"));
     return true;

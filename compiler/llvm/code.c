@@ -310,6 +310,7 @@ static LLVMValueRef value(Llvm *l, const ProgExpr *e)
     case PE_ADDRESS: return record_place(l, e->a);
     case PE_CAST: return cast(l, e);
     case PE_CALL: return call(l, e);
+    case PE_DATA: return LLVMGetNamedGlobal(l->module, e->data->name);
     }
     ice("expression kind %d", (int)e->kind);
 }

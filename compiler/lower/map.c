@@ -471,8 +471,7 @@ StepMap map_step(Lower *l, const Step *step)
                     .groups = 1, .micros = 1, .replicas = 1 };
     bool train = !strcmp(step->name, "train");
     bool grad = !strcmp(step->name, "grad");
-    if (train || grad)
-        map.replicas = l->m->mesh.data;
+    map.replicas = step_replicas(l->m, step);
     map.sequences = step->batch / map.replicas;
     bool forward = !strcmp(step->name, "forward");
     bool cached =
