@@ -272,6 +272,22 @@ static bool choose_recompute(const Spec *spec, Diag *diag,
     return false;
 }
 
+/* "4 ranks: data 2, 2 stages; f32" */
+static const char *plan_text(Arena *arena, const Plan *plan)
+{
+    const Mesh *mesh = &plan->mesh;
+    long long data = mesh->data, stages = mesh->stages;
+    if (data * stages == 1)
+        return "1 rank, f32";
+    if (stages == 1)
+        return arena_printf(arena, "%lld ranks: data %lld; f32", data, data);
+    if (data == 1)
+        return arena_printf(arena, "%lld ranks: %lld stages; f32", stages,
+                            stages);
+    return arena_printf(arena, "%lld ranks: data %lld, %lld stages; f32",
+                        data * stages, data, stages);
+}
+
 /* A choice as the spec says it. */
 static const char *spelling(KeyId key, int choice)
 {
@@ -298,7 +314,7 @@ bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options,
         .model_hash = model_hash(arena, spec),
         .target = "",
         .features = "",
-        .plan = "1 rank, f32",
+        .plan = plan_text(arena, &plan),
         .kind = spelling(KEY_model_kind, spec->model_kind),
         .input = spelling(KEY_model_input, spec->model_input),
         .head = spelling(KEY_model_head, spec->model_head),

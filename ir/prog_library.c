@@ -54,6 +54,7 @@ static const Signature signatures[] = {
     {"all_gather_f32", "vTlpl", PL_COLLECTIVE},
     {"all_gather_f64", "vTlql", PL_COLLECTIVE},
     {"broadcast_f64", "dTlld", PL_COLLECTIVE},
+    {"exchange_f32", "vTlpPl", PL_COLLECTIVE},
     {"send_f32", "vTllpPl", PL_COLLECTIVE},
     {"receive_f32", "vTllpl", PL_COLLECTIVE},
     /* inline there */

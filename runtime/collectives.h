@@ -52,6 +52,10 @@ void reduce_scatter_f32(const Thread *me, long message, float *values,
 void all_gather_f32(const Thread *me, long message, float *values, long each);
 void all_gather_f64(const Thread *me, long message, double *values, long each);
 
+/* Each of two members gets the other's n numbers. */
+void exchange_f32(const Thread *me, long message, float *theirs,
+                  const float *mine, long n);
+
 /* One number of member `from`, on every member. */
 double broadcast_f64(const Thread *me, long message, long from, double mine);
 

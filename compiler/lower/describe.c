@@ -93,35 +93,78 @@ static void describe_init(Lower *l, Row *row, const Weight *w)
     put_real(row, "init_e", init->original);
 }
 
-static void describe_tensor(Lower *l, ProgData *data, int i)
+/* Where a weight lies: in the whole, or on a stage. */
+typedef struct TensorPlace {
+    int64_t weight, gradient;           /* gradient -1: not trained */
+    int64_t first, repeat;              /* its blocks; 0, 1 of one outside */
+} TensorPlace;
+
+static TensorPlace tensor_place(const Lower *l, int i, int part)
+{
+    const Weight *w = &l->m->weights.at[i];
+    bool block = w->stack >= 0;
+    const StackLayout *stack = block ? &l->stacks[w->stack] : NULL;
+    TensorPlace place = { .repeat = block ? stack_blocks(l->m, w->stack) : 1 };
+    place.weight = l->weight_at[i] + (block ? stack->at : 0);
+    place.gradient = l->site_at[0][i];
+    if (place.gradient >= 0 && block)
+        place.gradient += stack->gradient_at;
+    if (part < 0)
+        return place;
+    const PartLayout *layout = &l->parts[part];
+    place.weight = block ? layout->blocks_at + l->weight_at[i]
+                         : layout->weight_at[i];
+    place.gradient = layout->site_at[0][i];
+    if (block) {
+        place.first = module_find_step(l->m, "train")->stages.at[part].from;
+        place.repeat = part_blocks(l, part);
+        place.gradient = l->site_at[0][i];
+        if (place.gradient >= 0)
+            place.gradient += layout->gradient_blocks_at;
+    }
+    return place;
+}
+
+static void describe_tensor(Lower *l, ProgData *data, int i, int part)
 {
     static const char *const fields[] = { "dim0", "dim1", "dim2" };
     const Weight *w = &l->m->weights.at[i];
     const Type *type = w->file_type.rank ? &w->file_type : &w->type;
     const StackLayout *stack = w->stack >= 0 ? &l->stacks[w->stack] : NULL;
     Row row = begin_row(l, data);
-    int64_t at = l->weight_at[i] + (stack ? stack->at : 0);
-    int64_t gradient = w->derived ? -1 : l->site_at[0][i];
-    if (gradient >= 0 && stack)
-        gradient += stack->gradient_at;
+    const TensorPlace place = tensor_place(l, i, part);
+    const char *frozen = w->frozen_blocks;
+    if (frozen)
+        frozen = arena_strndup(l->arena, frozen + place.first,
+                               (size_t)place.repeat);
     put_text(&row, "name",
              stack ? arena_printf(l->arena, "%sblocks.{i}.%s",
                                   l->m->stacks.at[w->stack].prefix, w->name)
                    : w->name);
-    put_int(&row, "repeat", stack ? stack_blocks(l->m, w->stack) : 1);
+    put_int(&row, "first", place.first);
+    put_int(&row, "repeat", place.repeat);
     put_int(&row, "rank", type->rank);
     for (int axis = 0; axis < 3; axis++)
         put_int(&row, fields[axis],
                 axis < type->rank ? l->m->dims.at[type->dims[axis]].size : 1);
-    put_int(&row, "weight", at);
+    put_int(&row, "weight", place.weight);
     put_int(&row, "weight_stride", stack ? stack->floats : 0);
-    put_int(&row, "gradient", gradient);
+    put_int(&row, "gradient", w->derived ? -1 : place.gradient);
     put_int(&row, "gradient_stride", stack ? stack->gradient_floats : 0);
-    put_text(&row, "frozen", w->frozen_blocks ? w->frozen_blocks : "");
+    put_text(&row, "frozen", frozen ? frozen : "");
     describe_init(l, &row, w);
     put_int(&row, "decay", w->decay);
     put_int(&row, "constant", w->constant || w->derived);
     end_row(&row);
+}
+
+static ProgData *describe_tensors(Lower *l, const char *name, int part)
+{
+    ProgData *data = rows_of(l, name, "Tensor", true);
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (part < 0 || weight_on_stage(l, i, part))
+            describe_tensor(l, data, i, part);
+    return data;
 }
 
 /* ---- programs ---- */
@@ -297,6 +340,13 @@ typedef struct StepParts {
     const ProgData *memory, *values, *inputs;
 } StepParts;
 
+/* Floats of one moment. */
+static int64_t map_moments(const Lower *l, const StepMap *map)
+{
+    return map->stage < 0 ? l->moment_floats
+                          : l->parts[map->stage].moment_floats;
+}
+
 static void describe_step(Lower *l, ProgData *data, const StepMap *map,
                           const StepParts *parts)
 {
@@ -307,7 +357,7 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     put_int(&row, "batch", map->sequences);
     put_int(&row, "sequence", map->step->sequence);
     put_int(&row, "state_bytes",
-            train ? 4 * l->info->moments * l->moment_floats : 0);
+            train ? 4 * l->info->moments * map_moments(l, map) : 0);
     put_int(&row, "value_bytes", 4 * map->floats);
     put_int(&row, "thread_bytes", 4 * map->workspace_floats);
     put_real(&row, "flops", map->flops);
@@ -367,20 +417,20 @@ static bool is_causal(const Lower *l)
 }
 
 /* What ranks say to each other; NULL: there is one. */
-static ProgData *describe_talks(Lower *l)
+static ProgData *describe_talks(Lower *l, const char *name, int part)
 {
     ProgData *data = NULL;
     for (int i = 0; i < l->talks.count; i++) {
         const Talk *talk = &l->talks.at[i];
         const Origin origin = { .model = talk->from, .cause = talk->from };
         if (!data)
-            data = rows_of(l, "messages", "Message", true);
+            data = rows_of(l, name, "Message", true);
         Row row = begin_row(l, data);
         put_text(&row, "name", talk->name);
         put_text(&row, "where", where(l, &origin));
         put_text(&row, "axis", talk->axis);
-        put_int(&row, "calls", talk->calls);
-        put_int(&row, "bytes", talk->bytes);
+        put_int(&row, "calls", talk->calls[part]);
+        put_int(&row, "bytes", talk->bytes[part]);
         end_row(&row);
     }
     return data;
@@ -411,35 +461,75 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "ranks", l->m->mesh.data * l->m->mesh.stages);
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
-    put_data(row, "messages", "message_count", describe_talks(l));
+    put_data(row, "messages", "message_count", describe_talks(l, "messages", 0));
     put_int(row, "parameters", parameter_count(l));
     put_int(row, "weight_bytes", 4 * l->weight_floats);
     put_int(row, "gradient_floats", l->moment_floats);
     put_int(row, "moments", info->moments);
 }
 
+/* The steps, or with a part those that its stage runs in its own way. */
 static ProgData *describe_steps(Lower *l, const StepMap *maps,
-                                ProgFunc *const *entries, int count)
+                                ProgFunc *const *entries, int count, int part)
 {
     StepParts parts[16];
-    for (int i = 0; i < count; i++)
-        parts[i] = (StepParts){ entries[i], describe_memory(l, &maps[i]),
-                                describe_values(l, &maps[i]),
-                                describe_inputs(l, &maps[i]) };
-    ProgData *steps = rows_of(l, "steps", "Step", true);
-    for (int i = 0; i < count; i++)
-        describe_step(l, steps, &maps[i], &parts[i]);
+    const StepMap *chosen[16];
+    int chosen_count = 0;
+    for (int i = 0; i < count; i++) {
+        const StepMap *map = &maps[i];
+        if (part >= 0 && !map->by_stage)
+            continue;
+        if (map->by_stage)          /* the program's own: the first stage's */
+            map = &map->by_stage[part < 0 ? 0 : part];
+        parts[chosen_count] = (StepParts){ entries[i], describe_memory(l, map),
+                                           describe_values(l, map),
+                                           describe_inputs(l, map) };
+        chosen[chosen_count++] = map;
+    }
+    ProgData *steps = rows_of(
+        l, part < 0 ? "steps" : arena_printf(l->arena, "steps_of_%d", part),
+        "Step", true);
+    for (int i = 0; i < chosen_count; i++)
+        describe_step(l, steps, chosen[i], &parts[i]);
     return steps;
+}
+
+/* What each stage has in place of the program's own. */
+static ProgData *describe_parts(Lower *l, const StepMap *maps,
+                                ProgFunc *const *entries, int count)
+{
+    if (l->stages == 1)
+        return NULL;
+    Arena *a = l->arena;
+    ProgData **tensors = arena_alloc(a, (size_t)l->stages * sizeof *tensors);
+    ProgData **steps = arena_alloc(a, (size_t)l->stages * sizeof *steps);
+    ProgData **talks = arena_alloc(a, (size_t)l->stages * sizeof *talks);
+    for (int s = 0; s < l->stages; s++) {
+        tensors[s] =
+            describe_tensors(l, arena_printf(a, "tensors_of_%d", s), s);
+        steps[s] = describe_steps(l, maps, entries, count, s);
+        talks[s] = describe_talks(l, arena_printf(a, "messages_of_%d", s), s);
+    }
+    ProgData *data = rows_of(l, "parts", "Part", true);
+    for (int s = 0; s < l->stages; s++) {
+        Row row = begin_row(l, data);
+        put_int(&row, "weight_bytes", 4 * l->parts[s].weight_floats);
+        put_int(&row, "gradient_floats", l->parts[s].moment_floats);
+        put_data(&row, "tensors", "tensor_count", tensors[s]);
+        put_data(&row, "steps", "step_count", steps[s]);
+        put_data(&row, "messages", "message_count", talks[s]);
+        end_row(&row);
+    }
+    return data;
 }
 
 void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
                       int count)
 {
     const LowerInfo *info = l->info;
-    ProgData *tensors = rows_of(l, "tensors", "Tensor", true);
-    for (int i = 0; i < l->m->weights.count; i++)
-        describe_tensor(l, tensors, i);
-    ProgData *steps = describe_steps(l, maps, entries, count);
+    ProgData *tensors = describe_tensors(l, "tensors", -1);
+    ProgData *steps = describe_steps(l, maps, entries, count, -1);
+    ProgData *parts = describe_parts(l, maps, entries, count);
     ProgData *keys = describe_keys(l);
     ProgData *program = rows_of(l, "program", "Program", false);
     Row row = begin_row(l, program);
@@ -455,6 +545,7 @@ void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
     put_data(&row, "tensors", "tensor_count", tensors);
     put_data(&row, "steps", "step_count", steps);
     put_data(&row, "keys", "key_count", keys);
+    put_data(&row, "parts", "part_count", parts);
     end_row(&row);
 }
 

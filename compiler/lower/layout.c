@@ -273,6 +273,7 @@ void lower_records(Lower *l)
     for (int i = 0; i < MOST_SITES; i++)
         l->site_at[i] = arena_alloc(l->arena, bytes);
     place_weights(l);
+    place_parts(l);
     name_layout(l);
     l->shared = record_of(
         l, "Shared", -1,
@@ -286,4 +287,5 @@ void lower_records(Lower *l)
     shared_functions(l);
     for (int i = 0; i < l->m->stacks.count; i++)
         block_functions(l, i);
+    name_parts(l);
 }

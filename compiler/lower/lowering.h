@@ -48,12 +48,23 @@ typedef struct StackLayout {
     ProgFunc *weights, *sums;       /* point a record at a block's */
 } StackLayout;
 
+/* Where things lie in the memory of one stage, in floats; by weight, of those
+ * outside blocks; -1: the stage has none. */
+typedef struct PartLayout {
+    int64_t *weight_at, *site_at[2];
+    int64_t blocks_at, gradient_blocks_at;
+    int64_t weight_floats, moment_floats, gradient_floats;
+} PartLayout;
+
+/* Which stages run a function. */
+typedef enum PartOf { PART_FIRST, PART_BLOCKS, PART_LAST } PartOf;
+
 /* What ranks say to each other (runtime/program.def, Message). */
 typedef struct Talk {
     const char *name, *axis;
     Loc from;                       /* the line that asks for it */
     const ProgConst *index;         /* SUM_GRADIENTS */
-    int64_t calls, bytes;           /* of a rank, in a train step */
+    int64_t *calls, *bytes;         /* of a rank, in a train step; by stage */
 } Talk;
 
 typedef struct Lower {
@@ -75,6 +86,13 @@ typedef struct Lower {
     const ProgConst *gradients_const, *moment_const;
     /* functions that point a Shared at weights or at a use's gradients */
     ProgFunc *shared_weights, *shared_sums[MOST_SITES];
+    int stages;                     /* of the pipeline; 1: what follows is NULL */
+    PartLayout *parts;              /* by stage */
+    ProgRecord *stage;              /* a row of the table of stages */
+    ProgData *stage_data;
+    ProgFunc *stage_weights, *stage_sums[2];
+    const ProgConst *stage_count, *action_count;
+    ProgData *actions;              /* what stages do, all of stage 0 first */
     List(Talk) talks;
     int talk_constants;             /* the group of their names */
 } Lower;
@@ -101,6 +119,14 @@ KernelCode lower_kernel(Lower *l, const Func *f, int kernel);
 
 /* layout.c */
 void lower_records(Lower *l);
+/* parts.c */
+void place_parts(Lower *l);         /* after the layout of the whole */
+void name_parts(Lower *l);
+PartOf part_of(const Func *f);
+int64_t part_blocks(const Lower *l, int stage);
+bool weight_on_stage(const Lower *l, int weight, int stage);
+/* On the first and on the last stage: an embedding that is the head's, too. */
+bool weight_is_tied(const Lower *l, int weight);
 /* calls.c */
 void lower_func(Lower *l, const Func *f);
 FuncCode *find_code(Lower *l, const Func *f);
@@ -134,6 +160,11 @@ typedef struct ChunkRows { const char *root; const ProgConst *rows; } ChunkRows;
 typedef struct StepMap {
     const Step *step;
     int64_t rows, stride;           /* of a micro-batch; rounded up to 16 */
+    int stage;                      /* whose; -1: there is one */
+    int64_t blocks, slots;          /* of the stage; open micro-batches */
+    const ProgRecord *places;       /* of regions, by stage: TrainPlaces */
+    const ProgData *place_data;
+    const struct StepMap *by_stage; /* NULL: there is one; this is their union */
     int64_t replicas;               /* ranks that share the batch: data, or 1 */
     int64_t sequences;              /* of it, a rank's */
     int64_t groups, micros, levels; /* a rank's; of a group */
@@ -147,6 +178,12 @@ typedef struct StepMap {
     double flops;
 } StepMap;
 StepMap map_step(Lower *l, const Step *step);
+/* Blocks of 1024 in the gradient norm of the stage that has the most. */
+int64_t part_norm_room(const Lower *l);
+/* … of the stage's parameters outside blocks, before or behind them; of one
+ * block. */
+int64_t part_norms(const Lower *l, int stage, bool before);
+int64_t block_norms(const Lower *l, int stack);
 const Region *find_region(const StepMap *map, const char *name);
 /* Its offset; ice when there is none. */
 int64_t region_at(const StepMap *map, const char *name);

@@ -46,6 +46,14 @@ int64_t region_at(const StepMap *map, const char *name)
 /* ---- calls of a step ---- */
 typedef void CallRule(void *context, const Stmt *s, const Stmt *around);
 
+/* Does the map's stage run the function? */
+static bool runs_here(const StepMap *map, const Lower *l, const Func *f)
+{
+    if (map->stage < 0 || part_of(f) == PART_BLOCKS)
+        return true;
+    return map->stage == (part_of(f) == PART_FIRST ? 0 : l->stages - 1);
+}
+
 /* Every call in the statements, with the loop that holds it (NULL: none). */
 static void each_call(const Stmt *const *statements, int count,
                       const Stmt *around, CallRule *rule, void *context)
@@ -169,6 +177,8 @@ static void add_value(ValueWalk *walk, const char *name, const Type *type,
 static void find_values(void *context, const Stmt *s, const Stmt *around)
 {
     ValueWalk *walk = context;
+    if (!runs_here(walk->map, walk->l, s->func))
+        return;
     bool looped = around && around->kind == STEP_REPEAT;
     bool pooled_rows = around && around->kind == STEP_CHUNKS && around->pooled;
     for (int i = 0; i < s->results.count; i++) {
@@ -203,13 +213,19 @@ static int64_t value_rows(const StepMap *map, const StepValue *v)
     return v->pooled ? round_up(map->step->micro, 16) : map->stride;
 }
 
+/* Blocks of a stack that this map's stage has. */
+static int64_t blocks_here(const Lower *l, const StepMap *map, int stack)
+{
+    return map->stage < 0 ? stack_blocks(l->m, stack) : map->blocks;
+}
+
 static int64_t value_slots(const Lower *l, const StepMap *map,
                            const StepValue *v)
 {
     if (v->slots == SLOTS_ONE)
         return 1;
     if (v->slots == SLOTS_STREAM && map->keeps_stream)
-        return stack_blocks(l->m, v->stack) + 1;
+        return map->slots * (blocks_here(l, map, v->stack) + 1);
     return 2;
 }
 
@@ -336,7 +352,7 @@ static void survey(Survey *s, const Stmt *stmt)
         if (!stmt->last)
             in.copies *= (double)all / (double)stmt->chunk_rows;
     }
-    if (stmt->kind == STEP_CALL)
+    if (stmt->kind == STEP_CALL && runs_here(map, s->l, stmt->func))
         survey_func(&in, stmt->func);
     for (int i = 0; i < stmt->body.count; i++)
         survey(&in, stmt->body.at[i]);
@@ -363,7 +379,10 @@ static int64_t norm_blocks(const Lower *l)
  * that of its zeros. */
 static void add_gradients(Lower *l, StepMap *map, bool norm)
 {
-    int64_t floats = l->gradient_floats, blocks = norm_blocks(l);
+    int64_t floats = map->stage < 0 ? l->gradient_floats
+                                    : l->parts[map->stage].gradient_floats;
+    int64_t blocks = map->stage < 0 ? norm_blocks(l)
+                                    : l->stages * part_norm_room(l);
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
     add(l, map, "gradients", "gradients",
@@ -427,11 +446,14 @@ static void add_record(void *context, const Stmt *s, const Stmt *around)
     ValueWalk *walk = context;
     const Func *f = s->func;
     const char *name = f->record_floats ? record_region(walk->l, f) : NULL;
+    const StepMap *map = walk->map;
     (void)around;
-    if (!name || find_region(walk->map, name))
+    if (!name || find_region(map, name) || !runs_here(map, walk->l, f))
         return;
-    int64_t slots = f->stack >= 0 && walk->map->keeps_stream
-        ? stack_blocks(walk->l->m, f->stack) : 1;
+    int64_t slots = f->stack >= 0 && map->keeps_stream
+        ? blocks_here(walk->l, map, f->stack) : 1;
+    if (part_of(f) != PART_LAST)
+        slots *= map->slots;
     add(walk->l, walk->map, name, "saved",
         slots * f->record_floats * walk->map->stride);
 }
@@ -465,12 +487,29 @@ static void add_logits(Lower *l, StepMap *map)
     }
 }
 
-StepMap map_step(Lower *l, const Step *step)
+/* What a stage hands to the next one, and back: two slots of each. */
+static void add_mailboxes(Lower *l, StepMap *map)
+{
+    int64_t rows = map->stride * model_size(l, "C");
+    if (map->stage < 0)
+        return;
+    if (map->stage < l->stages - 1)
+        add(l, map, "send_x", "messages", 2 * rows);
+    if (map->stage > 0 && map->step->stages.at[0].actions.count > 1)
+        add(l, map, "send_dx", "messages", 2 * rows);
+}
+
+/* The map of one stage, or with -1 of the whole. */
+static StepMap map_part(Lower *l, const Step *step, int stage)
 {
     StepMap map = { .step = step, .rows = step->micro * step->sequence,
-                    .groups = 1, .micros = 1, .replicas = 1 };
+                    .groups = 1, .micros = 1, .stage = stage, .slots = 1 };
     bool train = !strcmp(step->name, "train");
     bool grad = !strcmp(step->name, "grad");
+    if (stage >= 0) {
+        map.blocks = part_blocks(l, stage);
+        map.slots = step->stages.at[stage].slots;
+    }
     map.replicas = step_replicas(l->m, step);
     map.sequences = step->batch / map.replicas;
     bool forward = !strcmp(step->name, "forward");
@@ -504,8 +543,44 @@ StepMap map_step(Lower *l, const Step *step)
     if (cached && l->m->stacks.count == 1)
         add(l, &map, "cache", "cache", cache);
     add_logits(l, &map);
+    add_mailboxes(l, &map);
     map.workspace_floats = round_up(map.workspace_floats, 1024);
     return map;
+}
+
+/* What any stage has, so that code can name it. */
+static void unite(Lower *l, StepMap *all, const StepMap *one)
+{
+    for (int i = 0; i < one->regions.count; i++)
+        if (!find_region(all, one->regions.at[i].name))
+            list_push(l->arena, &all->regions, one->regions.at[i]);
+    for (int i = 0; i < one->values.count; i++)
+        if (!find_value(all, one->values.at[i].name))
+            list_push(l->arena, &all->values, one->values.at[i]);
+    if (one->workspace_floats > all->workspace_floats)
+        all->workspace_floats = one->workspace_floats;
+}
+
+StepMap map_step(Lower *l, const Step *step)
+{
+    if (step->stages.count == 0)
+        return map_part(l, step, -1);
+    StepMap whole = map_part(l, step, -1);
+    StepMap *parts =
+        arena_alloc(l->arena, (size_t)l->stages * sizeof *parts);
+    for (int s = 0; s < l->stages; s++) {
+        parts[s] = map_part(l, step, s);
+        parts[s].flops = whole.flops;
+    }
+    StepMap all = parts[0];
+    all.regions.at = NULL;
+    all.values.at = NULL;
+    all.regions.count = all.regions.room = 0;
+    all.values.count = all.values.room = 0;
+    for (int s = 0; s < l->stages; s++)
+        unite(l, &all, &parts[s]);
+    all.by_stage = parts;
+    return all;
 }
 
 static const char *upper(Arena *arena, const char *step, const char *region)
@@ -572,15 +647,40 @@ static void name_record(Lower *l, StepMap *map, int group, Region *r)
     size_t length = strlen(r->name), ending = strlen("records");
     if (length < ending || strcmp(r->name + length - ending, "records") != 0)
         return;
-    int64_t slots = 1;
+    int64_t slots = map->slots;         /* of the first stage, whose r is */
     for (int i = 0; map->keeps_stream && i < l->m->stacks.count; i++) {
         const char *prefix = l->m->stacks.at[i].prefix;
         if (!strncmp(prefix, r->name, strlen(prefix) - (*prefix != 0)))
-            slots = stack_blocks(l->m, i);
+            slots = map->slots * blocks_here(l, map, i);
     }
     const char *name = arena_strndup(l->arena, r->name, length - 1);
     r->each = prog_const(l->p, group, upper(l->arena, map->step->name, name),
                          r->floats / slots, "a block's record");
+}
+
+/* train -> TrainPlaces: a table of the stages' offsets, a field a region. */
+static void name_places(Lower *l, StepMap *map)
+{
+    Prog *p = l->p;
+    char *name = arena_printf(l->arena, "%sPlaces", map->step->name);
+    name[0] = (char)(name[0] - 'a' + 'A');
+    ProgRecord *record = prog_record(p, name, arena_printf(
+        l->arena, "Where the values of %s lie in a stage, in floats from "
+        "Control.values.", map->step->name));
+    for (int i = 0; i < map->regions.count; i++)
+        prog_field(p, record, map->regions.at[i].name, prog_i64(),
+                   map->regions.at[i].class);
+    ProgData *data = prog_data(
+        p, arena_printf(l->arena, "%s_places", map->step->name), record, true,
+        false);
+    for (int s = 0; s < l->stages; s++)
+        for (int i = 0; i < map->regions.count; i++) {
+            const Region *r = find_region(&map->by_stage[s],
+                                          map->regions.at[i].name);
+            prog_datum_int(p, data, r ? r->offset : 0);
+        }
+    map->places = record;
+    map->place_data = data;
 }
 
 /* The memory map in the source: an offset in floats a region, then the
@@ -596,12 +696,17 @@ void name_regions(Lower *l, StepMap *map)
         Region *r = &map->regions.at[i];
         const char *comment = arena_printf(l->arena, "%lld floats, %s",
                                            (long long)r->floats, r->class);
-        r->constant = prog_const(l->p, group, upper(l->arena, step, r->name),
-                                 r->offset, comment);
+        if (!map->by_stage)
+            r->constant =
+                prog_const(l->p, group, upper(l->arena, step, r->name),
+                           r->offset, comment);
         name_record(l, map, group, r);
     }
-    prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats,
-               "in all");
+    if (map->by_stage)
+        name_places(l, map);
+    else
+        prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats,
+                   "in all");
     name_chunks(l, map, group, (const Stmt *const *)map->step->body.at,
                 map->step->body.count);
     for (int i = 0; i < map->values.count; i++) {

@@ -5,12 +5,27 @@
 /* ---- where values lie ---- */
 ProgExpr *step_blocks(Steps *s)
 {
+    if (s->stage)
+        return step_stage_field(s, "to");
     const char *dim = s->l->m->stacks.at[s->stack].dim;
     return px_const(s->p, s->l->dims[module_find_dim(s->l->m, dim)]);
 }
 
+ProgExpr *step_first_block(Steps *s)
+{
+    return s->stage ? step_stage_field(s, "from") : num(s, 0);
+}
+
+ProgExpr *step_own_block(Steps *s)
+{
+    return px_sub(s->p, var(s, s->block), step_first_block(s));
+}
+
+/* How many blocks of the stack the rank has. */
 static ProgExpr *stack_size(Steps *s, int stack)
 {
+    if (s->stage)
+        return step_stage_field(s, "count");
     const char *dim = s->l->m->stacks.at[stack].dim;
     return px_const(s->p, s->l->dims[module_find_dim(s->l->m, dim)]);
 }
@@ -27,6 +42,9 @@ static ProgExpr *slot_of(Steps *s, const StepValue *v, ProgExpr *slot)
 {
     bool literal = slot->kind == PE_INT;
     bool in_turn = v->slots == SLOTS_TURN || !s->map->keeps_stream;
+    if (s->stream && !in_turn)          /* of the open micro-batch */
+        return px_offset(s->p, var(s, s->stream),
+                         px_mul(s->p, slot, px_const(s->p, v->slot)));
     if (literal && slot->integer == 0)
         return step_region(s, v->region);
     if (in_turn && !literal)
@@ -109,14 +127,15 @@ static ProgExpr *slot(Steps *s, const StepValue *v, const Stmt *call,
         return num(s, 0);
     if (!inside)
         return stack_size(s, v->stack);
-    ProgExpr *block = var(s, s->block);
+    ProgExpr *block = step_own_block(s);
     if (v->slots == SLOTS_STREAM)
         return result ? px_add(p, block, num(s, 1)) : block;
     if (!s->down)
         return num(s, 0);
-    ProgExpr *done =
-        px_sub(p, stack_size(s, v->stack), result ? num(s, 0) : num(s, 1));
-    return px_sub(p, done, block);
+    ProgExpr *done = px_sub(p, s->stage ? step_stage_field(s, "to")
+                                        : stack_size(s, v->stack),
+                            result ? num(s, 0) : num(s, 1));
+    return px_sub(p, done, var(s, s->block));
 }
 
 /* Logits and norms are kept of the whole batch. */

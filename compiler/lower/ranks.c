@@ -10,6 +10,7 @@
 void lower_talks(Lower *l)
 {
     const Mesh *mesh = &l->m->mesh;
+    l->stages = (int)mesh->stages;
     if (mesh->data * mesh->stages > 1)
         l->talk_constants =
             prog_add_const_group(l->p, "What ranks say to each other.");
@@ -28,33 +29,54 @@ static const char *constant_name(const Lower *l, const char *name)
     return text;
 }
 
-static Talk *find_talk(Lower *l, const Talk *like)
+static Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from)
 {
     for (int i = 0; i < l->talks.count; i++)
-        if (!strcmp(l->talks.at[i].name, like->name))
+        if (!strcmp(l->talks.at[i].name, name))
             return &l->talks.at[i];
-    Talk talk = *like;
-    const Origin origin = { .model = like->from, .cause = like->from };
-    const char *from = where(l, &origin);
-    talk.index = prog_const(l->p, l->talk_constants,
-                            constant_name(l, talk.name), l->talks.count,
+    size_t bytes = (size_t)l->stages * sizeof(int64_t);
+    const Origin origin = { .model = from, .cause = from };
+    const char *at = where(l, &origin);
+    Talk talk = { .name = name, .axis = axis, .from = from };
+    talk.calls = arena_alloc(l->arena, bytes);
+    talk.bytes = arena_alloc(l->arena, bytes);
+    talk.index = prog_const(l->p, l->talk_constants, constant_name(l, name),
+                            l->talks.count,
                             arena_printf(l->arena, "over the ranks of %s%s%s",
-                                         talk.axis, *from ? "  " : "", from));
+                                         axis, *at ? "  " : "", at));
     list_push(l->arena, &l->talks, talk);
     return &l->talks.at[l->talks.count - 1];
 }
 
-/* The index of a message over the data ranks, for a call that says `bytes`. */
+/* A stage's ranks make so many calls of a message, each of so many bytes, in
+ * this step: what a train step does is foretold. */
+static void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
+                     int64_t bytes)
+{
+    if (strcmp(s->map->step->name, "train") != 0)
+        return;
+    talk->calls[stage] += calls;
+    talk->bytes[stage] += calls * bytes;
+}
+
+/* The index of a message over the data ranks, for a call on every stage. */
 static ProgExpr *over_data(Steps *s, const char *name, Collective kind,
                            int64_t bytes)
 {
-    const Talk like = { .name = name, .axis = "data",
-                        .from = s->l->m->mesh.data_from };
-    Talk *talk = find_talk(s->l, &like);
-    if (!strcmp(s->map->step->name, "train")) {
-        talk->calls++;
-        talk->bytes += collective_bytes(kind, bytes, s->map->replicas);
-    }
+    Talk *talk = find_talk(s->l, name, "data", s->l->m->mesh.data_from);
+    for (int i = 0; i < s->l->stages; i++)
+        foretell(s, talk, i, 1,
+                 collective_bytes(kind, bytes, s->map->replicas));
+    return px_const(s->p, talk->index);
+}
+
+/* The same over the stages. */
+static ProgExpr *over_stages(Steps *s, const char *name, Collective kind,
+                             int64_t bytes)
+{
+    Talk *talk = find_talk(s->l, name, "pipeline", s->l->m->mesh.stages_from);
+    for (int i = 0; i < s->l->stages; i++)
+        foretell(s, talk, i, 1, collective_bytes(kind, bytes, s->l->stages));
     return px_const(s->p, talk->index);
 }
 
@@ -68,28 +90,141 @@ ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what)
     return px_call(s->p, prog_library(s->p, "all_reduce_count"), 3, args);
 }
 
+/* Gradients of all uses, on every data rank of each stage. */
+static void sum_gradients(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    Talk *talk = find_talk(s->l, "sum gradients", "data",
+                           s->l->m->mesh.data_from);
+    int64_t most = 0;
+    for (int i = 0; i < s->l->stages; i++) {
+        int64_t floats = s->l->parts ? s->l->parts[i].gradient_floats
+                                     : s->l->gradient_floats;
+        most = floats > most ? floats : most;
+        foretell(s, talk, i, floats > 0,
+                 collective_bytes(ALL_REDUCE, 4 * floats, s->map->replicas));
+    }
+    if (!most)                  /* all is frozen */
+        return;
+    ProgExpr *args[] = { var(s, s->me), px_const(p, talk->index),
+                         var(s, s->gradients), step_gradient_floats(s) };
+    step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
+}
+
 void step_sum_ranks(Steps *s, ProgBlock *b)
 {
-    if (s->map->replicas == 1)
-        return;
     Prog *p = s->p;
-    int64_t floats = s->l->gradient_floats;
-    ps_comment(p, b, "and so are ranks, by the same tree");
+    if (s->map->replicas > 1)
+        ps_comment(p, b, "and so are ranks, by the same tree");
     for (int i = 0; i < STEP_TOTALS; i++) {
-        if (!s->totals[i])
+        if (!s->totals[i] || s->map->replicas == 1)
             continue;
         const char *name = arena_printf(s->l->arena, "sum %s", step_totals[i]);
         ProgExpr *args[] = { var(s, s->me), over_data(s, name, ALL_REDUCE, 8),
                              var(s, s->totals[i]), num(s, 1) };
         step_call(s, b, prog_library(p, "all_reduce_f64"), args, 4);
     }
-    if (!floats)                /* all is frozen */
+    if (s->map->replicas > 1)
+        sum_gradients(s, b);
+    step_share_totals(s, b);
+}
+
+/* The last stage has made the sums of losses: all get them. */
+void step_share_totals(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    if (!s->stage)
         return;
+    ps_comment(p, b, "what the last stage has summed");
+    for (int i = 0; i < STEP_TOTALS; i++) {
+        if (!s->totals[i])
+            continue;
+        const char *name =
+            arena_printf(s->l->arena, "share %s", step_totals[i]);
+        ProgExpr *args[] = {
+            var(s, s->me), over_stages(s, name, BROADCAST, 8),
+            step_last_stage(s),
+            px_load(p, var(s, s->totals[i]), num(s, 0)),
+        };
+        s->shared_totals[i] = step_let(
+            s, b, arena_printf(s->l->arena, "%s_sum", step_totals[i]),
+            px_call(p, prog_library(p, "broadcast_f64"), 4, args));
+    }
+}
+
+/* The first and the last stage add what they have of a tied weight. */
+void step_exchange_tied(Steps *s, ProgBlock *b, int weight)
+{
+    Prog *p = s->p;
+    const Weight *w = &s->l->m->weights.at[weight];
+    Talk *talk = find_talk(
+        s->l, arena_printf(s->l->arena, "exchange %s", c_name(s->l, w->name)),
+        "ends", s->l->m->mesh.stages_from);
+    int64_t floats = type_elements(s->l->m, &w->type);
+    foretell(s, talk, 0, 1, 4 * floats);
+    foretell(s, talk, s->l->stages - 1, 1, 4 * floats);
+    ProgExpr *head = px_field(p, var(s, s->dshared[0]), c_name(s->l, w->name));
+    ProgExpr *embed = px_field(p, var(s, s->dshared[1]), c_name(s->l, w->name));
+    ProgBlock *other;
+    ProgBlock *first = ps_if(p, b, step_is_first(s), &other);
+    ProgBlock *last = ps_if(p, other, step_is_last(s), NULL);
+    ProgExpr *n = elements_of(s->l, &w->type);
+    ProgExpr *to_last[] = { var(s, s->me), px_const(p, talk->index), head,
+                            embed, n };
+    ProgExpr *to_first[] = { var(s, s->me), px_const(p, talk->index), embed,
+                             head, n };
+    step_call(s, first, prog_library(p, "exchange_f32"), to_last, 5);
+    step_call(s, last, prog_library(p, "exchange_f32"), to_first, 5);
+}
+
+/* Each stage has made the norms of its own blocks. */
+void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms)
+{
+    int64_t each = part_norm_room(s->l);
+    ProgExpr *args[] = { var(s, s->me),
+                         over_stages(s, "gather norms", ALL_GATHER, 8 * each),
+                         norms, num(s, each) };
+    step_call(s, b, prog_library(s->p, "all_gather_f64"), args, 4);
+}
+
+/* ---- rows between stages ---- */
+/* Calls of a send by one stage: one for each micro-batch. */
+static Talk *rows_talk(Steps *s, bool down)
+{
+    const Step *step = s->map->step;
+    Talk *talk = find_talk(s->l, down ? "send dx" : "send x", "pipeline",
+                           s->l->m->mesh.stages_from);
+    int64_t micros = s->map->sequences / step->micro;
+    int64_t bytes = 4 * s->map->rows * step_row_width(s);
+    int from = down ? 1 : 0, to = s->l->stages - (down ? 0 : 1);
+    for (int i = from; i < to; i++)
+        foretell(s, talk, i, micros, bytes);
+    return talk;
+}
+
+static ProgExpr *neighbour(Steps *s, bool next)
+{
+    ProgExpr *stage = step_control(s, "stage");
+    return next ? px_add(s->p, stage, num(s, 1)) : px_sub(s->p, stage, num(s, 1));
+}
+
+void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows)
+{
+    const Talk *talk = rows_talk(s, down);
     ProgExpr *args[] = {
-        var(s, s->me), over_data(s, "sum gradients", ALL_REDUCE, 4 * floats),
-        var(s, s->gradients), px_const(p, s->l->gradients_const),
+        var(s, s->me), px_const(s->p, talk->index), neighbour(s, !down),
+        step_region(s, down ? "send_dx" : "send_x"), rows, step_row_floats(s),
     };
-    step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
+    step_call(s, b, prog_library(s->p, "send_f32"), args, 6);
+}
+
+void step_receive(Steps *s, ProgBlock *b, bool down, ProgExpr *rows)
+{
+    const Talk *talk = find_talk(s->l, down ? "send dx" : "send x", "pipeline",
+                                 s->l->m->mesh.stages_from);
+    ProgExpr *args[] = { var(s, s->me), px_const(s->p, talk->index),
+                         neighbour(s, down), rows, step_row_floats(s) };
+    step_call(s, b, prog_library(s->p, "receive_f32"), args, 5);
 }
 
 ProgExpr *step_rank_aux(Steps *s)

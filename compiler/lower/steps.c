@@ -13,6 +13,9 @@ ProgExpr *step_control(Steps *s, const char *name)
 ProgExpr *step_region(Steps *s, const char *name)
 {
     region_at(s->map, name);        /* which there must be */
+    if (s->place)
+        return px_offset(s->p, var(s, s->values),
+                         px_field(s->p, var(s, s->place), name));
     return px_offset(s->p, var(s, s->values),
                      px_const(s->p, find_region(s->map, name)->constant));
 }
@@ -52,21 +55,38 @@ void step_point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record,
               2);
 }
 
+void step_point_shared(Steps *s, ProgBlock *b, const ProgFunc *whole,
+                       const ProgFunc *staged, ProgVar *record, ProgExpr *base)
+{
+    if (!s->stage) {
+        step_point(s, b, whole, record, base);
+        return;
+    }
+    ProgExpr *args[] = { px_address(s->p, var(s, record)), base,
+                         var(s, s->stage) };
+    step_call(s, b, staged, args, 3);
+}
+
 /* From the start of gradients or a moment to this block's. */
 ProgExpr *step_gradient_block(Steps *s)
 {
     const StackLayout *stack = &s->l->stacks[s->stack];
-    ProgExpr *own = px_mul(s->p, var(s, s->block),
+    ProgExpr *own = px_mul(s->p, step_own_block(s),
                            px_const(s->p, stack->gradient_floats_const));
-    return px_add(s->p, px_const(s->p, stack->gradient_at_const), own);
+    ProgExpr *at = s->stage ? step_stage_field(s, "gradient_blocks")
+                            : px_const(s->p, stack->gradient_at_const);
+    return px_add(s->p, at, own);
 }
 
 void step_point_at_block(Steps *s, ProgBlock *b)
 {
     const StackLayout *stack = &s->l->stacks[s->stack];
-    ProgExpr *own = px_mul(s->p, var(s, s->block),
+    ProgExpr *own = px_mul(s->p, step_own_block(s),
                            px_const(s->p, stack->floats_const));
-    ProgExpr *at = px_add(s->p, px_const(s->p, stack->at_const), own);
+    ProgExpr *at = px_add(s->p,
+                          s->stage ? step_stage_field(s, "blocks")
+                                   : px_const(s->p, stack->at_const),
+                          own);
     step_point(s, b, stack->weights, s->w[s->stack],
                px_offset(s->p, step_control(s, "weights"), at));
     if (s->dw[s->stack] && s->gradients)
@@ -84,6 +104,17 @@ static void set_at(Steps *s, ProgBlock *b, ProgVar *at, const char *field,
                    ProgExpr *value)
 {
     ps_field_set(s->p, b, var(s, at), field, value);
+}
+
+void step_set_call(Steps *s, ProgBlock *b, const char *field, ProgExpr *value)
+{
+    set_at(s, b, s->at, field, value);
+}
+
+ProgExpr *step_gradient_floats(Steps *s)
+{
+    return s->stage ? step_stage_field(s, "gradients")
+                    : px_const(s->p, s->l->gradients_const);
 }
 
 static bool is_generate(const Steps *s)
@@ -152,9 +183,10 @@ static void open_step(Steps *s)
     Prog *p = s->p;
     ProgBlock *b = &s->func->body;
     s->values = step_let(s, b, "values", step_control(s, "values"));
+    open_stage(s, b);
     s->shared = step_record(s, b, "shared", s->l->shared);
-    step_point(s, b, s->l->shared_weights, s->shared,
-               step_control(s, "weights"));
+    step_point_shared(s, b, s->l->shared_weights, s->l->stage_weights,
+                      s->shared, step_control(s, "weights"));
     static const char *const uses[MOST_SITES] = { "dshared", "dsecond",
                                                   "dthird" };
     for (int i = 0; has_gradients(s) && i < MOST_SITES; i++)
@@ -219,10 +251,14 @@ static ProgExpr *record_at(Steps *s, const Func *f)
 {
     const Region *region = find_region(s->map, record_region(s->l, f));
     ProgExpr *from = step_region(s, region->name);
+    if (s->slot && part_of(f) == PART_FIRST)
+        return px_offset(s->p, from,
+                         px_mul(s->p, var(s, s->slot),
+                                num(s, f->record_floats * s->map->stride)));
     if (f->stack < 0 || !s->map->keeps_stream)
         return from;
-    return px_offset(s->p, from,
-                     px_mul(s->p, var(s, s->block),
+    return px_offset(s->p, s->records ? var(s, s->records) : from,
+                     px_mul(s->p, step_own_block(s),
                             px_const(s->p, region->each)));
 }
 
@@ -352,12 +388,10 @@ static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
 }
 
 /* ---- statements ---- */
-static void lower_stmt(Steps *s, ProgBlock *b, const Stmt *stmt);
-
 static void lower_body(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     for (int i = 0; i < stmt->body.count; i++)
-        lower_stmt(s, b, stmt->body.at[i]);
+        step_statement(s, b, stmt->body.at[i]);
 }
 
 static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
@@ -369,8 +403,9 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     s->stack = stmt->stack;
     s->loop = stmt;
     ProgBlock *body = stmt->down
-        ? ps_for_down(s->p, b, s->block, num(s, 0), step_blocks(s))
-        : ps_for(s->p, b, s->block, num(s, 0), step_blocks(s), num(s, 1));
+        ? ps_for_down(s->p, b, s->block, step_first_block(s), step_blocks(s))
+        : ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
+                 num(s, 1));
     set_at(s, body, s->at, "block", var(s, s->block));
     step_point_at_block(s, body);
     lower_body(s, body, stmt);
@@ -447,7 +482,7 @@ static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
 }
 
 /* The first sequence of micro-batch `run` of the rank's. */
-static void set_first(Steps *s, ProgBlock *b, ProgExpr *run)
+void step_set_first(Steps *s, ProgBlock *b, ProgExpr *run)
 {
     s->first = step_let(s, b, "first",
                         px_mul(s->p, run, px_const(s->p, s->map->micro)));
@@ -492,7 +527,7 @@ static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
     Prog *p = s->p;
     if (stmt->count == 1) {
         if (s->group)
-            set_first(s, b, var(s, s->group));
+            step_set_first(s, b, var(s, s->group));
         lower_body(s, b, stmt);
         s->first = NULL;
         return;
@@ -503,7 +538,7 @@ static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
     ProgExpr *run = var(s, s->micro);
     if (s->group)
         run = px_add(p, px_mul(p, var(s, s->group), num(s, stmt->count)), run);
-    set_first(s, b, run);
+    step_set_first(s, b, run);
     set_at(s, b, s->at, "accumulate", px_lt(p, num(s, 0), var(s, s->micro)));
     lower_body(s, b, stmt);
     s->micro = s->first = NULL;
@@ -511,18 +546,19 @@ static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
         set_at(s, after, s->at, "accumulate", px_i32(p, 0));
 }
 
-static void point_at_gradients(Steps *s, ProgBlock *b)
+void step_point_at_gradients(Steps *s, ProgBlock *b)
 {
     for (int i = 0; i < MOST_SITES; i++)
         if (s->dshared[i])
-            step_point(s, b, s->l->shared_sums[i], s->dshared[i],
-                       var(s, s->gradients));
+            step_point_shared(s, b, s->l->shared_sums[i],
+                              i < 2 ? s->l->stage_sums[i] : NULL,
+                              s->dshared[i], var(s, s->gradients));
 }
 
 /* Sums of finished groups wait in levels, one for every 1 in the number of
  * groups done; a group that ends a pair is added to its elder, and so on: the
  * fixed tree. */
-static void merge_groups(Steps *s, ProgBlock *b)
+void step_merge_groups(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
     ps_comment(p, b, "groups are summed by a tree: one that ends a pair joins "
@@ -534,7 +570,7 @@ static void merge_groups(Steps *s, ProgBlock *b)
     ProgVar *level = step_let(s, body, "level", own);
     ProgExpr *elder = px_sub(p, var(s, level), num(s, 1));
     ProgExpr *all = step_region(s, "gradients");
-    ProgExpr *each = px_const(p, s->l->gradients_const);
+    ProgExpr *each = step_gradient_floats(s);
     ProgExpr *args[] = {
         var(s, s->me), px_offset(p, all, px_mul(p, elder, each)),
         px_offset(p, all, px_mul(p, var(s, level), each)), each,
@@ -558,9 +594,13 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
     int64_t count = s->map->groups;     /* of this rank */
+    if (s->stage) {
+        step_pipeline(s, b, stmt);
+        return;
+    }
     if (count == 1) {
         s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
-        point_at_gradients(s, b);
+        step_point_at_gradients(s, b);
         lower_body(s, b, stmt);
         step_sum_ranks(s, b);
         return;
@@ -572,12 +612,12 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
     ProgExpr *skip = px_mul(p, step_ones(s, false), each);
     s->gradients = step_let(s, body, "gradients",
                             px_offset(p, step_region(s, "gradients"), skip));
-    point_at_gradients(s, body);
+    step_point_at_gradients(s, body);
     lower_body(s, body, stmt);
-    merge_groups(s, body);
+    step_merge_groups(s, body);
     s->group = NULL;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
-    point_at_gradients(s, b);
+    step_point_at_gradients(s, b);
     step_sum_ranks(s, b);
 }
 
@@ -598,6 +638,8 @@ static void sites(Steps *s, ProgBlock *b)
             if (s->l->site_at[site][i] < 0)
                 continue;
             s->p->here = w->origin.model;
+            if (s->stage && weight_is_tied(s->l, i))
+                step_exchange_tied(s, b, i);
             const char *name = c_name(s->l, w->name);
             ProgExpr *args[] = {
                 var(s, s->me),
@@ -624,7 +666,7 @@ static void zero(Steps *s, ProgBlock *b, const Stmt *stmt)
     step_barrier(s, b);
 }
 
-static void lower_stmt(Steps *s, ProgBlock *b, const Stmt *stmt)
+void step_statement(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     s->p->here = stmt->origin.model;
     switch (stmt->kind) {
@@ -650,7 +692,7 @@ static void report_sums(Steps *s, ProgBlock *say)
     for (int i = 0; i < STEP_TOTALS; i++) {
         if (!s->totals[i])
             continue;
-        ProgExpr *sum = px_load(s->p, var(s, s->totals[i]), num(s, 0));
+        ProgExpr *sum = step_total_sum(s, i);
         if (i == TOTAL_CORRECT || i == TOTAL_LABEL_CORRECT)
             sum = px_cast(s->p, prog_i64(), sum);
         ps_field_set(s->p, say, var(s, s->control), fields[i], sum);
@@ -687,6 +729,8 @@ static void report(Steps *s)
                   step_takes(s->map->step, "labels") ? "labels" : "pairs");
     if (!eval && !train)
         step_finish_loss(s, b);
+    if (eval)
+        step_share_totals(s, b);
     ps_comment(p, b, "what the runtime reads");
     ProgExpr *first = px_eq(p, px_field(p, var(s, s->me), "index"),
                             px_i32(p, 0));
@@ -740,6 +784,7 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
     if (find_region(map, "gradients"))
         add_into_func(l);
     write_small(l, map);
+    lower_actions(l, map->step);
     s.func = prog_func(p, map->step->name, step_comment(l, map),
                        prog_void());
     s.me = prog_param(p, s.func, "me",
@@ -748,8 +793,12 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
                            prog_pointer_to(prog_runtime_record(p, "Control"),
                                            false));
     open_step(&s);
-    for (int i = 0; i < map->step->body.count; i++)
-        lower_stmt(&s, &s.func->body, map->step->body.at[i]);
+    if (s.stage && !has_kind((const Stmt *const *)map->step->body.at,
+                             map->step->body.count, STEP_GROUPS))
+        step_forward_stages(&s, &s.func->body);
+    else
+        for (int i = 0; i < map->step->body.count; i++)
+            step_statement(&s, &s.func->body, map->step->body.at[i]);
     report(&s);
     prog_define(p, s.func);
     return s.func;

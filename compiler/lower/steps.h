@@ -15,6 +15,11 @@ typedef struct Steps {
     ProgVar *w[2], *dw[2];          /* by stack */
     ProgVar *dshared[MOST_SITES];   /* by use; NULL: no parameter has so many */
     ProgVar *values, *gradients, *totals[STEP_TOTALS], *count, *labels;
+    ProgVar *stage, *place;         /* rows of the tables; NULL: no stages */
+    ProgVar *slot, *stream, *records;   /* of the open micro-batch */
+    ProgVar *block_norms;           /* of the stage's blocks */
+    bool behind;                    /* at tensors behind the stage's blocks */
+    ProgVar *shared_totals[STEP_TOTALS];    /* the last stage's, on all */
     ProgVar *micro, *group, *block, *chunk, *first;
     const Stmt *chunks, *loop;      /* that are open */
     ProgVar *norm, *applied, *clip_scale, *loss_value, *aux;
@@ -49,11 +54,17 @@ ProgVar *step_record(Steps *s, ProgBlock *b, const char *name,
                      const ProgRecord *record);
 void step_point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record,
                 ProgExpr *base);
+/* The same for a Shared, of the whole or of the rank's stage. */
+void step_point_shared(Steps *s, ProgBlock *b, const ProgFunc *whole,
+                       const ProgFunc *staged, ProgVar *record, ProgExpr *base);
 /* w and dw of s->stack at those of block s->block. */
 void step_point_at_block(Steps *s, ProgBlock *b);
 /* Floats from the start of gradients or a moment to those of s->block. */
 ProgExpr *step_gradient_block(Steps *s);
 ProgExpr *step_blocks(Steps *s);                /* L, of s->stack */
+ProgExpr *step_first_block(Steps *s);           /* 0, or the stage's */
+/* The number of the open block among those that the rank has. */
+ProgExpr *step_own_block(Steps *s);
 /* A number of the first block of s->stack, counted through all stacks. */
 ProgExpr *step_block_number(Steps *s);
 
@@ -73,12 +84,43 @@ ProgExpr *step_chunk_row(Steps *s);
 ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what);
 /* The ranks' gradients and sums of losses become the batch's. */
 void step_sum_ranks(Steps *s, ProgBlock *b);
+void step_share_totals(Steps *s, ProgBlock *b);
 /* Floats before this rank's auxiliary losses. */
 ProgExpr *step_rank_aux(Steps *s);
 /* Every rank gets the auxiliary losses of all. */
 void step_gather_aux(Steps *s, ProgBlock *b);
+void step_exchange_tied(Steps *s, ProgBlock *b, int weight);
+void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms);
+/* Rows of x to the next stage, or of dx to the one before. */
+void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
+void step_receive(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
+
+/* pipeline.c: a step that runs on stages */
+ProgExpr *step_is_first(Steps *s);
+ProgExpr *step_is_last(Steps *s);
+ProgExpr *step_last_stage(Steps *s);            /* STAGES - 1 */
+ProgExpr *step_stage_field(Steps *s, const char *field);
+int64_t step_row_width(const Steps *s);         /* C */
+ProgExpr *step_row_floats(Steps *s);            /* of a micro-batch's rows */
+void open_stage(Steps *s, ProgBlock *b);
+/* The table of actions, which stands before the step. */
+void lower_actions(Lower *l, const Step *step);
+/* In place of the loops over groups and micro-batches. */
+void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups);
+/* The whole of a step that only goes forward. */
+void step_forward_stages(Steps *s, ProgBlock *b);
+
+/* steps.c, for it */
+void step_statement(Steps *s, ProgBlock *b, const Stmt *stmt);
+void step_point_at_gradients(Steps *s, ProgBlock *b);
+void step_merge_groups(Steps *s, ProgBlock *b);
+ProgExpr *step_gradient_floats(Steps *s);       /* GRADIENTS */
+void step_set_call(Steps *s, ProgBlock *b, const char *field, ProgExpr *value);
+void step_set_first(Steps *s, ProgBlock *b, ProgExpr *run);
 
 /* update.c */
+/* What the step has summed of a total. */
+ProgExpr *step_total_sum(Steps *s, int total);
 void step_finish_loss(Steps *s, ProgBlock *b);
 void step_norm(Steps *s, ProgBlock *b);
 void step_update(Steps *s, ProgBlock *b);

@@ -2,14 +2,20 @@
  * and the update of every trained tensor. */
 #include "steps.h"
 
+ProgExpr *step_total_sum(Steps *s, int total)
+{
+    return s->shared_totals[total]
+        ? var(s, s->shared_totals[total])
+        : px_load(s->p, var(s, s->totals[total]), num(s, 0));
+}
+
 /* A sum over what is counted, divided by the count: f64. */
 static ProgExpr *mean_total(Steps *s, int total, const ProgVar *count)
 {
     Prog *p = s->p;
     ProgExpr *some = px_select(p, px_lt(p, num(s, 0), var(s, count)),
                                var(s, count), num(s, 1));
-    return px_div(p, px_load(p, var(s, s->totals[total]), num(s, 0)),
-                  px_cast(p, prog_f64(), some));
+    return px_div(p, step_total_sum(s, total), px_cast(p, prog_f64(), some));
 }
 
 /* Σ of what blocks add to the loss: block by block, sequence by sequence; those
@@ -94,8 +100,11 @@ static ProgExpr *trains(Steps *s, const Weight *w)
 static ProgExpr *moment_start(Steps *s, int which)
 {
     ProgExpr *state = step_control(s, "state");
-    return which ? px_offset(s->p, state, px_const(s->p, s->l->moment_const))
-                 : state;
+    if (!which)
+        return state;
+    return px_offset(s->p, state,
+                     s->stage ? step_stage_field(s, "moment")
+                              : px_const(s->p, s->l->moment_const));
 }
 
 typedef void TensorRule(Steps *s, ProgBlock *b, int weight, int64_t norm_at,
@@ -127,7 +136,8 @@ static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
     s->stack = stack;
     s->block = prog_local(s->p, s->func, "l", prog_i64());
     ProgBlock *body =
-        ps_for(s->p, b, s->block, num(s, 0), step_blocks(s), num(s, 1));
+        ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
+               num(s, 1));
     step_point_at_block(s, body);
     for (int j = 0; j < 2; j++)
         if (s->block_moments[stack][j])
@@ -146,6 +156,45 @@ static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
     s->stack = 0;
 }
 
+static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
+                        int64_t each);
+
+/* Tensors outside blocks that this stage has, before its blocks or behind them;
+ * a tied one counts in the norm on the first stage alone. */
+static void each_part_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
+                             bool before)
+{
+    const Module *m = s->l->m;
+    int last = s->l->stages - 1;
+    bool passed = false;
+    int64_t at = 0;
+    for (int i = 0; i < m->weights.count; i++) {
+        const Weight *w = &m->weights.at[i];
+        passed |= w->stack >= 0;
+        bool tied = weight_is_tied(s->l, i);
+        if (w->stack >= 0 || !is_updated(w)
+            || !weight_on_stage(s->l, i, before ? 0 : last)
+            || (before ? passed : !passed && !(tied && rule == update_rule)))
+            continue;
+        s->p->here = w->origin.model;
+        rule(s, b, i, at, 0);
+        at += blocks_of(s, w);
+    }
+    s->p->here = (Loc){0};
+}
+
+/* The stage's trained weights, in checkpoint order. */
+static void each_stage_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
+{
+    int64_t at = 0;
+    each_part_tensor(s, ps_if(s->p, b, step_is_first(s), NULL), rule, true);
+    s->behind = false;
+    each_block_tensor(s, b, rule, 0, &at);
+    s->behind = true;
+    each_part_tensor(s, ps_if(s->p, b, step_is_last(s), NULL), rule, false);
+    s->behind = false;
+}
+
 /* Calls rule for every trained weight, in checkpoint order; a stack's blocks
  * where the first of their weights stands. */
 static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
@@ -153,6 +202,10 @@ static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
     const Module *m = s->l->m;
     int64_t at = 0;
     bool looped[2] = {false};
+    if (s->stage) {
+        each_stage_tensor(s, b, rule);
+        return;
+    }
     for (int i = 0; i < m->weights.count; i++) {
         const Weight *w = &m->weights.at[i];
         s->p->here = w->origin.model;
@@ -181,13 +234,31 @@ static ProgExpr *nth(Steps *s, int64_t at, const ProgVar *index, int64_t each)
     return px_add(s->p, num(s, at), px_mul(s->p, var(s, index), num(s, each)));
 }
 
+/* Of a stage's norms, where those of the open block or tensor begin: first what
+ * stands before the blocks, which the first stage alone has. */
+static ProgExpr *stage_norm(Steps *s, int64_t at, int64_t each)
+{
+    Prog *p = s->p;
+    if (s->behind)
+        return px_add(p, px_mul(p, step_stage_field(s, "count"),
+                                num(s, block_norms(s->l, 0))),
+                      num(s, at));
+    if (!s->block)
+        return num(s, at);
+    ProgExpr *own = px_mul(p, step_own_block(s), num(s, each));
+    return px_add(p, num(s, at), own);
+}
+
 static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
                       int64_t each)
 {
     Prog *p = s->p;
     const Weight *w = &s->l->m->weights.at[weight];
-    ProgExpr *place = s->block ? nth(s, at, s->block, each) : num(s, at);
-    ProgExpr *sums = px_offset(p, var(s, s->norm), place);
+    ProgExpr *place = s->stage ? stage_norm(s, at, each)
+                    : s->block ? nth(s, at, s->block, each)
+                               : num(s, at);
+    const ProgVar *from = s->stage && s->block ? s->block_norms : s->norm;
+    ProgExpr *sums = px_offset(p, var(s, from), place);
     ProgExpr *gradient = tensor(s, w, s->dshared[0], s->dw[s->stack]);
     if (w->frozen_blocks)       /* NULL: zeros */
         gradient = px_select(p, trains(s, w), gradient,
@@ -206,10 +277,26 @@ void step_norm(Steps *s, ProgBlock *b)
     s->norm = step_let(s, b, "norms",
                        px_cast(p, prog_pointer(PK_F64, false),
                                step_region(s, "norms")));
-    each_tensor(s, b, norm_rule);
-    step_barrier(s, b);
     const Region *r = find_region(s->map, "norms");
-    ProgExpr *args[] = { var(s, s->norm), num(s, r->floats / 2) };
+    ProgVar *all = s->norm;
+    if (s->stage)           /* those of stage 0, of stage 1, … */
+        s->norm = step_let(s, b, "own_norms",
+                           px_offset(p, var(s, all),
+                                     px_mul(p, step_control(s, "stage"),
+                                            num(s, part_norm_room(s->l)))));
+    if (s->stage)
+        s->block_norms =
+            step_let(s, b, "block_norms",
+                     px_offset(p, var(s, s->norm),
+                               px_select(p, step_is_first(s),
+                                         num(s, part_norms(s->l, 0, true)),
+                                         num(s, 0))));
+    each_tensor(s, b, norm_rule);
+    if (s->stage)
+        step_gather_norms(s, b, var(s, all));
+    else
+        step_barrier(s, b);
+    ProgExpr *args[] = { var(s, all), num(s, r->floats / 2) };
     ProgVar *norm = step_let(s, b, "norm",
                              px_call(p, prog_library(p, "norm_f64"), 2, args));
     step_finish_loss(s, b);
@@ -304,8 +391,8 @@ void step_update(Steps *s, ProgBlock *b)
     b = ps_if(s->p, b, var(s, s->applied), NULL);
     for (int i = 0; i < s->l->info->moments; i++) {
         s->moments[i] = step_record(s, b, names[i], s->l->shared);
-        step_point(s, b, s->l->shared_sums[0], s->moments[i],
-                   moment_start(s, i));
+        step_point_shared(s, b, s->l->shared_sums[0], s->l->stage_sums[0],
+                          s->moments[i], moment_start(s, i));
         open_block_moments(s, b, i, names[i]);
     }
     each_tensor(s, b, update_rule);

@@ -51,6 +51,7 @@ const char *saying(Loader *loader, KeyId key);
 void check_ready(Loader *loader);
 void check_rules(Loader *loader);
 void check_model_rules(Loader *loader);
+void check_plan_rules(Loader *loader);
 void check_sizes(Loader *loader);
 
 /* ---- problems between two keys ------------------------------------------- */

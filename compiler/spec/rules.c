@@ -1,7 +1,8 @@
 /* rules.c: what no single key can know: rules between keys, each of which
  * names the rule and both values. A rule about a key that is bad already is
  * silent. Here are those of heads, positions, the batch and the optimizer;
- * rules_model.c has those of what a model is and does. */
+ * rules_model.c has those of what a model is and does, rules_plan.c those of
+ * the plan. */
 #include "loader.h"
 
 /* ---- problems between two keys ------------------------------------------- */
@@ -206,5 +207,6 @@ void check_rules(Loader *loader)
     check_schedule(loader);
     check_optimizer(loader);
     check_model_rules(loader);
+    check_plan_rules(loader);
     check_sizes(loader);
 }

@@ -1,0 +1,295 @@
+/* parts.c: what each stage of a pipeline keeps: its blocks, and of the
+ * parameters outside blocks those that its functions use. The first stage has
+ * what embeds, the last what follows the blocks; a tied embedding is on both.
+ * Where it lies differs by stage, so emitted code reads it from a table, stages:
+ * one row a stage, one field a parameter. */
+#include "lowering.h"
+
+enum { ALIGN_FLOATS = 1024 };
+
+PartOf part_of(const Func *f)
+{
+    if (f->stack >= 0)
+        return PART_BLOCKS;
+    return !strcmp(f->root, "embed") ? PART_FIRST : PART_LAST;
+}
+
+static bool uses(const Func *f, int weight)
+{
+    for (int i = 0; i < f->values.count; i++) {
+        const Value *v = f->values.at[i];
+        if ((v->kind == VALUE_WEIGHT || v->kind == VALUE_GRADIENT)
+            && v->weight == weight)
+            return true;
+    }
+    return false;
+}
+
+static bool used_by(const Lower *l, int weight, PartOf part)
+{
+    for (int i = 0; i < l->m->funcs.count; i++)
+        if (part_of(l->m->funcs.at[i]) == part
+            && uses(l->m->funcs.at[i], weight))
+            return true;
+    return false;
+}
+
+bool weight_is_tied(const Lower *l, int weight)
+{
+    return l->m->weights.at[weight].stack < 0
+        && !l->m->weights.at[weight].constant
+        && used_by(l, weight, PART_FIRST) && used_by(l, weight, PART_LAST);
+}
+
+bool weight_on_stage(const Lower *l, int weight, int stage)
+{
+    if (l->m->weights.at[weight].stack >= 0)
+        return true;
+    return (stage == 0 && used_by(l, weight, PART_FIRST))
+        || (stage == l->stages - 1 && used_by(l, weight, PART_LAST))
+        || used_by(l, weight, PART_BLOCKS);
+}
+
+static int64_t floats_of(const Lower *l, int weight)
+{
+    int64_t elements = type_elements(l->m, &l->m->weights.at[weight].type);
+    return (elements + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
+}
+
+static const StageRun *run_of(const Lower *l, int stage)
+{
+    return &module_find_step(l->m, "train")->stages.at[stage];
+}
+
+int64_t part_blocks(const Lower *l, int stage)
+{
+    return run_of(l, stage)->to - run_of(l, stage)->from;
+}
+
+/* Blocks stand where the first of their weights does, tables behind all. */
+static void place_part(Lower *l, int stage)
+{
+    PartLayout *part = &l->parts[stage];
+    const StackLayout *stack = &l->stacks[0];
+    int64_t blocks = part_blocks(l, stage), at = 0, gradient = 0;
+    bool placed = false;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < l->m->weights.count; i++) {
+            const Weight *w = &l->m->weights.at[i];
+            if (w->stack >= 0 && !placed) {
+                part->blocks_at = at;
+                part->gradient_blocks_at = gradient;
+                at += blocks * stack->floats;
+                gradient += blocks * stack->gradient_floats;
+                placed = true;
+            }
+            if (w->stack >= 0 || w->constant != (pass == 1)
+                || !weight_on_stage(l, i, stage))
+                continue;
+            part->weight_at[i] = at;
+            at += floats_of(l, i);
+            if (w->constant || w->frozen)
+                continue;
+            part->site_at[0][i] = gradient;
+            gradient += floats_of(l, i);
+        }
+    part->moment_floats = gradient;
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (l->site_at[1][i] >= 0 && part->site_at[0][i] >= 0) {
+            part->site_at[1][i] = gradient;
+            gradient += floats_of(l, i);
+        }
+    part->weight_floats = at;
+    part->gradient_floats = gradient;
+}
+
+void place_parts(Lower *l)
+{
+    size_t bytes = (size_t)l->m->weights.count * sizeof(int64_t);
+    if (l->stages == 1)
+        return;
+    l->parts = arena_alloc(l->arena, (size_t)l->stages * sizeof *l->parts);
+    for (int s = 0; s < l->stages; s++) {
+        PartLayout *part = &l->parts[s];
+        part->weight_at = arena_alloc(l->arena, bytes);
+        part->site_at[0] = arena_alloc(l->arena, bytes);
+        part->site_at[1] = arena_alloc(l->arena, bytes);
+        for (int i = 0; i < l->m->weights.count; i++)
+            part->weight_at[i] = part->site_at[0][i] = part->site_at[1][i] = -1;
+        place_part(l, s);
+    }
+}
+
+/* A tied weight's are the first stage's alone. */
+int64_t part_norms(const Lower *l, int stage, bool before)
+{
+    int64_t blocks = 0;
+    bool passed = false;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        passed |= w->stack >= 0;
+        bool counts = !w->constant && !w->frozen && !w->derived
+            && w->stack < 0 && passed == !before
+            && weight_on_stage(l, i, stage)
+            && (stage == 0 || !weight_is_tied(l, i));
+        if (counts)
+            blocks += (type_elements(l->m, &w->type) + ALIGN_FLOATS - 1)
+                / ALIGN_FLOATS;
+    }
+    return blocks;
+}
+
+int64_t block_norms(const Lower *l, int stack)
+{
+    int64_t blocks = 0;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        if (w->stack == stack && !w->constant && !w->frozen && !w->derived)
+            blocks += (type_elements(l->m, &w->type) + ALIGN_FLOATS - 1)
+                / ALIGN_FLOATS;
+    }
+    return blocks;
+}
+
+int64_t part_norm_room(const Lower *l)
+{
+    int64_t most = 1;
+    for (int s = 0; s < l->stages; s++) {
+        int64_t norms = part_norms(l, s, true) + part_norms(l, s, false)
+            + part_blocks(l, s) * block_norms(l, 0);
+        most = norms > most ? norms : most;
+    }
+    return most;
+}
+
+/* ---- the table ---- */
+static const char *weight_field(const Lower *l, int weight, const char *of)
+{
+    return arena_printf(l->arena, "%s%s", of,
+                        c_name(l, l->m->weights.at[weight].name));
+}
+
+static const char *const site_fields[2] = { "d", "second_d" };
+
+static bool is_listed(const Lower *l, int weight)
+{
+    bool any = false;
+    for (int s = 0; s < l->stages; s++)
+        any |= l->parts[s].weight_at[weight] >= 0;
+    return any && l->m->weights.at[weight].stack < 0;
+}
+
+static bool has_site(const Lower *l, int weight, int site)
+{
+    bool any = false;
+    for (int s = 0; s < l->stages; s++)
+        any |= l->parts[s].site_at[site][weight] >= 0;
+    return any;
+}
+
+static void stage_fields(Lower *l)
+{
+    static const char *const fields[][2] = {
+        { "from", "its blocks: the first," },
+        { "to", "the one behind its last," },
+        { "count", "and how many" },
+        { "slots", "micro-batches that may be open" },
+        { "blocks", "where its blocks lie, in floats: among the parameters," },
+        { "gradient_blocks", "among the gradients or moments" },
+        { "moment", "floats of one moment" },
+        { "gradients", "floats of all gradients, those of each use apart" },
+    };
+    l->stage = prog_record(l->p, "Stage", "What a stage of the pipeline keeps, "
+                           "and where: 0 is also said of what it has not.");
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        prog_field(l->p, l->stage, fields[i][0], prog_i64(), fields[i][1]);
+    for (int i = 0; i < l->m->weights.count; i++) {
+        if (!is_listed(l, i))
+            continue;
+        prog_field(l->p, l->stage, weight_field(l, i, ""), prog_i64(), NULL);
+        for (int site = 0; site < 2; site++)
+            if (has_site(l, i, site))
+                prog_field(l->p, l->stage,
+                           weight_field(l, i, site_fields[site]), prog_i64(),
+                           NULL);
+    }
+}
+
+static void stage_row(Lower *l, int stage)
+{
+    const PartLayout *part = &l->parts[stage];
+    const StageRun *run = run_of(l, stage);
+    const int64_t numbers[] = {
+        run->from, run->to, run->to - run->from, run->slots, part->blocks_at,
+        part->gradient_blocks_at, part->moment_floats, part->gradient_floats,
+    };
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        prog_datum_int(l->p, l->stage_data, numbers[i]);
+    for (int i = 0; i < l->m->weights.count; i++) {
+        if (!is_listed(l, i))
+            continue;
+        const int64_t at[3] = { part->weight_at[i], part->site_at[0][i],
+                                part->site_at[1][i] };
+        prog_datum_int(l->p, l->stage_data, at[0] < 0 ? 0 : at[0]);
+        for (int site = 0; site < 2; site++)
+            if (has_site(l, i, site))
+                prog_datum_int(l->p, l->stage_data,
+                               at[1 + site] < 0 ? 0 : at[1 + site]);
+    }
+}
+
+/* void NAME(Shared *to, float *base, const Stage *stage) */
+static ProgFunc *stage_pointing(Lower *l, const char *name, const char *comment,
+                                int site)
+{
+    Prog *p = l->p;
+    ProgFunc *f = prog_func(p, name, comment, prog_void());
+    f->inlined = true;
+    ProgVar *to = prog_param(p, f, "to", prog_pointer_to(l->shared, false));
+    ProgVar *base = prog_param(p, f, "base", prog_pointer(PK_F32, false));
+    ProgVar *stage = prog_param(p, f, "stage", prog_pointer_to(l->stage, true));
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        int field = site;
+        if (!is_listed(l, i) || (site >= 0 && !has_site(l, i, 0)))
+            continue;
+        if (site == 1 && !has_site(l, i, 1))
+            field = 0;
+        const char *of = field < 0 ? "" : site_fields[field];
+        p->here = w->origin.model;
+        ps_field_set(p, &f->body, px_var(p, to), c_name(l, w->name),
+                     px_offset(p, px_var(p, base),
+                               px_field(p, px_var(p, stage),
+                                        weight_field(l, i, of))));
+    }
+    p->here = (Loc){0};
+    prog_define(p, f);
+    return f;
+}
+
+void name_parts(Lower *l)
+{
+    if (l->stages == 1)
+        return;
+    bool second = false;
+    int group = prog_add_const_group(l->p, "The pipeline.");
+    l->stage_count = prog_const(l->p, group, "STAGES", l->stages, "stages");
+    l->action_count = prog_const(l->p, group, "ACTIONS",
+                                 run_of(l, 0)->actions.count,
+                                 "of a stage in a training step");
+    stage_fields(l);
+    l->stage_data = prog_data(l->p, "stages", l->stage, true, false);
+    for (int s = 0; s < l->stages; s++)
+        stage_row(l, s);
+    for (int i = 0; i < l->m->weights.count; i++)
+        second |= has_site(l, i, 1);
+    l->stage_weights = stage_pointing(
+        l, "stage_weights", "Where a stage's parameters lie.", -1);
+    l->stage_sums[0] = stage_pointing(
+        l, "stage_gradients", "Where their gradients lie.", 0);
+    if (second)
+        l->stage_sums[1] = stage_pointing(
+            l, "stage_second_gradients",
+            "The same, but where two functions sum one gradient the second's.",
+            1);
+}

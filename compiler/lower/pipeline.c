@@ -1,0 +1,253 @@
+/* pipeline.c: a step whose blocks lie on the stages of a pipeline. All stages run
+ * the same code: a loop over the actions that the table gives a stage, each a
+ * micro-batch forward or backward. Rows of x come from the stage before and go
+ * to the next, rows of dx the other way; the first stage embeds, the last has
+ * what stands behind the blocks, and does it when backward begins. */
+#include "steps.h"
+
+ProgExpr *step_stage_field(Steps *s, const char *field)
+{
+    return px_field(s->p, var(s, s->stage), field);
+}
+
+ProgExpr *step_last_stage(Steps *s)
+{
+    return px_sub(s->p, px_const(s->p, s->l->stage_count), num(s, 1));
+}
+
+ProgExpr *step_is_first(Steps *s)
+{
+    return px_eq(s->p, step_control(s, "stage"), num(s, 0));
+}
+
+ProgExpr *step_is_last(Steps *s)
+{
+    return px_eq(s->p, step_control(s, "stage"), step_last_stage(s));
+}
+
+static int width_dim(const Steps *s)
+{
+    return module_find_dim(s->l->m, "C");
+}
+
+int64_t step_row_width(const Steps *s)
+{
+    return s->l->m->dims.at[width_dim(s)].size;
+}
+
+ProgExpr *step_row_floats(Steps *s)
+{
+    ProgExpr *rows = px_mul(s->p, px_const(s->p, s->map->micro),
+                            px_const(s->p, s->map->sequence));
+    return px_mul(s->p, rows, dim_size(s->l, width_dim(s)));
+}
+
+/* The rows of the tables that are this stage's. */
+void open_stage(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    if (!s->map->by_stage)
+        return;
+    s->stage = prog_local(p, s->func, "stage",
+                          prog_pointer_to(s->l->stage, true));
+    ps_let(p, b, s->stage, px_offset(p, px_data(p, s->l->stage_data),
+                                     step_control(s, "stage")));
+    s->place = prog_local(p, s->func, "place",
+                          prog_pointer_to(s->map->places, true));
+    ps_let(p, b, s->place, px_offset(p, px_data(p, s->map->place_data),
+                                     step_control(s, "stage")));
+}
+
+/* ---- the parts of what a micro-batch does ---- */
+/* Statements [from, to) of a body. */
+typedef struct Span { const Stmt *const *at; int count; } Span;
+
+static int find_repeat(const Stmt *const *body, int count, bool down)
+{
+    for (int i = 0; i < count; i++)
+        if (body[i]->kind == STEP_REPEAT && body[i]->down == down)
+            return i;
+    return count;
+}
+
+static void lower_span(Steps *s, ProgBlock *b, Span span)
+{
+    for (int i = 0; i < span.count; i++)
+        step_statement(s, b, span.at[i]);
+}
+
+/* Where the rows of a stream that come from outside begin, or, behind its
+ * blocks, those that go out. */
+static ProgExpr *stream(Steps *s, const Stmt *repeat, bool behind)
+{
+    const Stmt *call = repeat->body.at[0];
+    Stmt outside = { .kind = STEP_CALL };
+    return step_place(s, call->results.at[0], &outside, !behind);
+}
+
+/* Rows come in: the first stage (backward: the last) computes them, others
+ * receive them. */
+static void enter(Steps *s, ProgBlock *b, const Stmt *repeat, Span own)
+{
+    ProgBlock *other;
+    bool down = repeat->down;
+    ProgBlock *mine = ps_if(s->p, b, down ? step_is_last(s) : step_is_first(s),
+                            &other);
+    lower_span(s, mine, own);
+    step_receive(s, other, down, stream(s, repeat, false));
+}
+
+/* Rows go out: to the neighbour, but at the end, which goes on itself. */
+static void leave(Steps *s, ProgBlock *b, const Stmt *repeat, Span own)
+{
+    bool down = repeat->down;
+    ProgBlock *other = NULL;
+    ProgExpr *end = down ? num(s, 0) : step_last_stage(s);
+    if (own.count)
+        lower_span(s, ps_if(s->p, b, down ? step_is_first(s) : step_is_last(s),
+                            &other), own);
+    else
+        other = ps_if(s->p, b, px_ne(s->p, step_control(s, "stage"), end),
+                      NULL);
+    step_send(s, other, down, stream(s, repeat, true));
+}
+
+/* ---- actions ---- */
+/* Every action of every stage, stage by stage; train and grad share it. */
+static ProgData *actions(Lower *l, const Step *step)
+{
+    if (l->actions)
+        return l->actions;
+    ProgRecord *record = prog_record(l->p, "Action", "What a stage does next.");
+    prog_field(l->p, record, "backward", prog_i32(), "1; 0: forward");
+    prog_field(l->p, record, "run", prog_i64(), "of which micro-batch");
+    l->actions = prog_data(l->p, "actions", record, true, false);
+    for (int s = 0; s < step->stages.count; s++)
+        for (int i = 0; i < step->stages.at[s].actions.count; i++) {
+            const Action *a = &step->stages.at[s].actions.at[i];
+            prog_datum_int(l->p, l->actions, a->backward);
+            prog_datum_int(l->p, l->actions, a->micro);
+        }
+    return l->actions;
+}
+
+void lower_actions(Lower *l, const Step *step)
+{
+    if (step->stages.count && step->stages.at[0].actions.count > 1)
+        actions(l, step);
+}
+
+/* What forward leaves in the slot for backward: inputs of blocks, records. */
+static void open_slot(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    const Region *records = find_region(s->map, "records");
+    const StepValue *x = find_value(s->map, "x");
+    ProgExpr *blocks = step_stage_field(s, "count");
+    ProgExpr *inputs = px_mul(p, px_add(p, blocks, num(s, 1)),
+                              px_const(p, x->slot));
+    s->stream = step_let(s, b, "stream",
+                         px_offset(p, step_region(s, "stream"),
+                                   px_mul(p, var(s, s->slot), inputs)));
+    if (!records)
+        return;
+    ProgExpr *all = px_mul(p, blocks, px_const(p, records->each));
+    s->records = step_let(s, b, "records",
+                          px_offset(p, step_region(s, "records"),
+                                    px_mul(p, var(s, s->slot), all)));
+}
+
+/* Where micro-batch `run` stands: its group, its place in it, its slot. */
+static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
+{
+    Prog *p = s->p;
+    int64_t micros = s->map->micros;
+    ProgVar *number = step_let(s, b, "run", run);
+    ProgExpr *micro = var(s, number);
+    if (s->map->groups > 1) {
+        s->group = step_let(s, b, "group",
+                            px_div(p, var(s, number), num(s, micros)));
+        micro = px_rem(p, micro, num(s, micros));
+    }
+    if (micros > 1)
+        s->micro = step_let(s, b, "micro", micro);
+    s->slot = step_let(s, b, "slot",
+                       px_rem(p, var(s, number), step_stage_field(s, "slots")));
+    open_slot(s, b);
+    ProgExpr *sums = step_region(s, "gradients");
+    if (s->group)
+        sums = px_offset(p, sums, px_mul(p, step_ones(s, false),
+                                         step_gradient_floats(s)));
+    s->gradients = step_let(s, b, "gradients", sums);
+    step_point_at_gradients(s, b);
+    step_set_first(s, b, var(s, number));
+    ProgExpr *goes_on = s->micro ? px_lt(p, num(s, 0), var(s, s->micro))
+                                 : px_i32(p, 0);
+    step_set_call(s, b, "accumulate", goes_on);
+}
+
+static void close_run(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    if (s->group) {
+        ProgBlock *ends = b;
+        if (s->micro)
+            ends = ps_if(p, b, px_eq(p, var(s, s->micro),
+                                     num(s, s->map->micros - 1)), NULL);
+        step_merge_groups(s, ends);
+    }
+}
+
+void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
+{
+    Prog *p = s->p;
+    const Stmt *micros = groups->body.at[0];
+    const Stmt *const *body = (const Stmt *const *)micros->body.at;
+    int count = micros->body.count;
+    int up = find_repeat(body, count, false);
+    int down = find_repeat(body, count, true);
+    if (groups->body.count != 1 || up == count || down == count)
+        ice("%s is no pipeline", s->map->step->name);
+    ProgExpr *each = px_const(p, s->l->action_count);
+    ps_comment(p, b, "micro-batches forward and backward, as the stage's table "
+               "has them");
+    ProgVar *next = prog_local(p, s->func, "next", prog_i64());
+    ProgBlock *loop = ps_for(p, b, next, num(s, 0), each, num(s, 1));
+    ProgExpr *row = px_add(p, px_mul(p, step_control(s, "stage"), each),
+                           var(s, next));
+    ProgVar *action =
+        prog_local(p, s->func, "action",
+                   prog_pointer_to(s->l->actions->record, true));
+    ps_let(p, loop, action, px_offset(p, px_data(p, s->l->actions), row));
+    open_run(s, loop, px_field(p, var(s, action), "run"));
+    ProgBlock *forward;
+    ProgBlock *backward = ps_if(
+        p, loop, px_field(p, var(s, action), "backward"), &forward);
+    const Span embed = { body, up }, none = { NULL, 0 };
+    const Span middle = { body + up + 1, down - up - 1 };
+    const Span end = { body + down + 1, count - down - 1 };
+    enter(s, forward, body[up], embed);
+    step_statement(s, forward, body[up]);
+    leave(s, forward, body[up], none);
+    enter(s, backward, body[down], middle);
+    step_statement(s, backward, body[down]);
+    leave(s, backward, body[down], end);
+    close_run(s, backward);
+    s->group = s->micro = s->slot = s->first = NULL;
+    s->stream = s->records = NULL;
+    s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
+    step_point_at_gradients(s, b);
+    step_sum_ranks(s, b);
+}
+
+void step_forward_stages(Steps *s, ProgBlock *b)
+{
+    const Step *step = s->map->step;
+    const Stmt *const *body = (const Stmt *const *)step->body.at;
+    int count = step->body.count, up = find_repeat(body, count, false);
+    const Span before = { body, up };
+    const Span behind = { body + up + 1, count - up - 1 };
+    enter(s, b, body[up], before);
+    step_statement(s, b, body[up]);
+    leave(s, b, body[up], behind);
+}

@@ -1,0 +1,65 @@
+/* rules_plan.c: rules of the parallelism plan (see rules.c): what a pipeline
+ * wants of the model, and which combinations are not built yet. */
+#include "loader.h"
+
+static void check_split(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId split = KEY_parallel_pipeline_split;
+    const KeyId stages = KEY_parallel_pipeline_stages, blocks = KEY_model_blocks;
+    const SpecCounts *counts = &s->parallel_pipeline_split;
+    int64_t sum = 0;
+    if (!counts->count || !sound(loader, split, stages))
+        return;
+    if (counts->count != s->parallel_pipeline_stages) {
+        clash(loader, split, stages, "`%s` is for %d stages, not for `%s`",
+              saying(loader, split), counts->count, saying(loader, stages));
+        return;
+    }
+    for (int i = 0; i < counts->count; i++)
+        sum += counts->at[i];
+    if (!loader->bad[blocks] && sum != s->model_blocks)
+        clash(loader, split, blocks, "`%s` has %lld blocks, not those of `%s`",
+              saying(loader, split), (long long)sum, saying(loader, blocks));
+}
+
+/* Models whose blocks a pipeline does not cut yet. */
+static void check_pipeline_model(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId stages = KEY_parallel_pipeline_stages;
+    const struct { bool is; KeyId key; } unbuilt[] = {
+        { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
+        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
+          KEY_train_objective },
+        { s->model_experts != MODEL_EXPERTS_NONE, KEY_model_experts },
+        { s->model_position == MODEL_POSITION_RELATIVE
+              || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
+          KEY_model_position },
+    };
+    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
+        if (unbuilt[i].is && sound(loader, stages, unbuilt[i].key))
+            clash(loader, stages, unbuilt[i].key,
+                  "`%s` is not built yet with `%s`", saying(loader, stages),
+                  saying(loader, unbuilt[i].key));
+}
+
+static void check_pipeline(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId stages = KEY_parallel_pipeline_stages, blocks = KEY_model_blocks;
+    if (loader->bad[stages] || s->parallel_pipeline_stages == 1)
+        return;
+    check_pipeline_model(loader);
+    if (sound(loader, stages, blocks)
+        && s->model_kind != MODEL_KIND_ENCODER_DECODER
+        && s->parallel_pipeline_stages > s->model_blocks)
+        clash(loader, stages, blocks, "`%s` are more than `%s`",
+              saying(loader, stages), saying(loader, blocks));
+    check_split(loader);
+}
+
+void check_plan_rules(Loader *loader)
+{
+    check_pipeline(loader);
+}
