@@ -9,6 +9,16 @@
 #include "../runtime/hash.h"
 #include <time.h>
 
+static Shard shard_of(int choice)
+{
+    switch (choice) {
+    case PARALLEL_SHARD_OPTIMIZER: return SHARD_OPTIMIZER;
+    case PARALLEL_SHARD_GRADIENTS: return SHARD_GRADIENTS;
+    case PARALLEL_SHARD_PARAMETERS: return SHARD_PARAMETERS;
+    default: return SHARD_NONE;
+    }
+}
+
 Plan plan_of(const Spec *s)
 {
     bool pairs = s->train_objective == TRAIN_OBJECTIVE_PREFERENCE;
@@ -22,6 +32,8 @@ Plan plan_of(const Spec *s)
         .mesh = {
             .data = s->parallel_data,
             .stages = s->parallel_pipeline_stages,
+            .shard = shard_of(s->parallel_shard),
+            .shard_from = s->loc[KEY_parallel_shard],
             .data_from = s->loc[KEY_parallel_data],
             .stages_from = s->loc[KEY_parallel_pipeline_stages],
         },

@@ -148,6 +148,9 @@ Func *module_find_func(const Module *m, const char *name)
     return NULL;
 }
 
+const char *const shard_names[] = { "none", "optimizer", "gradients",
+                                    "parameters", NULL };
+
 int64_t step_replicas(const Module *m, const Step *step)
 {
     for (int i = 0; i < step->body.count; i++)

@@ -249,10 +249,16 @@ typedef struct Step {
 
 /* The ranks that a training step runs on, by axes; rank = stage · data +
  * replica. A step speaks of all of them: its batch is the whole one. */
+typedef enum Shard {                /* what replicas split between them */
+    SHARD_NONE, SHARD_OPTIMIZER, SHARD_GRADIENTS, SHARD_PARAMETERS,
+} Shard;
+extern const char *const shard_names[];
+
 typedef struct Mesh {
     int64_t data;                   /* replicas, each with its run of the groups */
     int64_t stages;                 /* of the pipeline */
-    Loc data_from, stages_from;
+    Shard shard;
+    Loc data_from, stages_from, shard_from;
 } Mesh;
 
 typedef struct Module {

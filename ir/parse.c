@@ -459,17 +459,20 @@ static bool stack(Parser *p)
     return parse_end_of_line(p);
 }
 
-/* mesh data=D stages=S */
+/* mesh data=D stages=S shard=WHAT */
 static bool parse_mesh(Parser *p)
 {
     enum { MOST_RANKS = 1 << 20 };
     Mesh *mesh = &p->m->mesh;
-    return (parse_accept_word(p, "data") && parse_expect(p, '=')
-            && parse_integer(p, "data", 1, MOST_RANKS, &mesh->data)
-            && parse_accept_word(p, "stages") && parse_expect(p, '=')
-            && parse_integer(p, "stages", 1, MOST_RANKS, &mesh->stages))
-        ? parse_end_of_line(p)
-        : parse_wrong(p, "`mesh data=N stages=N`");
+    if (!(parse_expect_word(p, "data") && parse_expect(p, '=')
+          && parse_integer(p, "data", 1, MOST_RANKS, &mesh->data)
+          && parse_expect_word(p, "stages") && parse_expect(p, '=')
+          && parse_integer(p, "stages", 1, MOST_RANKS, &mesh->stages)
+          && parse_expect_word(p, "shard") && parse_expect(p, '=')))
+        return false;
+    int shard = parse_word(p, "shard", shard_names);
+    mesh->shard = shard < 0 ? SHARD_NONE : (Shard)shard;
+    return shard >= 0 && parse_end_of_line(p);
 }
 
 static bool item(Parser *p)

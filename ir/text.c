@@ -639,8 +639,9 @@ void module_print(const Module *m, Buf *out)
         buf_printf(&p.line, " sites_per_block=%d", m->sites_per_block);
     end_line(&p, NULL);
     if (m->mesh.data * m->mesh.stages > 1) {
-        buf_printf(&p.line, "mesh data=%lld stages=%lld",
-                   (long long)m->mesh.data, (long long)m->mesh.stages);
+        buf_printf(&p.line, "mesh data=%lld stages=%lld shard=%s",
+                   (long long)m->mesh.data, (long long)m->mesh.stages,
+                   shard_names[m->mesh.shard]);
         end_line(&p, NULL);
     }
     bool plain = m->stacks.count == 1 && !*m->stacks.at[0].prefix

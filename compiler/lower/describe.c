@@ -109,7 +109,9 @@ static TensorPlace tensor_place(const Lower *l, int i, int part)
     place.gradient = l->site_at[0][i];
     if (place.gradient >= 0 && block)
         place.gradient += stack->gradient_at;
-    if (part < 0)
+    if (l->shards > 1 && place.gradient >= 0)
+        place.gradient = w->frozen ? -1 : place.weight;
+    if (part < 0 || !l->parts)
         return place;
     const PartLayout *layout = &l->parts[part];
     place.weight = block ? layout->blocks_at + l->weight_at[i]
@@ -151,6 +153,9 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part)
     put_int(&row, "weight_stride", stack ? stack->floats : 0);
     put_int(&row, "gradient", w->derived ? -1 : place.gradient);
     put_int(&row, "gradient_stride", stack ? stack->gradient_floats : 0);
+    const Unit *unit = unit_of(l, i);
+    put_int(&row, "unit", unit ? unit->at : 0);
+    put_int(&row, "share", unit ? unit_share(l, unit) : 0);
     put_text(&row, "frozen", frozen ? frozen : "");
     describe_init(l, &row, w);
     put_int(&row, "decay", w->decay);
@@ -162,7 +167,7 @@ static ProgData *describe_tensors(Lower *l, const char *name, int part)
 {
     ProgData *data = rows_of(l, name, "Tensor", true);
     for (int i = 0; i < l->m->weights.count; i++)
-        if (part < 0 || weight_on_stage(l, i, part))
+        if (part < 0 || !l->parts || weight_on_stage(l, i, part))
             describe_tensor(l, data, i, part);
     return data;
 }
@@ -343,7 +348,8 @@ typedef struct StepParts {
 /* Floats of one moment. */
 static int64_t map_moments(const Lower *l, const StepMap *map)
 {
-    return map->stage < 0 ? l->moment_floats
+    return l->shards > 1  ? l->moment_floats / l->shards
+         : map->stage < 0 ? l->moment_floats
                           : l->parts[map->stage].moment_floats;
 }
 
@@ -365,7 +371,9 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     put_int(&row, "logits_width", logits ? logits->width : 0);
     put_int(&row, "logits_pooled", logits ? logits->pooled : 0);
     put_int(&row, "sums_at", region_bytes(map, "sums"));
-    put_int(&row, "gradients_at", region_bytes(map, "gradients"));
+    bool whole = find_region(map, "whole") != NULL;
+    put_int(&row, "gradients_at",
+            region_bytes(map, whole ? "whole" : "gradients"));
     put_data(&row, "inputs", "input_count", parts->inputs);
     put_data(&row, "memory", "memory_count", parts->memory);
     put_data(&row, "values", "value_count", parts->values);
@@ -461,6 +469,7 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "ranks", l->m->mesh.data * l->m->mesh.stages);
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
+    put_int(row, "shard", (int64_t)l->m->mesh.shard);
     put_data(row, "messages", "message_count", describe_talks(l, "messages", 0));
     put_int(row, "parameters", parameter_count(l));
     put_int(row, "weight_bytes", 4 * l->weight_floats);
@@ -477,7 +486,8 @@ static ProgData *describe_steps(Lower *l, const StepMap *maps,
     int chosen_count = 0;
     for (int i = 0; i < count; i++) {
         const StepMap *map = &maps[i];
-        if (part >= 0 && !map->by_stage)
+        bool ranks = map->by_stage || gathers(l, map->step);
+        if (part >= 0 && !ranks)
             continue;
         if (map->by_stage)          /* the program's own: the first stage's */
             map = &map->by_stage[part < 0 ? 0 : part];
@@ -498,7 +508,8 @@ static ProgData *describe_steps(Lower *l, const StepMap *maps,
 static ProgData *describe_parts(Lower *l, const StepMap *maps,
                                 ProgFunc *const *entries, int count)
 {
-    if (l->stages == 1)
+    bool packed = l->m->mesh.shard == SHARD_PARAMETERS;
+    if (l->stages == 1 && !packed)
         return NULL;
     Arena *a = l->arena;
     ProgData **tensors = arena_alloc(a, (size_t)l->stages * sizeof *tensors);
@@ -513,8 +524,12 @@ static ProgData *describe_parts(Lower *l, const StepMap *maps,
     ProgData *data = rows_of(l, "parts", "Part", true);
     for (int s = 0; s < l->stages; s++) {
         Row row = begin_row(l, data);
-        put_int(&row, "weight_bytes", 4 * l->parts[s].weight_floats);
-        put_int(&row, "gradient_floats", l->parts[s].moment_floats);
+        int64_t tables = l->weight_floats - l->moment_floats;
+        put_int(&row, "weight_bytes",
+                4 * (packed ? l->moment_floats / l->shards + tables
+                            : l->parts[s].weight_floats));
+        put_int(&row, "gradient_floats",
+                packed ? l->moment_floats : l->parts[s].moment_floats);
         put_data(&row, "tensors", "tensor_count", tensors[s]);
         put_data(&row, "steps", "step_count", steps[s]);
         put_data(&row, "messages", "message_count", talks[s]);

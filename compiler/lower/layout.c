@@ -20,9 +20,16 @@ static int64_t weight_size(const Lower *l, const Weight *w)
     return aligned(type_elements(l->m, &w->type));
 }
 
-static bool trained(const Weight *w)
+/* Has it room for a gradient? In units gradients lie as weights do. */
+static bool trained(const Lower *l, const Weight *w)
 {
-    return !w->constant && !w->frozen;
+    return !w->constant && (!w->frozen || l->shards > 1);
+}
+
+static int64_t unit_aligned(const Lower *l, int64_t floats)
+{
+    int64_t to = ALIGN_FLOATS * l->shards;
+    return (floats + to - 1) / to * to;
 }
 
 /* Whether a weight has an accumulator of a further use: the embedding that the
@@ -48,11 +55,39 @@ static void place_block(Lower *l, int stack)
             continue;
         l->weight_at[i] = s->floats;
         s->floats += weight_size(l, w);
-        if (trained(w)) {
+        if (trained(l, w)) {
             l->site_at[0][i] = s->gradient_floats;
             s->gradient_floats += weight_size(l, w);
         }
     }
+    s->floats = unit_aligned(l, s->floats);
+    s->gradient_floats = unit_aligned(l, s->gradient_floats);
+}
+
+/* What has been placed since the last unit is one, or none. */
+static void end_unit(Lower *l, int64_t *start, int64_t *at, int64_t *gradient)
+{
+    *at = unit_aligned(l, *at);
+    *gradient = unit_aligned(l, *gradient);
+    const Unit unit = { .stack = -1, .at = *start, .floats = *at - *start,
+                        .gradient_at = *gradient - (*at - *start) };
+    if (l->shards > 1 && unit.floats)
+        list_push(l->arena, &l->units, unit);
+    *start = *at;
+}
+
+static void place_stack(Lower *l, int stack, int64_t *at, int64_t *gradient)
+{
+    StackLayout *s = &l->stacks[stack];
+    const Unit unit = { .stack = stack, .at = *at, .floats = s->floats,
+                        .gradient_at = *gradient };
+    int64_t blocks = stack_blocks(l->m, stack);
+    s->at = *at;
+    s->gradient_at = *gradient;
+    *at += blocks * s->floats;
+    *gradient += (l->early ? 1 : blocks) * s->gradient_floats;
+    if (l->shards > 1)
+        list_push(l->arena, &l->units, unit);
 }
 
 /* Where each weight lies: blocks where the first of their weights stands, in
@@ -60,34 +95,35 @@ static void place_block(Lower *l, int stack)
 static void place_weights(Lower *l)
 {
     const Module *m = l->m;
-    int64_t at = 0, gradient = 0;
+    int64_t at = 0, gradient = 0, start = 0;
     bool placed[2] = {false};
     for (int i = 0; i < m->weights.count; i++)
         l->weight_at[i] = l->site_at[0][i] = l->site_at[1][i] =
             l->site_at[2][i] = -1;
     for (int s = 0; s < m->stacks.count; s++)
         place_block(l, s);
-    for (int pass = 0; pass < 2; pass++)
+    for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < m->weights.count; i++) {
             const Weight *w = &m->weights.at[i];
             if (w->stack >= 0 && !placed[w->stack]) {
-                StackLayout *s = &l->stacks[w->stack];
-                s->at = at;
-                s->gradient_at = gradient;
-                at += stack_blocks(m, w->stack) * s->floats;
-                gradient += stack_blocks(m, w->stack) * s->gradient_floats;
+                end_unit(l, &start, &at, &gradient);
+                place_stack(l, w->stack, &at, &gradient);
+                start = at;
                 placed[w->stack] = true;
             }
             if (w->stack >= 0 || w->constant != (pass == 1))
                 continue;
             l->weight_at[i] = at;
             at += weight_size(l, w);
-            if (trained(w)) {
+            if (trained(l, w)) {
                 l->site_at[0][i] = gradient;
                 gradient += weight_size(l, w);
             }
         }
-    l->moment_floats = gradient;
+        if (pass == 0)
+            end_unit(l, &start, &at, &gradient);
+    }
+    l->moment_floats = l->shards > 1 ? start : gradient;
     for (int site = 1; site < MOST_SITES; site++)
         for (int i = 0; i < m->weights.count; i++)
             if (has_site(l, i, site)) {
@@ -275,6 +311,7 @@ void lower_records(Lower *l)
     place_weights(l);
     place_parts(l);
     name_layout(l);
+    name_units(l);
     l->shared = record_of(
         l, "Shared", -1,
         "Parameters and tables outside the blocks; the same fields serve their "

@@ -56,6 +56,18 @@ typedef struct PartLayout {
     int64_t weight_floats, moment_floats, gradient_floats;
 } PartLayout;
 
+/* What replicas split between them in equal shares, each a whole number of
+ * blocks of 1024 floats: the parameters outside blocks that stand side by side,
+ * or a block's. Weights and gradients of a unit lie alike. */
+typedef struct Unit {
+    int stack;                      /* whose blocks; -1: outside */
+    int64_t at, floats;             /* of block 0; of one */
+    int64_t gradient_at;            /* the same, but early one serves all blocks */
+    const char *name;               /* "before", "block", "behind" */
+    const ProgConst *at_const, *share;      /* floats of one share */
+    int64_t norms;                  /* before its own, of one rank's */
+} Unit;
+
 /* Which stages run a function. */
 typedef enum PartOf { PART_FIRST, PART_BLOCKS, PART_LAST } PartOf;
 
@@ -86,6 +98,11 @@ typedef struct Lower {
     const ProgConst *gradients_const, *moment_const;
     /* functions that point a Shared at weights or at a use's gradients */
     ProgFunc *shared_weights, *shared_sums[MOST_SITES];
+    bool early;                     /* a block's gradient leaves at once */
+    int64_t shards;                 /* ranks that split units; 1: none do */
+    List(Unit) units;
+    ProgFunc *gathered_weights;     /* points a Shared at gathered units */
+    const ProgConst *shards_const, **offsets;   /* by weight: in its unit */
     int stages;                     /* of the pipeline; 1: what follows is NULL */
     PartLayout *parts;              /* by stage */
     ProgRecord *stage;              /* a row of the table of stages */
@@ -119,6 +136,13 @@ KernelCode lower_kernel(Lower *l, const Func *f, int kernel);
 
 /* layout.c */
 void lower_records(Lower *l);
+/* shards.c */
+void name_units(Lower *l);
+int64_t unit_share(const Lower *l, const Unit *unit);
+const Unit *unit_of(const Lower *l, int weight);    /* NULL: of none */
+/* Do its ranks keep shares of weights, and gather them? */
+bool gathers(const Lower *l, const Step *step);
+int64_t shard_norms(const Lower *l);    /* blocks of 1024 that a rank owns */
 /* parts.c */
 void place_parts(Lower *l);         /* after the layout of the whole */
 void name_parts(Lower *l);

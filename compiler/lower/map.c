@@ -2,7 +2,7 @@
  * after the other, exact. Two programs may lie in the same bytes, since a
  * command runs one at a time; weights and moments lie before the values, for
  * all. */
-#include "lowering.h"
+#include "steps.h"
 #include "../../runtime/kernels/kernels.h"
 
 static int64_t round_up(int64_t n, int64_t to)
@@ -381,12 +381,17 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
 {
     int64_t floats = map->stage < 0 ? l->gradient_floats
                                     : l->parts[map->stage].gradient_floats;
-    int64_t blocks = map->stage < 0 ? norm_blocks(l)
+    int64_t blocks = l->shards > 1  ? 2 * l->shards * shard_norms(l)
+                   : map->stage < 0 ? norm_blocks(l)
                                     : l->stages * part_norm_room(l);
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
     add(l, map, "gradients", "gradients",
         (map->levels + 1) * (floats ? floats : 1024));
+    if (!norm && l->shards > 1)
+        add(l, map, "whole", "gradients", l->moment_floats);
+    if (l->early)
+        add(l, map, "shares", "gradients", kept_shares(l));
     if (norm)
         add(l, map, "norms", "scalars", 2 * (blocks ? blocks : 1));
 }
@@ -532,6 +537,9 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
         add(l, &map, "cache", "cache", cache);
     if (train || grad)
         add_gradients(l, &map, train);
+    for (int i = 0; gathers(l, step) && i < l->units.count; i++)
+        add(l, &map, gathered_region(l, &l->units.at[i]), "parameters",
+            l->units.at[i].floats);
     add_totals(l, &map);
     if (gives(step, "aux"))
         add(l, &map, "aux", "scalars", blocks * step->batch);   /* all ranks' */

@@ -6,11 +6,25 @@
 #include "steps.h"
 #include "../../runtime/collectives.h"
 
+/* Has a rank one micro-batch a step? */
+static bool is_whole_group(const Module *m)
+{
+    const Step *train = module_find_step(m, "train");
+    for (int i = 0; i < train->body.count; i++) {
+        const Stmt *s = train->body.at[i];
+        if (s->kind == STEP_GROUPS)
+            return s->count == m->mesh.data && s->body.at[0]->count == 1;
+    }
+    return false;
+}
+
 /* Names of messages stand before the records. */
 void lower_talks(Lower *l)
 {
     const Mesh *mesh = &l->m->mesh;
     l->stages = (int)mesh->stages;
+    l->early = mesh->shard >= SHARD_GRADIENTS && is_whole_group(l->m);
+    l->shards = mesh->shard == SHARD_NONE ? 1 : mesh->data;
     if (mesh->data * mesh->stages > 1)
         l->talk_constants =
             prog_add_const_group(l->p, "What ranks say to each other.");
@@ -70,6 +84,15 @@ static ProgExpr *over_data(Steps *s, const char *name, Collective kind,
     return px_const(s->p, talk->index);
 }
 
+ProgExpr *step_shard_message(Steps *s, const char *name, int kind,
+                             int64_t bytes, int64_t calls)
+{
+    Talk *talk = find_talk(s->l, name, "data", s->l->m->mesh.shard_from);
+    foretell(s, talk, 0, calls,
+             collective_bytes((Collective)kind, bytes, s->l->shards));
+    return px_const(s->p, talk->index);
+}
+
 /* The same over the stages. */
 static ProgExpr *over_stages(Steps *s, const char *name, Collective kind,
                              int64_t bytes)
@@ -124,7 +147,9 @@ void step_sum_ranks(Steps *s, ProgBlock *b)
                              var(s, s->totals[i]), num(s, 1) };
         step_call(s, b, prog_library(p, "all_reduce_f64"), args, 4);
     }
-    if (s->map->replicas > 1)
+    if (s->l->shards > 1)
+        step_reduce_shards(s, b);
+    else if (s->map->replicas > 1)
         sum_gradients(s, b);
     step_share_totals(s, b);
 }

@@ -3,7 +3,7 @@
  * step first wants it. */
 #include "steps.h"
 
-static ProgFunc *find_func(const Prog *p, const char *name)
+ProgFunc *small_func(const Prog *p, const char *name)
 {
     for (int i = 0; i < p->items.count; i++)
         if (p->items.at[i].kind == PI_FUNC
@@ -16,7 +16,7 @@ static ProgFunc *find_func(const Prog *p, const char *name)
 ProgFunc *count_scored_func(Lower *l)
 {
     Prog *p = l->p;
-    ProgFunc *f = find_func(p, "count_scored");
+    ProgFunc *f = small_func(p, "count_scored");
     if (f)
         return f;
     f = prog_func(p, "count_scored",
@@ -41,7 +41,7 @@ ProgFunc *count_scored_func(Lower *l)
 ProgFunc *count_pairs_func(Lower *l)
 {
     Prog *p = l->p;
-    ProgFunc *f = find_func(p, "count_pairs");
+    ProgFunc *f = small_func(p, "count_pairs");
     if (f)
         return f;
     f = prog_func(
@@ -72,8 +72,8 @@ ProgFunc *count_pairs_func(Lower *l)
 }
 
 /* This thread's share of n / 16 blocks begins or ends at this element. */
-static ProgVar *share(Prog *p, ProgFunc *f, const char *name, ProgVar *me,
-                      ProgVar *n)
+ProgVar *small_share(Prog *p, ProgFunc *f, const char *name, ProgVar *me,
+                     ProgVar *n)
 {
     const ProgFunc *bound = prog_library(p, arena_printf(p->arena, "share_%s",
                                                          name));
@@ -88,7 +88,7 @@ static ProgVar *share(Prog *p, ProgFunc *f, const char *name, ProgVar *me,
 ProgFunc *add_into_func(Lower *l)
 {
     Prog *p = l->p;
-    ProgFunc *f = find_func(p, "add_into");
+    ProgFunc *f = small_func(p, "add_into");
     if (f)
         return f;
     f = prog_func(p, "add_into", "sum[i] += other[i], i < n, a multiple of 16.",
@@ -98,8 +98,8 @@ ProgFunc *add_into_func(Lower *l)
     ProgVar *sum = prog_param(p, f, "sum", prog_pointer(PK_F32, false));
     ProgVar *other = prog_param(p, f, "other", prog_pointer(PK_F32, true));
     ProgVar *n = prog_param(p, f, "n", prog_i64());
-    ProgVar *start = share(p, f, "start", me, n);
-    ProgVar *end = share(p, f, "end", me, n);
+    ProgVar *start = small_share(p, f, "start", me, n);
+    ProgVar *end = small_share(p, f, "end", me, n);
     ProgVar *i = prog_local(p, f, "i", prog_i64());
     ProgBlock *b = ps_for(p, &f->body, i, px_var(p, start), px_var(p, end),
                           px_int(p, 16));
@@ -117,7 +117,7 @@ ProgFunc *add_into_func(Lower *l)
 ProgFunc *clear_func(Lower *l)
 {
     Prog *p = l->p;
-    ProgFunc *f = find_func(p, "clear");
+    ProgFunc *f = small_func(p, "clear");
     if (f)
         return f;
     f = prog_func(p, "clear", "values[i] = 0, i < n, a multiple of 16.",
@@ -126,8 +126,8 @@ ProgFunc *clear_func(Lower *l)
     ProgVar *me = prog_param(p, f, "me", prog_pointer_to(thread, true));
     ProgVar *values = prog_param(p, f, "values", prog_pointer(PK_F32, false));
     ProgVar *n = prog_param(p, f, "n", prog_i64());
-    ProgVar *start = share(p, f, "start", me, n);
-    ProgVar *end = share(p, f, "end", me, n);
+    ProgVar *start = small_share(p, f, "start", me, n);
+    ProgVar *end = small_share(p, f, "end", me, n);
     ProgVar *i = prog_local(p, f, "i", prog_i64());
     ProgBlock *b = ps_for(p, &f->body, i, px_var(p, start), px_var(p, end),
                           px_int(p, 16));
@@ -142,7 +142,7 @@ ProgFunc *clear_func(Lower *l)
 ProgFunc *ones_func(Lower *l)
 {
     Prog *p = l->p;
-    ProgFunc *f = find_func(p, "ones");
+    ProgFunc *f = small_func(p, "ones");
     if (f)
         return f;
     f = prog_func(p, "ones", "Bits of n that are 1; `trailing`: only those "

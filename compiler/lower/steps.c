@@ -71,8 +71,10 @@ void step_point_shared(Steps *s, ProgBlock *b, const ProgFunc *whole,
 ProgExpr *step_gradient_block(Steps *s)
 {
     const StackLayout *stack = &s->l->stacks[s->stack];
-    ProgExpr *own = px_mul(s->p, step_own_block(s),
-                           px_const(s->p, stack->gradient_floats_const));
+    ProgExpr *own = s->l->early
+        ? num(s, 0)                     /* one serves all blocks in turn */
+        : px_mul(s->p, step_own_block(s),
+                 px_const(s->p, stack->gradient_floats_const));
     ProgExpr *at = s->stage ? step_stage_field(s, "gradient_blocks")
                             : px_const(s->p, stack->gradient_at_const);
     return px_add(s->p, at, own);
@@ -88,7 +90,9 @@ void step_point_at_block(Steps *s, ProgBlock *b)
                                    : px_const(s->p, stack->at_const),
                           own);
     step_point(s, b, stack->weights, s->w[s->stack],
-               px_offset(s->p, step_control(s, "weights"), at));
+               gathers(s->l, s->map->step)
+                   ? step_gather_block(s, b)
+                   : px_offset(s->p, step_control(s, "weights"), at));
     if (s->dw[s->stack] && s->gradients)
         step_point(s, b, stack->sums, s->dw[s->stack],
                    px_offset(s->p, var(s, s->gradients),
@@ -185,8 +189,11 @@ static void open_step(Steps *s)
     s->values = step_let(s, b, "values", step_control(s, "values"));
     open_stage(s, b);
     s->shared = step_record(s, b, "shared", s->l->shared);
-    step_point_shared(s, b, s->l->shared_weights, s->l->stage_weights,
-                      s->shared, step_control(s, "weights"));
+    if (gathers(s->l, s->map->step))
+        step_gather_shared(s, b);
+    else
+        step_point_shared(s, b, s->l->shared_weights, s->l->stage_weights,
+                          s->shared, step_control(s, "weights"));
     static const char *const uses[MOST_SITES] = { "dshared", "dsecond",
                                                   "dthird" };
     for (int i = 0; has_gradients(s) && i < MOST_SITES; i++)
@@ -409,6 +416,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     set_at(s, body, s->at, "block", var(s, s->block));
     step_point_at_block(s, body);
     lower_body(s, body, stmt);
+    if (stmt->down && s->l->early && has_gradients(s))
+        step_keep_share(s, body);
     s->block = NULL;
     s->loop = NULL;
     s->down = false;
@@ -729,6 +738,8 @@ static void report(Steps *s)
                   step_takes(s->map->step, "labels") ? "labels" : "pairs");
     if (!eval && !train)
         step_finish_loss(s, b);
+    if (!eval && !train && s->l->shards > 1)
+        step_gather_gradients(s, b);
     if (eval)
         step_share_totals(s, b);
     ps_comment(p, b, "what the runtime reads");
@@ -785,6 +796,8 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
         add_into_func(l);
     write_small(l, map);
     lower_actions(l, map->step);
+    if (gathers(l, map->step))
+        write_gathering(l);
     s.func = prog_func(p, map->step->name, step_comment(l, map),
                        prog_void());
     s.me = prog_param(p, s.func, "me",

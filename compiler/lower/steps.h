@@ -125,7 +125,34 @@ void step_finish_loss(Steps *s, ProgBlock *b);
 void step_norm(Steps *s, ProgBlock *b);
 void step_update(Steps *s, ProgBlock *b);
 
+/* The argument of an update that is no pointer; the update's kernel. */
+ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight);
+const KernelCode *update_code(Steps *s);
+
+/* shards.c */
+int64_t kept_shares(const Lower *l);    /* floats of blocks' gradients kept */
+void step_reduce_shards(Steps *s, ProgBlock *b);
+void step_keep_share(Steps *s, ProgBlock *b);
+ProgExpr *step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all);
+void step_update_shares(Steps *s, ProgBlock *b);
+void step_gather_weights(Steps *s, ProgBlock *b);
+void step_gather_gradients(Steps *s, ProgBlock *b);
+void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
+                      const char *message, ProgExpr *all, ProgExpr *own);
+void step_gather_shared(Steps *s, ProgBlock *b);
+ProgExpr *step_gather_block(Steps *s, ProgBlock *b);    /* where it lies then */
+const char *gathered_region(const Lower *l, const Unit *unit);
+void write_gathering(Lower *l);
+/* ranks.c: the index of a message that so many calls make in a step. */
+ProgExpr *step_shard_message(Steps *s, const char *name, int kind,
+                             int64_t bytes, int64_t calls);
+
 /* small.c: written at their first use */
+ProgFunc *small_func(const Prog *p, const char *name);      /* NULL: not yet */
+/* A local: where this thread's share of n / 16 blocks begins (name "start") or
+ * ends ("end"). */
+ProgVar *small_share(Prog *p, ProgFunc *f, const char *name, ProgVar *me,
+                     ProgVar *n);
 ProgFunc *count_scored_func(Lower *l);
 ProgFunc *count_pairs_func(Lower *l);
 ProgFunc *clear_func(Lower *l);

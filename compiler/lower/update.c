@@ -291,12 +291,17 @@ void step_norm(Steps *s, ProgBlock *b)
                                px_select(p, step_is_first(s),
                                          num(s, part_norms(s->l, 0, true)),
                                          num(s, 0))));
-    each_tensor(s, b, norm_rule);
+    ProgExpr *args[] = { var(s, all), num(s, r->floats / 2) };
+    if (s->l->shards > 1) {
+        args[0] = step_shard_norms(s, b, all);
+        args[1] = num(s, shard_norms(s->l) * s->l->shards);
+    } else {
+        each_tensor(s, b, norm_rule);
+    }
     if (s->stage)
         step_gather_norms(s, b, var(s, all));
-    else
+    else if (s->l->shards == 1)
         step_barrier(s, b);
-    ProgExpr *args[] = { var(s, all), num(s, r->floats / 2) };
     ProgVar *norm = step_let(s, b, "norm",
                              px_call(p, prog_library(p, "norm_f64"), 2, args));
     step_finish_loss(s, b);
@@ -315,7 +320,7 @@ void step_norm(Steps *s, ProgBlock *b)
     s->norm = norm;
 }
 
-static ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
+ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
 {
     const Weight *w = &s->l->m->weights.at[weight];
     const char *name = arg->value ? arg->value->name : "";
@@ -349,14 +354,18 @@ static ProgBlock *masked_block(Steps *s, ProgBlock *b, const Weight *w)
     return s->masked;
 }
 
+const KernelCode *update_code(Steps *s)
+{
+    return &find_code(s->l, module_find_func(s->l->m, "update"))->update;
+}
+
 static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
                         int64_t each)
 {
     (void)at;
     (void)each;
     const Weight *w = &s->l->m->weights.at[weight];
-    const Func *update = module_find_func(s->l->m, "update");
-    const KernelCode *code = &find_code(s->l, update)->update;
+    const KernelCode *code = update_code(s);
     List(ProgExpr *) args = {0};
     if (!w->frozen_blocks)
         s->mask = NULL;
@@ -389,6 +398,11 @@ void step_update(Steps *s, ProgBlock *b)
     static const char *const names[] = { "first", "second" };
     ps_comment(s->p, b, "the update, a tensor at a time");
     b = ps_if(s->p, b, var(s, s->applied), NULL);
+    if (s->l->shards > 1) {
+        step_update_shares(s, b);
+        step_gather_weights(s, b);
+        return;
+    }
     for (int i = 0; i < s->l->info->moments; i++) {
         s->moments[i] = step_record(s, b, names[i], s->l->shared);
         step_point_shared(s, b, s->l->shared_sums[0], s->l->stage_sums[0],

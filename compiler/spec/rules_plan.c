@@ -59,7 +59,29 @@ static void check_pipeline(Loader *loader)
     check_split(loader);
 }
 
+/* What a model has that replicas do not split yet. */
+static void check_shard(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId shard = KEY_parallel_shard;
+    const struct { bool is; KeyId key; } unbuilt[] = {
+        { s->model_position == MODEL_POSITION_RELATIVE
+              || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
+          KEY_model_position },
+        { s->train_freeze.count > 0, KEY_train_freeze },
+        { s->parallel_pipeline_stages > 1, KEY_parallel_pipeline_stages },
+    };
+    if (loader->bad[shard] || s->parallel_shard == PARALLEL_SHARD_NONE)
+        return;
+    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
+        if (unbuilt[i].is && sound(loader, shard, unbuilt[i].key))
+            clash(loader, shard, unbuilt[i].key,
+                  "`%s` is not built yet with `%s`", saying(loader, shard),
+                  saying(loader, unbuilt[i].key));
+}
+
 void check_plan_rules(Loader *loader)
 {
+    check_shard(loader);
     check_pipeline(loader);
 }
