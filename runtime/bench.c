@@ -7,6 +7,7 @@
 #include "draw.h"
 #include "inputs.h"
 #include "json.h"
+#include "memory.h"
 #include "profile.h"
 #include "weights.h"
 #include <stdio.h>
@@ -24,7 +25,7 @@ typedef struct Times {
     int64_t steps;
     double median, least;       /* seconds a step */
     double peak;                /* FLOP/s of the machine */
-    int64_t memory;             /* bytes, at most */
+    int64_t memory;             /* bytes of a rank, at most */
     ProfileRow *kernels;        /* by share */
     int kernel_count;
     Error no_kernels;           /* why there are none */
@@ -34,12 +35,14 @@ typedef struct Times {
 typedef struct Draws {
     const Rank *rank;
     uint64_t stream;
+    int64_t first;              /* the rank's first sequence, of all */
     int64_t rows, row;          /* sequences, and numbers of each */
 } Draws;
 
 static int32_t draw_id(const Draws *draws, int64_t i, int64_t count)
 {
-    double u = draw_uniform(0, draws->stream, (uint64_t)i);
+    int64_t at = draws->first * draws->row + i;
+    double u = draw_uniform(0, draws->stream, (uint64_t)at);
     return (int32_t)(u * (double)count);
 }
 
@@ -58,7 +61,9 @@ static void fill_ids(const Draws *draws, int32_t *out, int32_t value)
 static void draw_reals(const Draws *draws, float *out)
 {
     if (out)
-        draw_normals(out, draws->rows * draws->row, 0, 1, 0, draws->stream);
+        draw_normals(out, draws->rows * draws->row,
+                     (uint64_t)(draws->first * draws->row), 1, 0,
+                     draws->stream);
 }
 
 /* Targets of tokens that nothing masks: the next one; BERT has one token in
@@ -98,9 +103,11 @@ static void draw_inputs(Draws *draws, const Step *step)
 /* Random tokens, images, labels …; no data is read. */
 static void draw_batch(Rank *rank, const Step *step)
 {
+    int64_t first = world_replica(rank->world) * step->batch;
     Draws draws = { .rank = rank, .stream = draw_stream("bench"),
-                    .rows = step->batch };
+                    .first = first, .rows = step->batch };
     rank_select(rank, step);
+    rank->control.first = first;
     draw_inputs(&draws, step);
 }
 
@@ -131,13 +138,32 @@ static int compare_seconds(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-static double time_step(Rank *rank, const Step *step, int64_t number)
+/* The slowest rank's time; all begin together. */
+static bool time_step(Rank *rank, const Step *step, int64_t number,
+                      double *taken, Error *error)
 {
     draw_batch(rank, step);
     set_control(rank, number);
+    if (!world_meet(rank->world, "begin a step", error))
+        return false;
     double begun = clock_seconds();
     rank_run(rank, step);
-    return clock_seconds() - begun;
+    *taken = clock_seconds() - begun;
+    return world_largest(rank->world, taken, error);
+}
+
+/* All of a rank alone; beside others its own: what it reads of their memory is
+ * not. */
+static bool measure_memory(Rank *rank, Times *times, Error *error)
+{
+    double bytes = (double)(private_memory() + rank->plan.total_bytes);
+    times->memory = peak_memory();
+    if (!rank->world)
+        return true;
+    if (!world_largest(rank->world, &bytes, error))
+        return false;
+    times->memory = (int64_t)bytes;
+    return true;
 }
 
 static bool time_steps(Rank *rank, const Step *step, Times *times,
@@ -146,9 +172,11 @@ static bool time_steps(Rank *rank, const Step *step, Times *times,
     double *seconds = calloc((size_t)times->steps, sizeof *seconds);
     if (!seconds)
         return error_set(error, ERROR_ENVIRONMENT, "out of memory");
-    for (int64_t i = -WARM_UP; i < times->steps; i++) {
-        double taken = time_step(rank, step, i + WARM_UP + 1);
-        if (i >= 0)
+    bool good = true;
+    for (int64_t i = -WARM_UP; good && i < times->steps; i++) {
+        double taken;
+        good = time_step(rank, step, i + WARM_UP + 1, &taken, error);
+        if (good && i >= 0)
             seconds[i] = taken;
     }
     qsort(seconds, (size_t)times->steps, sizeof *seconds, compare_seconds);
@@ -156,28 +184,35 @@ static bool time_steps(Rank *rank, const Step *step, Times *times,
     times->least = seconds[0];
     times->median = times->steps % 2 ? seconds[middle]
         : (seconds[middle - 1] + seconds[middle]) / 2;
-    times->memory = peak_memory();
     free(seconds);
-    return true;
+    return good && measure_memory(rank, times, error);
 }
 
-/* More steps, whose own time is not reported: notes cost some of it. */
-static void profile_steps(Rank *rank, const Step *step, Times *times)
+/* More steps, whose own time is not reported: notes cost some of it. The leader
+ * looks at itself, as long as it says, and the others keep it company. */
+static bool profile_steps(Rank *rank, const Step *step, Times *times,
+                          Error *error)
 {
-    Profile *profile = profile_begin(rank->team, &times->no_kernels);
-    if (!profile)
-        return;
+    Profile *profile = world_leads(rank->world)
+        ? profile_begin(rank->team, &times->no_kernels) : NULL;
+    bool good, goes_on = profile != NULL;
     double until = clock_seconds() + PROFILE_SECONDS;
     int64_t number = 1;
-    do {
+    while ((good = world_share(rank->world, &goes_on, sizeof goes_on,
+                               "profile", error)) && goes_on) {
         draw_batch(rank, step);
         set_control(rank, number++);
-        profile_take(profile, true);
+        if (profile)
+            profile_take(profile, true);
         rank_run(rank, step);
-        profile_take(profile, false);
-    } while (clock_seconds() < until);
-    times->kernel_count = profile_end(profile, &times->kernels,
-                                      &times->no_kernels);
+        if (profile)
+            profile_take(profile, false);
+        goes_on = clock_seconds() < until;
+    }
+    if (profile)
+        times->kernel_count = profile_end(profile, &times->kernels,
+                                          &times->no_kernels);
+    return good;
 }
 
 static void put_number(JsonWriter *json, const char *key, double value)
@@ -202,15 +237,22 @@ static void put_kernels(JsonWriter *json, const Times *times)
     json_close(json, ']');
 }
 
+/* Sequences of a step, over all ranks. */
+static int64_t whole_batch(const Rank *rank, const Step *step)
+{
+    return step->batch * world_data(rank->world);
+}
+
 static void put_figures(JsonWriter *json, const Rank *rank, const Step *step,
                         const Times *times)
 {
-    double tokens = (double)(step->batch * step->sequence);
+    double tokens = (double)(whole_batch(rank, step) * step->sequence);
     put_number(json, "format", 1);
     json_key(json, "name");
     json_put_text(json, rank->program->name);
-    put_number(json, "batch", (double)step->batch);
+    put_number(json, "batch", (double)whole_batch(rank, step));
     put_number(json, "sequence", (double)step->sequence);
+    put_number(json, "ranks", world_ranks(rank->world));
     put_number(json, "threads", rank->plan.threads);
     put_number(json, "steps", (double)times->steps);
     put_number(json, "ms_per_step", 1e3 * times->median);
@@ -284,12 +326,15 @@ static void print_kernels(const Times *times)
 
 static void print_table(const Rank *rank, const Step *step, const Times *times)
 {
-    double tokens = (double)(step->batch * step->sequence);
+    double tokens = (double)(whole_batch(rank, step) * step->sequence);
     double rate = step->flops / times->median;
-    printf("%s, batch %lld x %lld tokens, %d threads, %lld steps\n",
-           rank->program->name, (long long)step->batch,
-           (long long)step->sequence, rank->plan.threads,
-           (long long)times->steps);
+    char plan[WORLD_TEXT];
+    world_text(rank->program, rank->plan.threads, plan);
+    if (!rank->world)
+        snprintf(plan, sizeof plan, "%d threads", rank->plan.threads);
+    printf("%s, batch %lld x %lld tokens, %s, %lld steps\n",
+           rank->program->name, (long long)whole_batch(rank, step),
+           (long long)step->sequence, plan, (long long)times->steps);
     printf("ms/step     %.3f median, %.3f least\n", 1e3 * times->median,
            1e3 * times->least);
     printf("tokens/s    %.0f\n", tokens / times->median);
@@ -297,40 +342,55 @@ static void print_table(const Rank *rank, const Step *step, const Times *times)
     if (times->peak > 0)
         printf(", %.1f%% of this machine's peak of %.1f",
                100 * rate / times->peak, times->peak * 1e-9);
-    printf("\nmemory      %.1f MiB at most, %.1f MiB planned\n",
+    printf("\nmemory      %.1f MiB at most, %.1f MiB planned%s\n",
            (double)times->memory / (1 << 20),
-           (double)rank->plan.total_bytes / (1 << 20));
+           (double)rank->plan.total_bytes / (1 << 20),
+           rank->world ? ", a rank" : "");
     print_kernels(times);
+}
+
+/* Everything but printing it. */
+static bool measure(Rank *rank, const Step *step, Times *times, Error *error)
+{
+    WeightList list;
+    bool good = weights_list(rank->program, &list, error);
+    if (good) {
+        tables_compute(rank);
+        weights_draw(rank, &list, 0);
+        good = world_meet(rank->world, "begin", error);
+    }
+    if (good) {
+        times->peak = cpu_peak(rank->team);
+        good = world_power(rank->world, &times->peak, error)
+            && time_steps(rank, step, times, error)
+            && profile_steps(rank, step, times, error);
+    }
+    free(list.at);
+    return good;
 }
 
 int command_bench(const Program *program, const Options *options, Error *error)
 {
     Rank rank;
-    WeightList list;
     const Step *step = program_step(program, "train");
     Times times = { .steps = options->steps > 0 ? options->steps
                                                 : DEFAULT_STEPS };
+    World *world = options->world;
     if (!step)
         return error_set(error, ERROR_USAGE, "this program cannot train"),
                error->status;
     const StepSet set = { { step }, 1 };
-    if (!rank_open(&rank, program, &set, threads_of(options), error))
+    int threads = threads_of(options, world_ranks(world));
+    if (!rank_open(&rank, program, &set, threads, world, error))
         return error->status;
-    bool good = weights_list(program, &list, error);
-    if (good) {
-        tables_compute(&rank);
-        weights_draw(&rank, &list, 0);
-        times.peak = cpu_peak(rank.team);
-        good = time_steps(&rank, step, &times, error);
+    bool good = measure(&rank, step, &times, error);
+    if (good && world_leads(world)) {
+        if (options->json)
+            good = print_json(&rank, step, &times, error);
+        else
+            print_table(&rank, step, &times);
     }
-    if (good)
-        profile_steps(&rank, step, &times);
-    if (good && options->json)
-        good = print_json(&rank, step, &times, error);
-    else if (good)
-        print_table(&rank, step, &times);
     free(times.kernels);
-    free(list.at);
     rank_close(&rank);
     return good ? 0 : error->status;
 }

@@ -1,13 +1,13 @@
 /* collectives.h: how the ranks of a program talk while a step runs. All are
- * SPMD: every thread of every rank of the message's axis calls the same function
- * with the same sizes; each begins with a barrier of the rank's own threads and
- * ends with one, so the caller needs none around it.
+ * SPMD: every thread of every rank of the message's axis calls the same
+ * function with the same sizes; each begins with a barrier of the rank's own
+ * threads and ends with one, so the caller needs none around it.
  *
  * `message` is an index into Program.messages: it says whose ranks talk (those
- * that differ in the message's axis alone, numbered along it), is counted (calls
- * and bytes, which must be what the compiler foretold), and names the operation
- * in an error. What travels lies in the rank's own memory at the same place on
- * every rank.
+ * that differ in the message's axis alone, numbered along it), is counted
+ * (calls and bytes, which must be what the compiler foretold), and names the
+ * operation in an error. What travels lies in the rank's own memory at the same
+ * place on every rank.
  *
  * Sums are ours, never a transport's: member 0 to n - 1 by the fixed tree, in
  * which n leaves are split at the largest power of two below n
@@ -62,8 +62,8 @@ double broadcast_f64(const Thread *me, long message, long from, double mine);
 /* From a rank to that of another stage, all else equal (axis pipeline). A
  * message of a rank has two slots of n floats in `mailbox`, in the sender's
  * memory: send copies values into the next one and returns; it waits only while
- * what it sent two calls ago has not been taken. Receive waits until the sender's
- * next one is there, and copies it. Counts are the sender's. */
+ * what it sent two calls ago has not been taken. Receive waits until the
+ * sender's next one is there, and copies it. Counts are the sender's. */
 void send_f32(const Thread *me, long message, long to, float *mailbox,
               const float *values, long n);
 void receive_f32(const Thread *me, long message, long from, float *values,

@@ -24,8 +24,9 @@ int command_predict(const Program *program, const Options *options,
                     Error *error);
 int command_score(const Program *program, const Options *options, Error *error);
 
-/* The threads that were asked for, or one a core. */
-int threads_of(const Options *options);
+/* The threads that were asked for, or one a core: of the share of one of so
+ * many ranks. */
+int threads_of(const Options *options, int ranks);
 
 /* Opens a rank for a step of that name and those that go with it, with the
  * weights of --weights, the tables, and what is to be prepared. */

@@ -5,7 +5,6 @@
 #include "commands.h"
 #include "elementary.h"
 #include "inputs.h"
-#include "stop.h"
 #include "weights.h"
 #include <stdio.h>
 #include <string.h>
@@ -32,24 +31,62 @@ static bool fill_batch(const Examination *exam, int64_t first, int64_t last,
     return true;
 }
 
-/* Of everything that was examined. */
-typedef struct Sums {
+/* What one call has found. */
+typedef struct Found {
     double loss, label_loss;
-} Sums;
+    int64_t scored, correct, label_scored, label_correct;
+} Found;
 
-static void run_call(const Examination *exam, Sums *sums, Evaluation *out)
+static Found run_call(const Examination *exam)
 {
     Control *control = &exam->rank->control;
     control->loss = control->label_loss = 0;
     control->scored = control->correct = 0;
     control->label_scored = control->label_correct = 0;
+    control->step = 0;
     rank_run(exam->rank, exam->step);
-    sums->loss += control->loss;
-    sums->label_loss += control->label_loss;
-    out->scored += control->scored;
-    out->correct += control->correct;
-    out->label_scored += control->label_scored;
-    out->label_correct += control->label_correct;
+    return (Found){
+        control->loss, control->label_loss, control->scored, control->correct,
+        control->label_scored, control->label_correct,
+    };
+}
+
+static void add_found(Found *sum, const Found *found)
+{
+    sum->loss += found->loss;
+    sum->label_loss += found->label_loss;
+    sum->scored += found->scored;
+    sum->correct += found->correct;
+    sum->label_scored += found->label_scored;
+    sum->label_correct += found->label_correct;
+}
+
+/* A call of every replica at once, from the examples at `first` on; the calls
+ * are then added in their order, on every rank alike. What a pipeline has found
+ * its last stage says. */
+static bool run_round(const Examination *exam, int64_t first, int64_t count,
+                      Found *sum, Error *error)
+{
+    World *world = exam->rank->world;
+    const Program *program = exam->rank->program;
+    int64_t each = step_examples(program, exam->step);
+    int data = world_data(world), last = world_ranks(world) - data;
+    int64_t own = first + world_replica(world) * each;
+    Found found = {0};
+    if (own < count) {
+        if (!fill_batch(exam, own, count, error))
+            return false;
+        found = run_call(exam);
+    }
+    if (!world) {
+        add_found(sum, &found);
+        return true;
+    }
+    if (!world_exchange(world, &found, sizeof found, "add evaluations", error))
+        return false;
+    for (int i = 0; i < data && first + i * each < count; i++)
+        add_found(sum, world_slot(world, last + i));
+    return true;
 }
 
 static double fraction(int64_t part, int64_t whole)
@@ -57,13 +94,17 @@ static double fraction(int64_t part, int64_t whole)
     return whole > 0 ? (double)part / (double)whole : 0;
 }
 
-static void conclude(const Program *program, const Sums *sums, Evaluation *out)
+static void conclude(const Program *program, const Found *sum, Evaluation *out)
 {
     bool by_labels = is_classifier(program) || is_preference(program);
+    out->scored = sum->scored;
+    out->correct = sum->correct;
+    out->label_scored = sum->label_scored;
+    out->label_correct = sum->label_correct;
     if (out->scored > 0 && !by_labels)
-        out->loss += sums->loss / (double)out->scored;
+        out->loss += sum->loss / (double)out->scored;
     if (out->label_scored > 0)
-        out->loss += sums->label_loss / (double)out->label_scored;
+        out->loss += sum->label_loss / (double)out->label_scored;
     out->accuracy = is_classifier(program)
         ? fraction(out->label_correct, out->label_scored)
         : is_masked(program) ? fraction(out->correct, out->scored) : -1;
@@ -77,24 +118,27 @@ bool evaluate(const Examination *exam, int64_t batches, Evaluation *out,
     int64_t batch = rank->program->batch;
     if (batches > 0 && batches <= count / batch)
         count = batches * batch;
-    Sums sums = {0};
+    Found sum = {0};
     *out = (Evaluation){0};
     rank_prepare(rank);
     rank_select(rank, exam->step);
     rank->control.dropout = 0;
     rank->control.smoothing = 0;
     rank->control.sharpness = 1;
-    int64_t each = step_examples(rank->program, exam->step);
-    for (int64_t first = 0; first < count; first += each) {
-        if (stop_signal()) {
+    int64_t round = step_examples(rank->program, exam->step)
+        * world_data(rank->world);
+    for (int64_t first = 0; first < count; first += round) {
+        int signal;
+        if (!world_stop(rank->world, &signal, error))
+            return false;
+        if (signal) {
             out->abandoned = true;
             return true;
         }
-        if (!fill_batch(exam, first, count, error))
+        if (!run_round(exam, first, count, &sum, error))
             return false;
-        run_call(exam, &sums, out);
     }
-    conclude(rank->program, &sums, out);
+    conclude(rank->program, &sum, out);
     return true;
 }
 
@@ -208,7 +252,7 @@ int command_eval(const Program *program, const Options *options, Error *error)
         good = evaluate_corpus(&corpus, program, options, &result, error);
         bool bytes = corpus_is_bytes(&corpus.eval);
         corpus_close(&corpus);
-        if (good)
+        if (good && world_leads(options->world))
             print_result(program, &result, bytes);
     }
     settings_free(&settings);

@@ -13,28 +13,30 @@ static bool fill_batch(Rank *rank, const Step *step, const Batch *batch,
                        Error *error)
 {
     const Program *program = rank->program;
-    int64_t examples = step_examples(program, step);
+    int64_t own = step_examples(program, step);
+    int64_t examples = own * world_data(rank->world);
+    int64_t first = world_replica(rank->world) * own;
     if (batch->examples != examples || batch->sequence != step->sequence)
         return error_set(error, ERROR_INPUT, "%s: a batch of [%lld,%lld]; this "
                          "program's batch is [%lld,%lld] (train.batch, "
                          "train.sequence)", batch->data.files[0].path,
                          (long long)batch->examples, (long long)batch->sequence,
                          (long long)examples, (long long)step->sequence);
-    for (int64_t b = 0; b < examples; b++) {
+    for (int64_t b = 0; b < own; b++) {
         Example example = example_at(program, &rank->control, step, b);
-        if (!batch_row(batch, b, &example, error))
+        if (!batch_row(batch, first + b, &example, error))
             return false;
     }
     return true;
 }
 
-/* The shape of the logits: a row a position, a sequence, or a sequence and
- * side. Returns the rank. */
+/* The shape of all replicas' logits: a row a position, a sequence, or a
+ * sequence and side. Returns the rank. */
 static int logits_shape(const Program *program, const Step *step,
                         int64_t dims[4])
 {
     int rank = 0;
-    dims[rank++] = step_examples(program, step);
+    dims[rank++] = step_examples(program, step) * program_data(program);
     if (is_preference(program))
         dims[rank++] = 2;
     if (!step->logits_pooled)
@@ -43,8 +45,11 @@ static int logits_shape(const Program *program, const Step *step,
     return rank;
 }
 
-/* What is written, and where it lies. */
+/* What is written, and where it lies: logits in equal parts, one in the memory
+ * of each replica, those of a pipeline in its last stage. */
 typedef struct Output {
+    World *world;
+    int32_t logits;             /* which of them they are; -1: there are none */
     TensorShape *shapes;
     const float **places;
     char (*names)[WEIGHT_NAME + 8];
@@ -63,6 +68,18 @@ static void output_add(Output *output, const char *name, const float *place,
         output->shapes[i].dims[axis] = dims[axis];
 }
 
+static bool write_parts(TensorWriter *writer, const Output *output,
+                        const float *place, uint64_t bytes, Error *error)
+{
+    World *world = output->world;
+    int data = world_data(world), last = world_ranks(world) - data;
+    for (int replica = 0; replica < data; replica++)
+        if (!tensors_append(writer, world_peer(world, last + replica, place),
+                            bytes / (uint64_t)data, error))
+            return false;
+    return true;
+}
+
 static bool write_output(const Output *output, const char *path, Error *error)
 {
     TensorOutput file = { .path = path, .tensors = output->shapes,
@@ -74,7 +91,9 @@ static bool write_output(const Output *output, const char *path, Error *error)
         uint64_t bytes = sizeof(float);
         for (int axis = 0; axis < output->shapes[i].rank; axis++)
             bytes *= (uint64_t)output->shapes[i].dims[axis];
-        if (!tensors_append(&writer, output->places[i], bytes, error))
+        if (i == output->logits
+            ? !write_parts(&writer, output, output->places[i], bytes, error)
+            : !tensors_append(&writer, output->places[i], bytes, error))
             return false;
     }
     return tensors_commit(&writer, error);
@@ -86,6 +105,7 @@ static bool write_gradients(const Rank *rank, const Step *step,
 {
     size_t room = (size_t)list->count + 3;
     Output output = {
+        .world = rank->world, .logits = -1,
         .shapes = calloc(room, sizeof *output.shapes),
         .places = calloc(room, sizeof *output.places),
         .names = calloc(room, sizeof *output.names),
@@ -101,9 +121,11 @@ static bool write_gradients(const Rank *rank, const Step *step,
         output_add(&output, "loss", &loss, 1, &one);
         if (rank->program->experts)
             output_add(&output, "aux_loss", &aux_loss, 1, &one);
-        if (step->logits_at >= 0)
+        if (step->logits_at >= 0) {
+            output.logits = output.count;
             output_add(&output, "logits", rank_floats(rank, step->logits_at),
                        logits_shape(rank->program, step, logits), logits);
+        }
     }
     const float *gradients = rank_floats(rank, step->gradients_at);
     for (int i = 0; good && i < list->count; i++) {
@@ -131,12 +153,16 @@ static bool grad(Rank *rank, const Step *step, const Batch *batch,
     if (!good || !fill_batch(rank, step, batch, error))
         return false;
     rank->control.step = 1;
+    rank->control.first = world_replica(rank->world) * step->batch;
     rank->control.seed = (uint64_t)settings.seed;
     rank->control.smoothing = (float)settings.label_smoothing;
     rank->control.sharpness = (float)(1 - settings.label_smoothing);
     rank_run(rank, step);
-    good = weights_list(rank->program, &list, error)
-        && write_gradients(rank, step, &list, options->out, error);
+    /* The leader reads what lies in the others' memory. */
+    good = world_meet(rank->world, "write the gradients", error);
+    if (good && world_leads(rank->world))
+        good = weights_list(rank->program, &list, error)
+            && write_gradients(rank, step, &list, options->out, error);
     free(list.at);
     return good;
 }

@@ -4,12 +4,18 @@
 #include "inputs.h"
 #include "json.h"
 #include <stdio.h>
+#include <string.h>
 
-/* What the command of a step maps, the steps that go with it too. */
-static Plan plan_of(const Program *program, const Step *step, int threads)
+/* What the command of a step maps, the steps that go with it too: a rank of the
+ * plan's, or one alone on all cores. */
+static Plan plan_of(const Program *program, const Step *step,
+                    const Options *options)
 {
     const StepSet set = steps_with(program, step->name);
-    return rank_plan(program, &set, threads);
+    bool together = strcmp(step->name, "train") == 0
+        || strcmp(step->name, "eval") == 0 || strcmp(step->name, "grad") == 0;
+    int ranks = together ? program_ranks(program) : 1;
+    return rank_plan(program, &set, threads_of(options, ranks));
 }
 
 static const char *word(const char *text, const char *otherwise)
@@ -64,14 +70,14 @@ static int64_t other_steps_bytes(const Program *program, const Step *step,
 }
 
 static void put_step(JsonWriter *json, const Program *program, const Step *step,
-                     int threads)
+                     const Options *options)
 {
-    Plan plan = plan_of(program, step, threads);
+    Plan plan = plan_of(program, step, options);
     json_key(json, step->name);
     json_open(json, '{');
     put_count(json, "fixed_bytes", plan.fixed_bytes);
     put_count(json, "thread_bytes", plan.thread_bytes);
-    put_count(json, "threads", threads);
+    put_count(json, "threads", plan.threads);
     put_count(json, "total_bytes", plan.total_bytes);
     put_count(json, "batch", step->batch);
     put_count(json, "sequence", step->sequence);
@@ -89,9 +95,35 @@ static void put_step(JsonWriter *json, const Program *program, const Step *step,
     json_close(json, '}');
 }
 
-static bool print_json(const Program *program, int threads, Error *error)
+/* Ranks by axis, and what each sends in a train step. */
+static void put_plan(JsonWriter *json, const Program *program)
 {
-    char text[32768];
+    json_key(json, "plan");
+    json_open(json, '{');
+    put_count(json, "ranks", program_ranks(program));
+    put_count(json, "data", program_data(program));
+    put_count(json, "stages", program_stages(program));
+    put_count(json, "groups", program->groups);
+    json_key(json, "messages");
+    json_open(json, '[');
+    for (int i = 0; i < program->message_count; i++) {
+        const Message *message = &program->messages[i];
+        json_open(json, '{');
+        put_text(json, "name", message->name);
+        put_text(json, "where", message->where);
+        put_text(json, "axis", message->axis);
+        put_count(json, "calls", message->calls);
+        put_count(json, "bytes", message->bytes);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+    json_close(json, '}');
+}
+
+static bool print_json(const Program *program, const Options *options,
+                       Error *error)
+{
+    char text[65536];
     JsonWriter json = json_to_buffer(text, sizeof text);
     json.lines = true;
     json_open(&json, '{');
@@ -109,18 +141,14 @@ static bool print_json(const Program *program, int threads, Error *error)
     put_text(&json, "spec_hash", program->spec_hash);
     put_text(&json, "model_hash", program->model_hash);
     put_text(&json, "source_hash", program->source_hash);
-    json_key(&json, "plan");
-    json_open(&json, '{');
-    put_count(&json, "ranks", 1);
-    put_count(&json, "groups", program->groups);
-    json_close(&json, '}');
+    put_plan(&json, program);
     json_key(&json, "memory");
     json_open(&json, '{');
-    put_count(&json, "threads", threads);
+    put_count(&json, "threads", threads_of(options, program_ranks(program)));
     json_key(&json, "programs");
     json_open(&json, '{');
     for (int i = 0; i < program->step_count; i++)
-        put_step(&json, program, &program->steps[i], threads);
+        put_step(&json, program, &program->steps[i], options);
     json_close(&json, '}');
     json_close(&json, '}');
     json_close(&json, '}');
@@ -137,9 +165,10 @@ static void print_size(const char *name, int64_t bytes)
            (double)bytes / (1 << 20));
 }
 
-static void print_step(const Program *program, const Step *step, int threads)
+static void print_step(const Program *program, const Step *step,
+                       const Options *options)
 {
-    Plan plan = plan_of(program, step, threads);
+    Plan plan = plan_of(program, step, options);
     printf("\n%s: %lld x %lld tokens, %.3g GFLOP\n", step->name,
            (long long)step->batch, (long long)step->sequence,
            step->flops * 1e-9);
@@ -179,29 +208,46 @@ static void print_model(const Program *program)
            (long long)program->blocks);
 }
 
-static void print_text(const Program *program, int threads)
+/* The ranks that train, and what each sends in a step. */
+static void print_plan(const Program *program, const Options *options)
 {
+    int ranks = program_ranks(program);
+    char text[WORLD_TEXT];
+    world_text(program, threads_of(options, ranks), text);
+    printf("plan        %s, f32; batch %lld x %lld %s\n",
+           ranks > 1 ? text : "1 rank", (long long)program->batch,
+           (long long)program->sequence,
+           is_preference(program) ? "tokens, pairs" : "tokens");
+    for (int i = 0; i < program->message_count; i++) {
+        const Message *message = &program->messages[i];
+        printf("message     %s (%s), along %s: %lld a step, %lld bytes\n",
+               message->name, message->where, message->axis,
+               (long long)message->calls, (long long)message->bytes);
+    }
+}
+
+static void print_text(const Program *program, const Options *options)
+{
+    int ranks = program_ranks(program);
     printf("name        %s\n", program->name);
     printf("parameters  %lld\n", (long long)program->parameters);
     print_model(program);
-    printf("plan        1 rank, f32; batch %lld x %lld %s\n",
-           (long long)program->batch, (long long)program->sequence,
-           is_preference(program) ? "tokens, pairs" : "tokens");
+    print_plan(program, options);
     printf("target      %s (%s)\n", program->target, program->features);
     printf("compiler    trainwright %s\n", program->version);
     printf("spec        sha256 %s\n", program->spec_hash);
     printf("model       sha256 %s\n", program->model_hash);
     printf("source      sha256 %s\n", program->source_hash);
-    printf("memory      on %d threads\n", threads);
+    printf("memory      on %d threads%s\n", threads_of(options, ranks),
+           ranks > 1 ? " a rank: train, eval and grad" : "");
     for (int i = 0; i < program->step_count; i++)
-        print_step(program, &program->steps[i], threads);
+        print_step(program, &program->steps[i], options);
 }
 
 int command_info(const Program *program, const Options *options, Error *error)
 {
-    int threads = threads_of(options);
     if (options->json)
-        return print_json(program, threads, error) ? 0 : error->status;
-    print_text(program, threads);
+        return print_json(program, options, error) ? 0 : error->status;
+    print_text(program, options);
     return 0;
 }

@@ -4,7 +4,8 @@
  *
  *     program.def, program.h   what the generated code tells the runtime
  *     main, options, settings  the command line and the run-time keys
- *     rank, inputs, team, cpu  memory, what a step takes, threads, processor
+ *     rank, inputs, team, cpu, memory  what a step takes, threads, processor
+ *     launch, world, collectives  several ranks: processes side by side
  *     weights, tables          parameters by name: drawn, computed, read
  *     train, evaluate, stop    the loop; log, progress, record: what it writes
  *     reference                what preferences are compared with
@@ -23,6 +24,7 @@
 #include "commands.h"
 #include "cpu.h"
 #include "files.h"
+#include "launch.h"
 #include "record.h"
 #include <errno.h>
 #include <signal.h>
@@ -32,12 +34,13 @@
 
 /* ---- what commands share ------------------------------------------------ */
 
-int threads_of(const Options *options)
+int threads_of(const Options *options, int ranks)
 {
     if (options->threads > 0)
         return (int)options->threads;
-    int cores = team_cores();
-    return cores < TEAM_MOST_THREADS ? cores : TEAM_MOST_THREADS;
+    int cores = team_cores() / ranks;
+    return cores < 1 ? 1 : cores < TEAM_MOST_THREADS ? cores
+        : TEAM_MOST_THREADS;
 }
 
 bool load_weights(Rank *rank, const char *from, Error *error)
@@ -56,11 +59,13 @@ bool open_with_weights(Rank *rank, const Program *program, const char *name,
 {
     char path[FILES_PATH];
     const StepSet set = steps_with(program, name);
+    World *world = options->world;
+    int threads = threads_of(options, world_ranks(world));
     if (!options->weights)
         return error_set(error, ERROR_USAGE, "%s needs --weights FILE|DIR",
                          command_name(options->command));
     if (!weights_path(options->weights, path, error)
-        || !rank_open(rank, program, &set, threads_of(options), error))
+        || !rank_open(rank, program, &set, threads, world, error))
         return false;
     if (!load_weights(rank, path, error)) {
         rank_close(rank);
@@ -117,6 +122,22 @@ static int run_command(const Program *program, const Options *options,
     return ERROR_USAGE;         /* options_read lets no other pass */
 }
 
+/* Forks the ranks that the command runs on, each of which comes back here with
+ * options->world set; the launcher does when all have ended, *status set. */
+static bool launched(const Program *program, Options *options, int *status,
+                     Error *error)
+{
+    const StepSet set = steps_with(program, command_name(options->command));
+    const StepSet train = steps_with(program, "train");
+    const StepSet *own = options->command == COMMAND_bench ? &train : &set;
+    if (!launch_wanted(program, options) || own->count == 0)
+        return false;
+    int threads = threads_of(options, program_ranks(program));
+    const Plan plan = rank_plan(program, own, threads);
+    *status = launch(program, options, &plan, &options->world, error);
+    return options->world == NULL;
+}
+
 static int help(const char *name, const Options *options)
 {
     if (options->command == COMMAND_COUNT)
@@ -126,16 +147,33 @@ static int help(const char *name, const Options *options)
     return 0;
 }
 
-static int start(const Program *program, const char *name,
-                 const Options *options, Error *error)
+static int start(const Program *program, const char *name, Options *options,
+                 Error *error)
 {
+    int status;
     if (options->help)
         return help(name, options);
     /* info only prints: it may run where the program itself cannot. */
     if (options->command != COMMAND_info
         && !cpu_supports(program->features, error))
         return error->status;
+    if (launched(program, options, &status, error))
+        return status;
     return run_command(program, options, error);
+}
+
+/* What failed is said once: by the launcher, where there is one. A run that was
+ * stopped, of which the leader is the last to know all, has said so itself. */
+static void tell(const char *name, const Options *options, int status,
+                 const Error *error)
+{
+    World *world = options->world;
+    bool stopped = status == EXIT_RESUME;
+    if (world && status != 0 && (!stopped || world_leads(world)))
+        world_fail(world, status, error->text);
+    else if (!world && status != 0 && error->text[0])
+        fprintf(stderr, "%s: error: %s\n", name, error->text);
+    world_free(world);
 }
 
 int trainwright_main(const Program *program, int argc, char **argv)
@@ -155,8 +193,7 @@ int trainwright_main(const Program *program, int argc, char **argv)
         error_set(&error, ERROR_ENVIRONMENT, "cannot write the output");
         status = error.status;
     }
-    if (status != 0 && error.text[0])
-        fprintf(stderr, "%s: error: %s\n", name, error.text);
+    tell(name, &options, status, &error);
     options_free(&options);
     return status;
 }

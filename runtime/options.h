@@ -32,6 +32,7 @@ typedef struct Options {
     bool help;              /* --help was given: nothing else was checked */
     int argc;               /* the whole command line, for run.json */
     char **argv;
+    struct World *world;    /* the ranks beside this one (world.h), or NULL */
 #define COMMAND(name, line, text)
 #define OPTION(kind, field, flag, value, on, initial, least, most, help) \
     option_##kind field;

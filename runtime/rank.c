@@ -1,20 +1,9 @@
 /* rank.c: a rank's memory and how a step is run on it (see rank.h).
  * SPDX-License-Identifier: 0BSD */
-#define _GNU_SOURCE
 #include "rank.h"
 #include "inputs.h"
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "memory.h"
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
-
-#ifndef MADV_HUGEPAGE
-#define MADV_HUGEPAGE 14
-#endif
-
-enum { PAGE = 4096, HUGE_PAGE = 2 << 20 };
 
 const Step *program_step(const Program *program, const char *name)
 {
@@ -60,11 +49,6 @@ StepSet steps_with(const Program *program, const char *name)
     return set;
 }
 
-static int64_t round_up(int64_t bytes, int64_t to)
-{
-    return (bytes + to - 1) / to * to;
-}
-
 static int64_t larger(int64_t a, int64_t b)
 {
     return a > b ? a : b;
@@ -88,47 +72,7 @@ Plan rank_plan(const Program *program, const StepSet *set, int threads)
     return plan;
 }
 
-/* ---- how much memory there is ------------------------------------------- */
-
-/* A number in a small file of the kernel, after `label`; -1 where there is
- * none. */
-static int64_t kernel_number(const char *path, const char *label)
-{
-    FILE *file = fopen(path, "r");
-    if (!file)
-        return -1;
-    char line[256];
-    long long number = -1;
-    size_t length = strlen(label);
-    while (number < 0 && fgets(line, sizeof line, file))
-        if (strncmp(line, label, length) == 0
-            && sscanf(line + length, "%lld", &number) != 1)
-            number = -1;
-    fclose(file);
-    return number;
-}
-
-/* Bytes that this process can have without others being killed for it: what the
- * kernel calls available, swap, and no more than its control group's limit. */
-static int64_t memory_available(void)
-{
-    int64_t kilobytes = kernel_number("/proc/meminfo", "MemAvailable:");
-    int64_t swap = kernel_number("/proc/meminfo", "SwapFree:");
-    int64_t bytes = INT64_MAX;
-    if (kilobytes >= 0)
-        bytes = (kilobytes + (swap > 0 ? swap : 0)) * 1024;
-    int64_t limit = kernel_number("/sys/fs/cgroup/memory.max", "");
-    return limit >= 0 && limit < bytes ? limit : bytes;
-}
-
-int64_t peak_memory(void)
-{
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    return (int64_t)usage.ru_maxrss * 1024;
-}
-
-/* ---- the mapping -------------------------------------------------------- */
+/* ---- memory ------------------------------------------------------------- */
 
 static void touch(const Thread *me, void *context)
 {
@@ -138,36 +82,24 @@ static void touch(const Thread *me, void *context)
         *(volatile char *)(rank->memory + i * PAGE) = 0;
 }
 
+/* Of ranks beside each other the launcher has mapped all, and counted. */
 static bool map_memory(Rank *rank, Error *error)
 {
-    int64_t available = memory_available();
     int64_t total = rank->plan.total_bytes;
+    rank->memory_bytes = (size_t)round_up(total, PAGE);
+    if (rank->world) {
+        rank->memory = world_memory(rank->world, rank->memory_bytes, error);
+        return rank->memory != NULL;
+    }
+    int64_t available = memory_available();
     if (total > available)
         return error_set(error, 3, "%s needs %.1f MiB of memory (%lld bytes); "
                          "this machine has %.1f MiB (%lld bytes) available",
                          rank->program->name, (double)total / (1 << 20),
                          (long long)total, (double)available / (1 << 20),
                          (long long)available);
-    /* One huge page more, so that the first part can start at one. */
-    rank->memory_bytes = (size_t)round_up(total, PAGE);
-    size_t mapped = rank->memory_bytes + HUGE_PAGE;
-    char *start = mmap(NULL, mapped, PROT_READ | PROT_WRITE,
-                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (start == MAP_FAILED)
-        return error_set(error, 3, "%s needs %.1f MiB of memory (%lld bytes), "
-                         "which the system refuses: %s; a limit (ulimit -v) "
-                         "may stand below the %lld bytes available",
-                         rank->program->name, (double)total / (1 << 20),
-                         (long long)total, strerror(errno),
-                         (long long)available);
-    size_t skip = (HUGE_PAGE - (uintptr_t)start % HUGE_PAGE) % HUGE_PAGE;
-    rank->memory = start + skip;
-    if (skip > 0)
-        munmap(start, skip);
-    if (skip < HUGE_PAGE)
-        munmap(rank->memory + rank->memory_bytes, HUGE_PAGE - skip);
-    madvise(rank->memory, rank->memory_bytes, MADV_HUGEPAGE);
-    return true;
+    rank->memory = memory_map(total, false, rank->program->name, error);
+    return rank->memory != NULL;
 }
 
 /* ---- what the compiler promised ----------------------------------------- */
@@ -266,9 +198,9 @@ static bool tensors_fit(const Program *program)
 /* ---- open, run, close --------------------------------------------------- */
 
 bool rank_open(Rank *rank, const Program *program, const StepSet *set,
-               int threads, Error *error)
+               int threads, struct World *world, Error *error)
 {
-    *rank = (Rank){ .program = program };
+    *rank = (Rank){ .program = program, .world = world };
     rank->plan = rank_plan(program, set, threads);
     for (int i = 0; i < set->count; i++)
         if (strcmp(set->at[i]->name, "prepare") == 0)
@@ -287,6 +219,7 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
         rank_close(rank);
         return false;
     }
+    team_join(rank->team, world);
     rank->control.weights = (float *)(void *)rank->memory;
     rank->control.state = (float *)(void *)state;
     rank->control.values = (float *)(void *)values;
@@ -299,8 +232,8 @@ void rank_close(Rank *rank)
 {
     if (rank->team)
         team_stop(rank->team);
-    if (rank->memory)
-        munmap(rank->memory, rank->memory_bytes);
+    if (rank->memory && !rank->world)
+        memory_unmap(rank->memory, (int64_t)rank->memory_bytes);
     rank->team = NULL;
     rank->memory = NULL;
 }
@@ -346,7 +279,9 @@ static void call_entry(const Thread *me, void *context)
 void rank_run(Rank *rank, const Step *step)
 {
     Call call = { &rank->control, step->entry };
+    world_enter(rank->world, rank->control.step);
     team_run(rank->team, call_entry, &call);
+    world_leave(rank->world);
 }
 
 void rank_prepare(Rank *rank)

@@ -6,13 +6,15 @@
  *
  * each part rounded up to 4096 bytes. A rank may run several steps (train and
  * eval); they share the values and the workspaces, which have the size of the
- * largest.
+ * largest. Of ranks beside each other (world.h) every one maps the memory of
+ * all.
  * SPDX-License-Identifier: 0BSD */
 #ifndef RANK_H
 #define RANK_H
 #include "error.h"
 #include "program.h"
 #include "team.h"
+#include "world.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -26,6 +28,7 @@ typedef struct Plan {
 typedef struct Rank {
     const Program *program;
     struct Team *team;
+    struct World *world;        /* NULL: it is alone */
     Plan plan;
     char *memory;
     size_t memory_bytes;
@@ -53,9 +56,10 @@ Plan rank_plan(const Program *program, const StepSet *set, int threads);
 
 /* Maps and touches the memory, starts the threads and sets the control block's
  * pointers for the set's first step. False with an error of status 3 where this
- * machine has less memory than planned or gives no threads. */
+ * machine has less memory than planned or gives no threads. world is NULL for a
+ * rank alone. */
 bool rank_open(Rank *rank, const Program *program, const StepSet *set,
-               int threads, Error *error);
+               int threads, struct World *world, Error *error);
 void rank_close(Rank *rank);
 
 /* Points the control block at the step's inputs, and sets the call's batch and
@@ -78,6 +82,4 @@ int32_t *rank_ints(const Rank *rank, int64_t at);
 int64_t value_dim(const Value *value, int axis, int64_t batch,
                   int64_t sequence);
 
-/* The largest resident set that the process has had, in bytes. */
-int64_t peak_memory(void);
 #endif

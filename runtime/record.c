@@ -356,8 +356,51 @@ static void put_command(JsonWriter *json, const Record *record)
                      record->store->settings->texts[i]);
     json_close(json, '}');
     put_count(json, "seed", record->store->settings->seed);
-    put_count(json, "ranks", 1);
+    put_count(json, "ranks", world_ranks(record->world));
     put_count(json, "threads", record->threads);
+}
+
+/* Ranks by axis. */
+static void put_plan(JsonWriter *json, const Record *record)
+{
+    int ranks = world_ranks(record->world), data = world_data(record->world);
+    json_key(json, "plan");
+    json_open(json, '{');
+    put_count(json, "data", data);
+    put_count(json, "stages", ranks / data);
+    json_close(json, '}');
+}
+
+static void put_pair(JsonWriter *json, const char *key, int64_t foretold,
+                     int64_t counted)
+{
+    json_key(json, key);
+    json_open(json, '{');
+    put_count(json, "predicted", foretold);
+    put_count(json, "counted", counted);
+    json_close(json, '}');
+}
+
+/* What the leader has sent in the steps of this start. */
+static void put_messages(JsonWriter *json, const Record *record,
+                         const RunState *state)
+{
+    const Program *program = record->store->program;
+    int64_t steps = state->step - record->first;
+    json_key(json, "messages");
+    json_open(json, '[');
+    for (int i = 0; record->world && i < program->message_count; i++) {
+        const Message *message = &program->messages[i];
+        MessageCount counted = world_counted(record->world, i);
+        json_open(json, '{');
+        put_text(json, "name", message->name);
+        put_text(json, "where", message->where);
+        put_text(json, "axis", message->axis);
+        put_pair(json, "calls", message->calls * steps, counted.calls);
+        put_pair(json, "bytes", message->bytes * steps, counted.bytes);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
 }
 
 static void put_progress(JsonWriter *json, const Record *record,
@@ -406,6 +449,8 @@ bool record_write(const Record *record, const RunState *state, Error *error)
                  digests + corpus->data.count);
     json_close(&json, ']');
     put_labels(&json, record);
+    put_plan(&json, record);
+    put_messages(&json, record, state);
     put_progress(&json, record, state);
     json_close(&json, '}');
     if (json.failed || !file_append(&file, "\n", 1, error)) {

@@ -16,6 +16,8 @@ typedef struct Record {
     const Store *store;
     const Options *options;
     const Corpus *corpus;
+    const World *world;                 /* NULL: one rank */
+    int64_t first;                      /* the step that this start follows */
     int threads;
     char binary[SHA256_TEXT];           /* of the program's file */
     char (*data)[SHA256_TEXT];          /* of each data file */
@@ -25,10 +27,10 @@ typedef struct Record {
     int resumed_count;
 } Record;
 
-/* Hashes the program and the data files; store, options, corpus and threads
- * have been set. With `from`, a resumed run's checkpoint, what run.json says up
- * to its step is carried over. A signal while large files are hashed ends it,
- * with EXIT_RESUME. */
+/* Hashes the program and the data files; store, options, corpus, world, first
+ * and threads have been set. With `from`, a resumed run's checkpoint, what
+ * run.json says up to its step is carried over. A signal while large files are
+ * hashed ends it, with EXIT_RESUME. */
 bool record_open(Record *record, const Checkpoint *from, Error *error);
 void record_close(Record *record);
 

@@ -17,12 +17,29 @@ static void handle(int number)
     asked = number;
 }
 
-void stop_on_signals(void)
+static void note(int number)
 {
-    struct sigaction action = { .sa_handler = handle, .sa_flags = SA_RESTART };
+    if (!asked)
+        asked = number;
+}
+
+static void handle_by(void (*handler)(int))
+{
+    struct sigaction action = { .sa_handler = handler,
+                                .sa_flags = SA_RESTART };
     sigemptyset(&action.sa_mask);
     sigaction(SIGTERM, &action, NULL);
     sigaction(SIGINT, &action, NULL);
+}
+
+void stop_on_signals(void)
+{
+    handle_by(handle);
+}
+
+void stop_on_signals_of_many(void)
+{
+    handle_by(note);
 }
 
 int stop_signal(void)

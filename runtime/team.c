@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "team.h"
+#include "world.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <pthread.h>
@@ -17,8 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Turns of the waiting loop before sleeping: some 50 microseconds. */
-enum { SPINS = 2000, CACHE_LINE = 64 };
+enum { CACHE_LINE = 64 };
 
 /* A counter that threads wait on, with a cache line of its own. */
 typedef struct Counter {
@@ -37,6 +37,7 @@ typedef struct Team {
     _Alignas(CACHE_LINE) atomic_uint arrived;   /* at the present barrier */
     int count, spins;
     int stopping;               /* read after `runs` has grown */
+    World *world;
     TeamWork *work;
     void *context;
     Member *members;
@@ -138,7 +139,7 @@ Team *team_start(int count, float *workspace, long stride, Error *error)
     }
     memset(team, 0, sizeof *team);
     team->count = count;
-    team->spins = count > team_cores() ? 0 : SPINS;
+    team->spins = count > team_cores() ? 0 : TEAM_SPINS;
     team->members = members;
 
     /* Signals are the first thread's: it finishes the step and saves. */
@@ -178,6 +179,18 @@ void team_run(Team *team, TeamWork *work, void *context)
 int team_count(const Team *team)
 {
     return team->count;
+}
+
+void team_join(Team *team, World *world)
+{
+    team->world = world;
+    if (team->count * world_ranks(world) > team_cores())
+        team->spins = 0;
+}
+
+World *team_world(const Team *team)
+{
+    return team->world;
 }
 
 void team_stop(Team *team)

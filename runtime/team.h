@@ -7,9 +7,14 @@
 #include "error.h"
 #include "kernels/kernels.h"
 
+struct World;
+
 typedef void TeamWork(const Thread *me, void *context);
 
-enum { TEAM_MOST_THREADS = 1024 };
+enum {
+    TEAM_MOST_THREADS = 1024,
+    TEAM_SPINS = 2000           /* turns before sleeping: some 50 µs */
+};
 
 /* Cores that this process may run on: its affinity mask. At least 1. */
 int team_cores(void);
@@ -24,6 +29,11 @@ struct Team *team_start(int count, float *workspace, long stride, Error *error);
 void team_run(struct Team *team, TeamWork *work, void *context);
 
 int team_count(const struct Team *team);
+
+/* The ranks beside this one, whom collectives talk to (world.h): NULL at first.
+ * Where all ranks' threads are more than the cores, they no longer spin. */
+void team_join(struct Team *team, struct World *world);
+struct World *team_world(const struct Team *team);
 
 /* Ends and joins the threads. */
 void team_stop(struct Team *team);

@@ -40,19 +40,34 @@ typedef struct Training {
     Record record;
     Progress progress;
     RunState state;
-    int64_t last;               /* the step to end after */
+    int64_t first, last;        /* the steps to begin and to end after */
+    int stop;                   /* the signal that asks all ranks to stop */
     char seed_text[32];         /* of --seed */
 } Training;
 
 /* ---- a step ------------------------------------------------------------- */
 
-/* The next step's examples, all of them. */
+static World *world_of(const Training *t)
+{
+    return t->options->world;
+}
+
+/* Whether this rank is the one that writes and speaks. */
+static bool leads(const Training *t)
+{
+    return world_leads(world_of(t));
+}
+
+/* The next step's examples that are this rank's. */
 static bool fill_batch(Training *t, Error *error)
 {
     const Control *control = &t->rank.control;
     int64_t step = t->state.step + 1;
-    for (int64_t row = 0; row < t->program->batch; row++) {
-        Example example = example_at(t->program, control, t->step, row);
+    int64_t count = step_examples(t->program, t->step);
+    int64_t first = world_replica(world_of(t)) * count;
+    for (int64_t i = 0; i < count; i++) {
+        int64_t row = first + i;
+        Example example = example_at(t->program, control, t->step, i);
         if (!corpus_train_example(&t->corpus, step, row, &example, error))
             return false;
         if (t->referenced)
@@ -77,6 +92,7 @@ static void set_control(Training *t, double lr)
     Control *control = &t->rank.control;
     int64_t updates = t->state.updates + 1;
     rank_select(&t->rank, t->step);
+    control->first = world_replica(world_of(t)) * t->step->batch;
     control->dropout = 1;
     control->step = (int32_t)(t->state.step + 1);
     control->seed = (uint64_t)settings->seed;
@@ -104,7 +120,9 @@ static bool run_step(Training *t, StepRecord *record, Error *error)
     set_control(t, lr);
     if (!fill_batch(t, error))
         return false;
+    world_count(world_of(t), true);
     rank_run(&t->rank, t->step);
+    world_count(world_of(t), false);
     const Control *control = &t->rank.control;
     bool skipped = !control->applied;
     t->state.step++;
@@ -116,7 +134,8 @@ static bool run_step(Training *t, StepRecord *record, Error *error)
         .loss = (float)control->loss,
         .lr = lr,
         .grad_norm = control->grad_norm,
-        .tokens = t->step->batch * t->step->sequence,
+        .tokens = t->step->batch * t->step->sequence
+            * world_data(world_of(t)),
         .seconds = clock_seconds() - begun,
         .skipped = skipped,
     };
@@ -127,7 +146,10 @@ static bool has_diverged(Training *t, Error *error)
 {
     if (t->state.skipped_in_row < MOST_SKIPPED_IN_ROW)
         return false;
-    record_write(&t->record, &t->state, error);
+    if (leads(t))
+        record_write(&t->record, &t->state, error);
+    /* All have seen it, and one would end the others too early. */
+    world_meet(world_of(t), "give up", error);
     error_set(error, EXIT_DIVERGED, "training diverged: the loss or the "
               "gradient's norm was not finite in %d steps in a row, the last "
               "of them %lld; a lower train.optimizer.lr or more steps of "
@@ -152,6 +174,8 @@ static bool run_evaluation(Training *t, Error *error)
     if (result.abandoned)
         return true;
     t->state.evaluation_due = false;
+    if (!leads(t))
+        return true;
     const EvaluationRecord record = {
         .step = t->state.step, .loss = (float)result.loss,
         .accuracy = result.accuracy,
@@ -164,6 +188,8 @@ static bool run_evaluation(Training *t, Error *error)
 static bool save(Training *t, Error *error)
 {
     char hash[SHA256_TEXT];
+    if (!leads(t))
+        return true;
     if (!log_sync(&t->log, error)
         || !checkpoint_save(&t->store, &t->state, hash, error)
         || !record_mark(&t->record, t->state.step, hash, error)
@@ -179,47 +205,68 @@ static int stopped(Training *t)
 {
     progress_close(&t->progress);
     fprintf(stderr, "stopped by %s after step %lld; go on with --resume\n",
-            stop_signal() == SIGINT ? "SIGINT" : "SIGTERM",
+            t->stop == SIGINT ? "SIGINT" : "SIGTERM",
             (long long)t->state.step);
     return EXIT_RESUME;
+}
+
+static bool show_step(Training *t, const StepRecord *record, Error *error)
+{
+    if (!leads(t))
+        return true;
+    if (!log_step(&t->log, record, error))
+        return false;
+    progress_step(&t->progress, record);
+    return true;
 }
 
 /* From one step to the next. */
 static bool advance(Training *t, Error *error)
 {
     StepRecord record;
-    if (!run_step(t, &record, error) || !log_step(&t->log, &record, error))
+    if (!run_step(t, &record, error) || !show_step(t, &record, error))
         return false;
-    progress_step(&t->progress, &record);
     if (has_diverged(t, error))
         return false;
     bool ends = t->state.step == t->last;
     bool evaluates = ends || t->state.step % t->settings.eval_every == 0;
     if (t->eval && evaluates && !run_evaluation(t, error))
         return false;
-    bool saves = ends || stop_signal()
+    if (!world_stop(world_of(t), &t->stop, error))
+        return false;
+    bool saves = ends || t->stop
         || t->state.step % t->settings.checkpoint_every == 0;
     return !saves || save(t, error);
 }
 
-static int run(Training *t, Error *error)
+/* Whether an evaluation that a signal cut short is still to be made: the log
+ * says so. */
+static bool share_due(Training *t, bool *due, Error *error)
 {
-    bool due = t->resumed && t->state.evaluation_due && t->eval
+    *due = t->resumed && t->state.evaluation_due && t->eval
         && t->log.evaluated < t->state.step;
     t->state.evaluation_due = false;
-    if (due && !run_evaluation(t, error))
+    return world_share(world_of(t), due, sizeof *due, "begin", error);
+}
+
+static int run(Training *t, Error *error)
+{
+    bool due;
+    if (!share_due(t, &due, error) || (due && !run_evaluation(t, error))
+        || !world_stop(world_of(t), &t->stop, error))
         return error->status;
-    if (stop_signal())
+    if (t->stop)
         return stopped(t);
     while (t->state.step < t->last) {
         if (!advance(t, error))
             return error->status;
         bool done = t->state.step == t->last && !t->state.evaluation_due;
-        if (stop_signal() && !done)
+        if (t->stop && !done)
             return stopped(t);
     }
     progress_close(&t->progress);
-    return 0;
+    return world_check(world_of(t), t->state.step - t->first, error) ? 0
+        : error->status;
 }
 
 /* ---- beginning ---------------------------------------------------------- */
@@ -289,6 +336,8 @@ static bool set_aside_damaged(Training *t, Error *error)
 
 static bool open_directory(Training *t, Error *error)
 {
+    if (!leads(t))
+        return true;
     if (!store_lock(&t->store, error))
         return false;
     const char *directory = t->store.directory;
@@ -308,6 +357,24 @@ static bool open_directory(Training *t, Error *error)
         return true;
     }
     return true;
+}
+
+/* What the others are to know of the checkpoint that the leader has found. */
+static bool share_beginning(Training *t, Error *error)
+{
+    struct { RunState state; bool resumed; } from = { t->state, t->resumed };
+    if (!world_share(world_of(t), &from, sizeof from, "open the directory",
+                     error))
+        return false;
+    t->state = from.state;
+    t->first = from.state.step;
+    t->resumed = from.resumed;
+    if (!t->resumed || leads(t))
+        return true;
+    char name[64];
+    t->from.state = from.state;
+    snprintf(name, sizeof name, "step-%lld", (long long)from.state.step);
+    return join_path(t->from.path, t->store.directory, name, error);
 }
 
 static bool begin_weights(Training *t, Error *error)
@@ -353,6 +420,15 @@ static bool score_reference(Training *t, const ReferenceFile *file,
                            error);
 }
 
+/* The leader has computed it or found it: the others read it. */
+static bool share_reference(Training *t, ReferenceFile *file, Error *error)
+{
+    return world_share(world_of(t), file->data_hash, sizeof file->data_hash,
+                       "score the reference", error)
+        && (leads(t) || reference_read(file, &t->train_reference,
+                                       &t->eval_reference, error));
+}
+
 /* Reads what an earlier start computed; a new run computes what is not there or
  * does not fit. */
 static bool open_reference(Training *t, Error *error)
@@ -364,13 +440,16 @@ static bool open_reference(Training *t, Error *error)
     t->referenced = true;
     t->train_reference.count = corpus_train_count(&t->corpus);
     t->eval_reference.count = corpus_eval_count(&t->corpus);
+    if (!leads(t))
+        return share_reference(t, &file, error);
     record_data_hash(&t->record, file.data_hash);
     if (!t->resumed)
         hash_weights(t, file.weights_hash);
     Error ignored;
-    return reference_read(&file, &t->train_reference, &t->eval_reference,
-                          t->resumed ? error : &ignored)
-        || (!t->resumed && score_reference(t, &file, error));
+    return (reference_read(&file, &t->train_reference, &t->eval_reference,
+                           t->resumed ? error : &ignored)
+            || (!t->resumed && score_reference(t, &file, error)))
+        && share_reference(t, &file, error);
 }
 
 /* ---- the whole ---------------------------------------------------------- */
@@ -384,41 +463,72 @@ static StepSet steps_of_run(const Training *t)
     return set;
 }
 
+/* What the leader writes besides checkpoints. */
+static bool open_log(Training *t, Error *error)
+{
+    return !leads(t)
+        || (record_reserve(&t->record, (t->last - t->state.step)
+                                       / t->settings.checkpoint_every + 2,
+                           error)
+            && log_open(&t->log, t->options->log, t->state.step, error)
+            && record_write(&t->record, &t->state, error));
+}
+
 static bool open_all(Training *t, Error *error)
 {
-    int threads = threads_of(t->options);
+    World *world = world_of(t);
+    int threads = threads_of(t->options, world_ranks(world));
     const StepSet set = steps_of_run(t);
+    if (!share_beginning(t, error))
+        return false;
     t->record = (Record){ .store = &t->store, .options = t->options,
-                          .corpus = &t->corpus, .threads = threads };
-    return rank_open(&t->rank, t->program, &set, threads, error)
+                          .corpus = &t->corpus, .world = world,
+                          .first = t->first, .threads = threads };
+    return rank_open(&t->rank, t->program, &set, threads, world, error)
         && weights_list(t->program, &t->weights, error)
         && store_bundles(&t->store, &t->rank, &t->weights, error)
         && begin_weights(t, error)
-        && record_open(&t->record, t->resumed ? &t->from : NULL, error)
-        && open_reference(t, error)
-        && record_reserve(&t->record, (t->last - t->state.step)
-                                      / t->settings.checkpoint_every + 2,
-                          error)
-        && log_open(&t->log, t->options->log, t->state.step, error)
-        && record_write(&t->record, &t->state, error);
+        && (!leads(t)
+            || record_open(&t->record, t->resumed ? &t->from : NULL, error))
+        && open_reference(t, error) && open_log(t, error);
 }
 
-static void show_beginning(Training *t)
+/* The machine's peak, where a terminal shows it: of all ranks at once. */
+static bool measure_peak(Training *t, double *peak, Error *error)
+{
+    bool wanted = t->progress.terminal;
+    World *world = world_of(t);
+    *peak = 0;
+    if (!world_share(world, &wanted, sizeof wanted, "begin", error))
+        return false;
+    if (!wanted)
+        return true;
+    *peak = cpu_peak(t->rank.team);
+    return world_power(world, peak, error);
+}
+
+static bool show_beginning(Training *t, Error *error)
 {
     const Corpus *corpus = &t->corpus;
+    int ranks = world_ranks(world_of(t)), threads = t->rank.plan.threads;
+    char text[WORLD_TEXT];
     progress_open(&t->progress, t->options->quiet, t->state.step + 1, t->last,
                   t->step->flops);
-    if (t->progress.terminal)
-        t->progress.peak = cpu_peak(t->rank.team);
+    if (!measure_peak(t, &t->progress.peak, error))
+        return false;
     progress_note(&t->progress, "%s: %lld parameters, %.1f MiB on %d threads; "
                   "%lld %s to train on, %lld held out", t->program->name,
                   (long long)t->program->parameters,
-                  (double)t->rank.plan.total_bytes / (1 << 20),
-                  t->rank.plan.threads, (long long)corpus->train.count,
+                  ranks * (double)t->rank.plan.total_bytes / (1 << 20),
+                  ranks * threads, (long long)corpus->train.count,
                   corpus_unit(corpus), (long long)corpus->eval.count);
+    world_text(t->program, threads, text);
+    if (ranks > 1)
+        progress_note(&t->progress, "%s", text);
     if (t->resumed)
         progress_note(&t->progress, "resumed at step %lld of %lld",
                       (long long)t->state.step, (long long)t->last);
+    return true;
 }
 
 static void close_all(Training *t)
@@ -435,10 +545,11 @@ static void close_all(Training *t)
 static int train_opened(Training *t, Error *error)
 {
     int status;
-    if (open_directory(t, error) && open_all(t, error)) {
-        show_beginning(t);
+    if (open_directory(t, error) && open_all(t, error)
+        && show_beginning(t, error)) {
         status = run(t, error);
     } else {
+        t->stop = stop_signal();
         status = error->status == EXIT_RESUME ? stopped(t) : error->status;
     }
     progress_close(&t->progress);
@@ -460,7 +571,8 @@ int command_train(const Program *program, const Options *options, Error *error)
     t->store = (Store){ .program = program, .settings = &t->settings,
                         .directory = options->out ? options->out : name,
                         .lock = -1 };
-    stop_on_signals();
+    if (!options->world)
+        stop_on_signals();
     signal(SIGPIPE, SIG_IGN);
     int status;
     if (read_options(t, error) && open_data(t, error)) {

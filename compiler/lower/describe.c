@@ -470,7 +470,6 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
     put_int(row, "shard", (int64_t)l->m->mesh.shard);
-    put_data(row, "messages", "message_count", describe_talks(l, "messages", 0));
     put_int(row, "parameters", parameter_count(l));
     put_int(row, "weight_bytes", 4 * l->weight_floats);
     put_int(row, "gradient_floats", l->moment_floats);
@@ -545,6 +544,7 @@ void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
     ProgData *tensors = describe_tensors(l, "tensors", -1);
     ProgData *steps = describe_steps(l, maps, entries, count, -1);
     ProgData *parts = describe_parts(l, maps, entries, count);
+    ProgData *messages = describe_talks(l, "messages", 0);
     ProgData *keys = describe_keys(l);
     ProgData *program = rows_of(l, "program", "Program", false);
     Row row = begin_row(l, program);
@@ -561,6 +561,7 @@ void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
     put_data(&row, "steps", "step_count", steps);
     put_data(&row, "keys", "key_count", keys);
     put_data(&row, "parts", "part_count", parts);
+    put_data(&row, "messages", "message_count", messages);
     end_row(&row);
 }
 

@@ -121,16 +121,18 @@ static void check_batch(Loader *loader)
 {
     const Spec *s = loader->spec;
     const KeyId micro = KEY_train_micro_batch;
-    if (!sound(loader, KEY_train_batch, micro)
-        || loader->bad[KEY_parallel_data])
+    if (!sound(loader, KEY_train_batch, KEY_parallel_data))
         return;
-    if (s->train_batch % s->parallel_data)
+    if (s->train_batch % s->parallel_data) {
         divides(loader, KEY_parallel_data, KEY_train_batch);
-    else if (s->train_batch / s->parallel_data % s->train_micro_batch)
+        loader->bad[KEY_parallel_data] = true;
+    } else if (!loader->bad[micro]
+               && s->train_batch / s->parallel_data % s->train_micro_batch) {
         clash(loader, micro, KEY_train_batch,
               "`%s` is not a whole number of times `%s` times `%s`",
               saying(loader, KEY_train_batch), saying(loader, micro),
               saying(loader, KEY_parallel_data));
+    }
 }
 
 /* A micro-batch is a part of a group, or a power of two of groups: the fixed

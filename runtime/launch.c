@@ -1,0 +1,504 @@
+/* launch.c: see launch.h. The launcher sleeps until a child has changed, a
+ * signal has come or a tenth of a second is over. Its own clock tells when it
+ * was stopped itself, with all of its job: then what it measured is void.
+ * SPDX-License-Identifier: 0BSD */
+#define _GNU_SOURCE
+#include "launch.h"
+#include "cpu.h"
+#include "memory.h"
+#include "stop.h"
+#include "world_block.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Seconds. A rank may be stopped, or idle in a step, for so long; peers of a
+ * lost one may take so long to wait for it, so that what they wait in can be
+ * said; and after a failure all may take so long to leave. */
+static const double MOST_STOPPED = 3, MOST_IDLE = 4, MOST_TO_WAIT = 1.5,
+    MOST_TO_LEAVE = 1;
+
+/* A look around that comes so much later than the last: it was stopped. */
+static const double LONG_SLEEP = 1;
+
+typedef struct Child {
+    pid_t pid;                  /* 0: it has ended */
+    int status;                 /* then: as waitpid says */
+    bool stopped;
+    double stopped_since;
+    double idle_since, used;    /* seconds of the processor, last seen */
+} Child;
+
+typedef struct Launcher {
+    World *world;
+    Child *children;
+    int running;
+    bool trains;
+    int asked;                  /* the first signal that it got */
+    double looked;              /* when it last looked around */
+    double failed;              /* when a failure was seen; 0: none */
+    int lost;                   /* the rank that was lost; -1: none */
+    double lost_at;
+    char how[128];              /* "was killed by signal 9 (Killed)" */
+    sigset_t signals, before;
+} Launcher;
+
+bool launch_wanted(const Program *program, const Options *options)
+{
+    bool together = options->command == COMMAND_train
+        || options->command == COMMAND_eval || options->command == COMMAND_grad
+        || options->command == COMMAND_bench;
+    return together && program_ranks(program) > 1;
+}
+
+/* ---- what is shared ----------------------------------------------------- */
+
+/* Parts of the shared block, one after the other, each at a cache line. */
+typedef struct Layout {
+    char *base;                 /* NULL: they are only measured */
+    int64_t bytes;
+} Layout;
+
+static void *take(Layout *layout, int64_t count, size_t size)
+{
+    int64_t at = layout->bytes;
+    layout->bytes += round_up(count * (int64_t)size, WORLD_LINE);
+    return layout->base ? layout->base + at : NULL;
+}
+
+static void place_block(World *world, Layout *layout)
+{
+    int64_t sent = (int64_t)world->ranks * world->messages;
+    Block parts = {0};
+    Block *block = take(layout, 1, sizeof *block);
+    parts.notes = take(layout, world->ranks, sizeof *parts.notes);
+    parts.gates[AXIS_DATA] = take(layout, world->stages, sizeof(Gate));
+    parts.gates[AXIS_PIPELINE] = take(layout, world->data, sizeof(Gate));
+    parts.gates[AXIS_ENDS] = take(layout, world->data, sizeof(Gate));
+    parts.gates[AXIS_WORLD] = take(layout, 1, sizeof(Gate));
+    parts.channels = take(layout, sent, sizeof *parts.channels);
+    parts.counts = take(layout, sent, sizeof *parts.counts);
+    if (!block)
+        return;
+    memcpy(block, &parts, sizeof parts);
+    for (int rank = 0; rank < world->ranks; rank++)
+        atomic_store(&block->notes[rank].waits, WAITS_FOR_NONE);
+    world->block = block;
+}
+
+static bool map_block(World *world, Error *error)
+{
+    Layout layout = {0};
+    place_block(world, &layout);
+    layout.base = memory_map(layout.bytes, true, world->program->name, error);
+    layout.bytes = 0;
+    if (layout.base)
+        place_block(world, &layout);
+    return layout.base != NULL;
+}
+
+/* Maps every rank's memory; nobody has touched it yet. */
+static bool map_memories(World *world, int64_t bytes, Error *error)
+{
+    int64_t available = memory_available(), total = 0;
+    const char *name = world->program->name;
+    for (int rank = 0; rank < world->ranks; rank++) {
+        world->memory_bytes[rank] = bytes;
+        total += bytes;
+    }
+    if (total > available)
+        return error_set(error, ERROR_ENVIRONMENT, "%s needs %.1f MiB of "
+                         "memory (%lld bytes) for %d ranks; this machine has "
+                         "%.1f MiB (%lld bytes) available", name,
+                         (double)total / (1 << 20), (long long)total,
+                         world->ranks, (double)available / (1 << 20),
+                         (long long)available);
+    for (int rank = 0; rank < world->ranks; rank++) {
+        world->memory[rank] = memory_map(bytes, true, name, error);
+        if (!world->memory[rank])
+            return false;
+    }
+    return true;
+}
+
+static bool make_world(Launcher *l, const Program *program, const Plan *plan,
+                       Error *error)
+{
+    int ranks = program_ranks(program);
+    World *world = calloc(1, sizeof *world);
+    l->children = calloc((size_t)ranks, sizeof *l->children);
+    char **memory = calloc((size_t)ranks, sizeof *memory);
+    int64_t *memory_bytes = calloc((size_t)ranks, sizeof *memory_bytes);
+    l->world = world;
+    if (world) {
+        world->memory = memory;
+        world->memory_bytes = memory_bytes;
+    }
+    if (!world || !l->children || !memory || !memory_bytes)
+        return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    *world = (World){
+        .program = program, .ranks = ranks, .data = program_data(program),
+        .stages = program_stages(program), .messages = program->message_count,
+        .threads = plan->threads,
+        .memory = memory, .memory_bytes = memory_bytes,
+        .spins = ranks * plan->threads > team_cores() ? 0 : TEAM_SPINS,
+    };
+    if (world->data * world->stages != ranks)
+        return error_set(error, ERROR_ENVIRONMENT, "internal error: %d ranks "
+                         "are not data %d by %d stages", ranks, world->data,
+                         world->stages);
+    return map_block(world, error)
+        && map_memories(world, plan->total_bytes, error);
+}
+
+/* ---- a rank's beginning ------------------------------------------------- */
+
+/* Only the leader speaks. */
+static void be_silent(void)
+{
+    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    if (nowhere < 0)
+        return;
+    dup2(nowhere, STDOUT_FILENO);
+    dup2(nowhere, STDERR_FILENO);
+    close(nowhere);
+}
+
+/* It ends with its launcher, however that ends. */
+static void begin_rank(const Launcher *l, int rank, pid_t launcher)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != launcher)
+        _exit(EXIT_LOST);
+    l->world->rank = rank;
+    if (rank > 0)
+        be_silent();
+    /* The launcher decides whether all end. */
+    if (l->trains)
+        stop_on_signals_of_many();
+    else
+        signal(SIGINT, SIG_IGN);
+    sigprocmask(SIG_SETMASK, &l->before, NULL);
+}
+
+/* The rank that this process is now; -1: the launcher. */
+static int fork_ranks(Launcher *l, Error *error)
+{
+    pid_t launcher = getpid();
+    fflush(stdout);
+    for (int rank = 0; rank < l->world->ranks; rank++) {
+        pid_t pid = fork();
+        if (pid == 0) {
+            begin_rank(l, rank, launcher);
+            return rank;
+        }
+        if (pid < 0) {
+            error_system(error, errno, "cannot start rank %d of %d", rank,
+                         l->world->ranks);
+            error->status = ERROR_ENVIRONMENT;
+            world_fail(l->world, error->status, error->text);
+            return -1;
+        }
+        l->children[rank].pid = pid;
+        l->running++;
+    }
+    return -1;
+}
+
+/* ---- who was lost ------------------------------------------------------- */
+
+/* What a rank waits in, or NULL, and the line that asks for it: for what comes
+ * between steps, that of the first message. */
+static const char *waits_in(const World *world, int rank, const char **where)
+{
+    const Notes *notes = &world->block->notes[rank];
+    const Message *messages = world->program->messages;
+    int waits = atomic_load(&notes->waits);
+    *where = world->messages > 0 ? messages[waits > 0 ? waits : 0].where : "";
+    if (waits == WAITS_BETWEEN_STEPS)
+        return atomic_load(&notes->what);
+    return waits >= 0 ? messages[waits].name : NULL;
+}
+
+/* Whether all that are left wait; and for what, one of them. */
+static bool all_wait(const Launcher *l, const char **what, const char **where)
+{
+    bool all = true;
+    for (int rank = 0; rank < l->world->ranks; rank++) {
+        const char *line, *its = waits_in(l->world, rank, &line);
+        if (l->children[rank].pid == 0 || rank == l->lost)
+            continue;
+        all = all && its;
+        if (its) {
+            *what = its;
+            *where = line;
+        }
+    }
+    return all;
+}
+
+/* " in step 17" */
+static void describe_place(const World *world, int rank, char *text,
+                           size_t room)
+{
+    const Notes *notes = &world->block->notes[rank];
+    long long step = (long long)atomic_load(&notes->step);
+    bool inside = atomic_load(&notes->inside);
+    if (inside && step > 0)
+        snprintf(text, room, " in step %lld", step);
+    else if (inside)
+        snprintf(text, room, " in an evaluation");
+    else if (step > 0)
+        snprintf(text, room, " after step %lld", step);
+    else
+        snprintf(text, room, " before the first step");
+}
+
+static void say_lost(Launcher *l, const char *what, const char *where)
+{
+    char text[sizeof ((Error *)0)->text], place[64];
+    const World *world = l->world;
+    const char *before = ", while the others waited for it in";
+    const char *line, *own = waits_in(world, l->lost, &line);
+    describe_place(world, l->lost, place, sizeof place);
+    if (!what && own) {
+        before = ", while it waited in";
+        what = own;
+        where = line;
+    }
+    if (!what && world->messages > 0) {
+        before = "; where the ranks meet first in a step is";
+        what = world->program->messages[0].name;
+        where = line;
+    }
+    snprintf(text, sizeof text, "rank %d of %d %s%s%s \"%s\" (%s)", l->lost,
+             world->ranks, l->how, place, what ? before : "", what ? what : "",
+             what ? where : "");
+    if (!what)
+        snprintf(text, sizeof text, "rank %d of %d %s%s", l->lost,
+                 world->ranks, l->how, place);
+    world_fail(l->world, EXIT_LOST, text);
+}
+
+static void lose(Launcher *l, int rank, double now)
+{
+    if (l->lost >= 0)
+        return;
+    l->lost = rank;
+    l->lost_at = now;
+}
+
+/* Waits, but not long, until it can be said what for the others wait. */
+static void report_lost(Launcher *l, double now)
+{
+    const char *what = NULL, *where = NULL;
+    if (l->lost < 0 || l->failed > 0)
+        return;
+    if (all_wait(l, &what, &where) || now - l->lost_at > MOST_TO_WAIT)
+        say_lost(l, what, where);
+}
+
+/* ---- watching ----------------------------------------------------------- */
+
+static bool world_failed(const Launcher *l)
+{
+    return atomic_load(&l->world->block->failure.state) == FAILURE_KNOWN;
+}
+
+static void note_end(Launcher *l, int rank, int status, double now)
+{
+    Child *child = &l->children[rank];
+    child->pid = 0;
+    child->status = status;
+    l->running--;
+    if (world_failed(l) || l->lost >= 0)
+        return;
+    if (WIFSIGNALED(status)) {
+        int number = WTERMSIG(status);
+        snprintf(l->how, sizeof l->how, "was killed by signal %d (%s)", number,
+                 strsignal(number));
+        lose(l, rank, now);
+    } else if (WEXITSTATUS(status) != 0
+               && WEXITSTATUS(status) != STOP_STATUS) {
+        snprintf(l->how, sizeof l->how, "ended with status %d and no word",
+                 WEXITSTATUS(status));
+        lose(l, rank, now);
+    }
+}
+
+static void note_change(Launcher *l, pid_t pid, int status, double now)
+{
+    int rank = 0;
+    while (rank < l->world->ranks && l->children[rank].pid != pid)
+        rank++;
+    if (rank == l->world->ranks)
+        return;
+    Child *child = &l->children[rank];
+    if (WIFEXITED(status) || WIFSIGNALED(status)) {
+        note_end(l, rank, status, now);
+    } else {
+        child->stopped = WIFSTOPPED(status);
+        child->stopped_since = now;
+        child->idle_since = now;
+    }
+}
+
+static double time_used(pid_t pid)
+{
+    clockid_t clock;
+    struct timespec used;
+    if (clock_getcpuclockid(pid, &clock) != 0
+        || clock_gettime(clock, &used) != 0)
+        return 0;
+    return (double)used.tv_sec + 1e-9 * (double)used.tv_nsec;
+}
+
+/* Sees whether a rank is stopped, or idle in the midst of a step. */
+static void check_life(Launcher *l, int rank, double now)
+{
+    Child *child = &l->children[rank];
+    const Notes *notes = &l->world->block->notes[rank];
+    double used = time_used(child->pid);
+    bool busy = used != child->used || !atomic_load(&notes->inside)
+        || atomic_load(&notes->waits) != WAITS_FOR_NONE;
+    child->used = used;
+    if (busy)
+        child->idle_since = now;
+    if (child->stopped && now - child->stopped_since > MOST_STOPPED)
+        snprintf(l->how, sizeof l->how, "stayed stopped for %.0f seconds",
+                 MOST_STOPPED);
+    else if (!child->stopped && now - child->idle_since > MOST_IDLE)
+        snprintf(l->how, sizeof l->how, "did nothing for %.0f seconds",
+                 MOST_IDLE);
+    else
+        return;
+    lose(l, rank, now);
+}
+
+/* What was measured over a time in which nobody ran means nothing. */
+static void forget_times(Launcher *l, double now)
+{
+    for (int rank = 0; rank < l->world->ranks; rank++)
+        l->children[rank].stopped_since = l->children[rank].idle_since = now;
+}
+
+static void kill_all(const Launcher *l, int number)
+{
+    for (int rank = 0; rank < l->world->ranks; rank++)
+        if (l->children[rank].pid > 0)
+            kill(l->children[rank].pid, number);
+}
+
+static void reap_all(Launcher *l)
+{
+    for (int rank = 0; rank < l->world->ranks; rank++)
+        if (l->children[rank].pid > 0)
+            waitpid(l->children[rank].pid, NULL, 0);
+    l->running = 0;
+}
+
+/* The first signal is passed on to ranks that train, who end after their step;
+ * any other ends all, and the launcher as the signal ends a program. */
+static void take_signal(Launcher *l, int number)
+{
+    if (l->trains && !l->asked) {
+        l->asked = number;
+        kill_all(l, number);
+        return;
+    }
+    kill_all(l, SIGKILL);
+    reap_all(l);
+    signal(number, SIG_DFL);
+    raise(number);
+    sigprocmask(SIG_SETMASK, &l->before, NULL);
+}
+
+static void look_around(Launcher *l)
+{
+    double now = clock_seconds();
+    pid_t pid;
+    int status;
+    if (now - l->looked > LONG_SLEEP)
+        forget_times(l, now);
+    l->looked = now;
+    while ((pid = waitpid(-1, &status, WNOHANG | WUNTRACED | WCONTINUED)) > 0)
+        note_change(l, pid, status, now);
+    for (int rank = 0; rank < l->world->ranks; rank++)
+        if (l->children[rank].pid > 0 && !world_failed(l))
+            check_life(l, rank, now);
+    report_lost(l, now);
+    if (l->failed == 0 && world_failed(l)) {
+        l->failed = now;
+        /* What hangs or is stopped will not leave. */
+        if (l->lost >= 0 && l->children[l->lost].pid > 0)
+            kill(l->children[l->lost].pid, SIGKILL);
+    }
+    if (l->failed > 0 && now - l->failed > MOST_TO_LEAVE)
+        kill_all(l, SIGKILL);
+}
+
+static void watch(Launcher *l)
+{
+    const struct timespec tenth = { .tv_nsec = 100000000 };
+    l->looked = clock_seconds();
+    forget_times(l, l->looked);
+    while (l->running > 0) {
+        int number = sigtimedwait(&l->signals, NULL, &tenth);
+        if (number == SIGINT || number == SIGTERM)
+            take_signal(l, number);
+        look_around(l);
+    }
+    if (!world_failed(l) && l->lost >= 0)
+        say_lost(l, NULL, NULL);
+}
+
+static int conclude(const Launcher *l, Error *error)
+{
+    const Failure *failure = &l->world->block->failure;
+    if (!world_failed(l))
+        return WEXITSTATUS(l->children[0].status);
+    error_set(error, failure->status, "%s", failure->text);
+    return failure->status;
+}
+
+/* ---- the whole ---------------------------------------------------------- */
+
+static void hold_signals(Launcher *l)
+{
+    sigemptyset(&l->signals);
+    sigaddset(&l->signals, SIGCHLD);
+    sigaddset(&l->signals, SIGINT);
+    sigaddset(&l->signals, SIGTERM);
+    signal(SIGCHLD, SIG_DFL);
+    sigprocmask(SIG_BLOCK, &l->signals, &l->before);
+}
+
+int launch(const Program *program, const Options *options, const Plan *plan,
+           World **world, Error *error)
+{
+    Launcher l = { .lost = -1, .trains = options->command == COMMAND_train };
+    int status = -1;
+    *world = NULL;
+    if (!make_world(&l, program, plan, error)) {
+        status = error->status;
+    } else {
+        hold_signals(&l);
+        if (fork_ranks(&l, error) >= 0) {
+            *world = l.world;
+        } else {
+            watch(&l);
+            status = conclude(&l, error);
+        }
+    }
+    free(l.children);
+    if (!*world)
+        world_free(l.world);
+    return status;
+}

@@ -1,0 +1,392 @@
+/* world.c: see world.h; the shared block is described in world_block.h.
+ * SPDX-License-Identifier: 0BSD */
+#define _GNU_SOURCE
+#include "world_block.h"
+#include "stop.h"
+#include "team.h"
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- who is who --------------------------------------------------------- */
+
+static int at_least_one(int32_t count)
+{
+    return count > 1 ? (int)count : 1;
+}
+
+int program_ranks(const Program *program)
+{
+    return at_least_one(program->ranks);
+}
+
+int program_data(const Program *program)
+{
+    return at_least_one(program->data);
+}
+
+int program_stages(const Program *program)
+{
+    return at_least_one(program->stages);
+}
+
+int world_rank(const World *world)
+{
+    return world ? world->rank : 0;
+}
+
+int world_ranks(const World *world)
+{
+    return world ? world->ranks : 1;
+}
+
+int world_data(const World *world)
+{
+    return world ? world->data : 1;
+}
+
+int world_replica(const World *world)
+{
+    return world ? world->rank % world->data : 0;
+}
+
+bool world_leads(const World *world)
+{
+    return world_rank(world) == 0;
+}
+
+void world_text(const Program *program, int threads, char text[WORLD_TEXT])
+{
+    int ranks = program_ranks(program), stages = program_stages(program);
+    char pipeline[32] = "";
+    if (stages > 1)
+        snprintf(pipeline, sizeof pipeline, "pipeline %d, ", stages);
+    snprintf(text, WORLD_TEXT, "%d rank%s: %sdata %d, %d thread%s%s", ranks,
+             ranks > 1 ? "s" : "", pipeline, program_data(program), threads,
+             threads > 1 ? "s" : "", ranks > 1 ? " each" : "");
+}
+
+int axis_members(const World *world, Axis axis)
+{
+    switch (axis) {
+    case AXIS_DATA:     return world->data;
+    case AXIS_PIPELINE: return world->stages;
+    case AXIS_ENDS:     return world->stages > 1 ? 2 : 1;
+    case AXIS_WORLD:    break;
+    case AXES:          break;
+    }
+    return world->ranks;
+}
+
+int axis_member(const World *world, Axis axis)
+{
+    switch (axis) {
+    case AXIS_DATA:     return world->rank % world->data;
+    case AXIS_PIPELINE: return world->rank / world->data;
+    case AXIS_ENDS:     return world->rank >= world->data;
+    case AXIS_WORLD:    break;
+    case AXES:          break;
+    }
+    return world->rank;
+}
+
+int axis_rank(const World *world, Axis axis, int member)
+{
+    int replica = world->rank % world->data;
+    switch (axis) {
+    case AXIS_DATA:     return world->rank - replica + member;
+    case AXIS_PIPELINE: return member * world->data + replica;
+    case AXIS_ENDS:
+        return member * (world->stages - 1) * world->data + replica;
+    case AXIS_WORLD:    break;
+    case AXES:          break;
+    }
+    return member;
+}
+
+Axis axis_of(const World *world, long message)
+{
+    const char *axis = world->program->messages[message].axis;
+    return strcmp(axis, "data") == 0 ? AXIS_DATA
+        : strcmp(axis, "pipeline") == 0 ? AXIS_PIPELINE
+        : strcmp(axis, "ends") == 0 ? AXIS_ENDS : AXIS_WORLD;
+}
+
+/* The gate of this rank's group: the groups of an axis are numbered by the
+ * place in the other one. */
+static Gate *axis_gate(const World *world, Axis axis)
+{
+    Gate *gates = world->block->gates[axis];
+    switch (axis) {
+    case AXIS_DATA:     return &gates[axis_member(world, AXIS_PIPELINE)];
+    case AXIS_PIPELINE: return &gates[axis_member(world, AXIS_DATA)];
+    case AXIS_ENDS:     return &gates[axis_member(world, AXIS_DATA)];
+    case AXIS_WORLD:    break;
+    case AXES:          break;
+    }
+    return gates;
+}
+
+/* ---- memory ------------------------------------------------------------- */
+
+char *world_memory(World *world, size_t bytes, Error *error)
+{
+    int64_t there = world->memory_bytes[world->rank];
+    if ((int64_t)bytes <= there)
+        return world->memory[world->rank];
+    error_set(error, ERROR_ENVIRONMENT, "internal error: rank %d has %lld of "
+              "the %zu bytes of memory that it needs", world->rank,
+              (long long)there, bytes);
+    return NULL;
+}
+
+const void *world_peer(const World *world, int rank, const void *mine)
+{
+    if (!world)
+        return mine;
+    return world->memory[rank]
+        + ((const char *)mine - world->memory[world->rank]);
+}
+
+/* ---- waiting ------------------------------------------------------------ */
+
+static void pause_briefly(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static bool has_failed(const World *world)
+{
+    return atomic_load(&world->block->failure.state) == FAILURE_KNOWN;
+}
+
+/* Sleeps until the counter has grown. As in team.c: a sleeper announces itself
+ * before the kernel compares the value, a waker changes the value before it
+ * counts sleepers. */
+static bool sleep_past(World *world, Waited *counter, unsigned old)
+{
+    const struct timespec tenth = { .tv_nsec = 100000000 };
+    bool failed = false;
+    atomic_fetch_add(&counter->sleepers, 1);
+    while (atomic_load(&counter->value) == old
+           && !(failed = has_failed(world)))
+        syscall(SYS_futex, &counter->value, FUTEX_WAIT, old, &tenth, NULL, 0);
+    atomic_fetch_sub(&counter->sleepers, 1);
+    return !failed;
+}
+
+bool waited_past(World *world, Waited *counter, unsigned old, int waits)
+{
+    Notes *notes = &world->block->notes[world->rank];
+    for (int i = 0; i < world->spins; i++) {
+        if (atomic_load_explicit(&counter->value, memory_order_acquire) != old)
+            return true;
+        pause_briefly();
+    }
+    atomic_store(&notes->waits, waits);
+    bool good = sleep_past(world, counter, old);
+    atomic_store(&notes->waits, WAITS_FOR_NONE);
+    return good;
+}
+
+void waited_advance(Waited *counter)
+{
+    atomic_fetch_add(&counter->value, 1);
+    if (atomic_load(&counter->sleepers) > 0)
+        syscall(SYS_futex, &counter->value, FUTEX_WAKE, INT32_MAX, NULL, NULL,
+                0);
+}
+
+static bool gate_pass(World *world, Axis axis, int waits)
+{
+    Gate *gate = axis_gate(world, axis);
+    unsigned members = (unsigned)axis_members(world, axis);
+    unsigned before = atomic_load(&gate->passed.value);
+    if (atomic_fetch_add(&gate->arrived, 1) + 1 < members)
+        return waited_past(world, &gate->passed, before, waits);
+    atomic_store(&gate->arrived, 0);
+    waited_advance(&gate->passed);
+    return true;
+}
+
+static char *slot_of(const World *world, Axis axis, int rank, unsigned turn)
+{
+    return world->block->notes[rank].slots[axis][turn % 2];
+}
+
+bool axis_meet(World *world, Axis axis, const void *mine, size_t bytes,
+               int waits)
+{
+    unsigned turn = ++world->turns[axis];
+    if (mine)
+        memcpy(slot_of(world, axis, world->rank, turn), mine, bytes);
+    return gate_pass(world, axis, waits);
+}
+
+const void *axis_slot(const World *world, Axis axis, int member)
+{
+    return slot_of(world, axis, axis_rank(world, axis, member),
+                   world->turns[axis]);
+}
+
+/* ---- between steps ------------------------------------------------------ */
+
+bool world_exchange(World *world, const void *mine, size_t bytes,
+                    const char *what, Error *error)
+{
+    atomic_store(&world->block->notes[world->rank].what, what);
+    return axis_meet(world, AXIS_WORLD, mine, bytes, WAITS_BETWEEN_STEPS)
+        || error_set(error, world->block->failure.status, "%s", "");
+}
+
+const void *world_slot(const World *world, int rank)
+{
+    return axis_slot(world, AXIS_WORLD, rank);
+}
+
+bool world_share(World *world, void *bytes, size_t count, const char *what,
+                 Error *error)
+{
+    if (!world)
+        return true;
+    if (!world_exchange(world, bytes, count, what, error))
+        return false;
+    memcpy(bytes, world_slot(world, 0), count);
+    return true;
+}
+
+bool world_meet(World *world, const char *what, Error *error)
+{
+    return !world || world_exchange(world, NULL, 0, what, error);
+}
+
+static bool gather_numbers(World *world, const double *mine, const char *what,
+                           Error *error)
+{
+    return world_exchange(world, mine, sizeof *mine, what, error);
+}
+
+bool world_largest(World *world, double *value, Error *error)
+{
+    if (!world)
+        return true;
+    if (!gather_numbers(world, value, "compare times", error))
+        return false;
+    for (int rank = 0; rank < world->ranks; rank++) {
+        const double *its = world_slot(world, rank);
+        *value = *its > *value ? *its : *value;
+    }
+    return true;
+}
+
+bool world_power(World *world, double *value, Error *error)
+{
+    if (!world)
+        return true;
+    if (!gather_numbers(world, value, "measure the machine", error))
+        return false;
+    *value = 0;
+    for (int rank = 0; rank < world->ranks; rank++)
+        *value += *(const double *)world_slot(world, rank);
+    int threads = world->ranks * world->threads, cores = team_cores();
+    if (threads > cores)
+        *value *= (double)cores / threads;
+    return true;
+}
+
+bool world_stop(World *world, int *signal, Error *error)
+{
+    int asked = stop_signal();
+    *signal = world ? 0 : asked;
+    if (!world)
+        return true;
+    if (!world_exchange(world, &asked, sizeof asked, "agree to go on", error))
+        return false;
+    for (int rank = 0; rank < world->ranks; rank++) {
+        const int *its = world_slot(world, rank);
+        *signal = *signal ? *signal : *its;
+    }
+    return true;
+}
+
+/* ---- steps -------------------------------------------------------------- */
+
+void world_enter(World *world, int64_t step)
+{
+    if (!world)
+        return;
+    Notes *notes = &world->block->notes[world->rank];
+    atomic_store(&notes->step, step);
+    atomic_store(&notes->inside, 1);
+}
+
+void world_leave(World *world)
+{
+    if (world)
+        atomic_store(&world->block->notes[world->rank].inside, 0);
+}
+
+void world_count(World *world, bool on)
+{
+    if (world)
+        world->counts = on;
+}
+
+MessageCount world_counted(const World *world, int message)
+{
+    if (!world)
+        return (MessageCount){0};
+    return world->block->counts[world->rank * world->messages + message];
+}
+
+bool world_check(const World *world, int64_t steps, Error *error)
+{
+    for (int i = 0; world && i < world->messages; i++) {
+        const Message *message = &world->program->messages[i];
+        MessageCount counted = world_counted(world, i);
+        if (counted.calls != message->calls * steps
+            || counted.bytes != message->bytes * steps)
+            return error_set(error, ERROR_ENVIRONMENT, "internal error: rank "
+                             "%d has sent \"%s\" (%s) %lld times, %lld bytes; "
+                             "foretold for %lld steps were %lld times, %lld "
+                             "bytes; please report this", world->rank,
+                             message->name, message->where,
+                             (long long)counted.calls,
+                             (long long)counted.bytes, (long long)steps,
+                             (long long)(message->calls * steps),
+                             (long long)(message->bytes * steps));
+    }
+    return true;
+}
+
+/* ---- the end ------------------------------------------------------------ */
+
+void world_fail(World *world, int status, const char *text)
+{
+    Failure *failure = &world->block->failure;
+    int none = FAILURE_NONE;
+    if (!atomic_compare_exchange_strong(&failure->state, &none,
+                                        FAILURE_COMING))
+        return;
+    failure->status = status;
+    snprintf(failure->text, sizeof failure->text, "%s", text);
+    atomic_store(&failure->state, FAILURE_KNOWN);
+}
+
+void world_free(World *world)
+{
+    if (!world)
+        return;
+    free(world->memory);
+    free(world->memory_bytes);
+    free(world);
+}

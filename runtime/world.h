@@ -1,0 +1,103 @@
+/* world.h: the ranks of a run on one machine. They are processes, forked by a
+ * launcher (launch.h) that only watches; each has threads of its own (team.h).
+ * Rank = stage · data + replica. All that they share was mapped before the fork
+ * and lies at the same addresses everywhere: the memory of every rank, whole,
+ * and one block of gates, slots and notes (world_block.h).
+ *
+ * A rank fails by returning an error, as one alone does; world_fail makes it
+ * known, and the others find it at their next wait, which then returns false
+ * with the failure's status and no text: they leave quietly, and the launcher
+ * prints the text once. Every function takes NULL for a rank alone.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef WORLD_H
+#define WORLD_H
+#include "error.h"
+#include "program.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+enum { EXIT_LOST = 6 };         /* a rank died or hangs */
+
+typedef struct World World;
+
+/* ---- who is who --------------------------------------------------------- */
+
+/* How many there are: of a program, along each of its axes; at least 1. */
+int program_ranks(const Program *program);
+int program_data(const Program *program);
+int program_stages(const Program *program);
+
+/* Which of them this one is. */
+int world_rank(const World *world);
+int world_ranks(const World *world);
+int world_data(const World *world);
+int world_replica(const World *world);
+
+/* Whether this rank is the one that writes files and speaks: rank 0. */
+bool world_leads(const World *world);
+
+/* "4 ranks: data 4, 1 thread each" */
+enum { WORLD_TEXT = 128 };
+void world_text(const Program *program, int threads, char text[WORLD_TEXT]);
+
+/* ---- memory ------------------------------------------------------------- */
+
+/* This rank's memory, of which so many bytes are wanted. */
+char *world_memory(World *world, size_t bytes, Error *error);
+
+/* Where a peer has what lies at `mine` here. */
+const void *world_peer(const World *world, int rank, const void *mine);
+
+/* ---- between steps: by the first thread --------------------------------- */
+
+/* Every rank brings as many bytes, at most WORLD_SLOT, and waits for all; then
+ * world_slot(r) has those of rank r, until the next call but one. `what` names
+ * it in an error. */
+enum { WORLD_SLOT = 512 };
+bool world_exchange(World *world, const void *mine, size_t bytes,
+                    const char *what, Error *error);
+const void *world_slot(const World *world, int rank);
+
+/* The leader's bytes for all. */
+bool world_share(World *world, void *bytes, size_t count, const char *what,
+                 Error *error);
+
+/* Waits for all. */
+bool world_meet(World *world, const char *what, Error *error);
+
+/* Over all ranks, on each of them. */
+bool world_largest(World *world, double *value, Error *error);
+
+/* What all ranks' threads can do at once, of what each rank measured on its own
+ * threads: where they share cores, not the sum. */
+bool world_power(World *world, double *value, Error *error);
+
+/* The signal that asks any rank to stop (stop.h), or 0, the same on all. */
+bool world_stop(World *world, int *signal, Error *error);
+
+/* ---- steps -------------------------------------------------------------- */
+
+/* Around a step of that number (0: of none): a rank inside that uses no time
+ * and waits for nobody hangs. */
+void world_enter(World *world, int64_t step);
+void world_leave(World *world);
+
+/* From here on messages are counted, from 0. */
+void world_count(World *world, bool on);
+
+/* What this rank has counted of a message. */
+typedef struct MessageCount {
+    int64_t calls, bytes;
+} MessageCount;
+MessageCount world_counted(const World *world, int message);
+
+/* Whether every message was sent as often and with as many bytes as foretold
+ * for so many train steps. */
+bool world_check(const World *world, int64_t steps, Error *error);
+
+/* ---- the end ------------------------------------------------------------ */
+
+/* Makes a failure known; the first one counts. */
+void world_fail(World *world, int status, const char *text);
+void world_free(World *world);
+#endif

@@ -1,0 +1,103 @@
+/* world_block.h: what ranks share besides their memory, for those who keep it:
+ * world.c (gates and slots), collectives.c and launch.c.
+ *
+ * A gate is where the members of one group meet: a counter of those who have
+ * arrived, and one of the meetings. What a member brings to a meeting lies in
+ * its slot. There are two slots, used in turn: who brings something to the next
+ * meeting but one knows that all have left this one. So a meeting is one gate.
+ *
+ * Everything that is waited for is a counter that only grows, looked at for a
+ * while, then slept on as a futex, never longer than a tenth of a second: then
+ * the failure flag is looked at.
+ * SPDX-License-Identifier: 0BSD */
+#ifndef WORLD_BLOCK_H
+#define WORLD_BLOCK_H
+#include "world.h"
+#include <stdatomic.h>
+#include <sys/types.h>
+
+enum { WORLD_LINE = 64 };
+
+/* Whose members talk: those that differ in it alone; of "ends", of a pipeline
+ * the first and the last. */
+typedef enum Axis {
+    AXIS_DATA, AXIS_PIPELINE, AXIS_ENDS, AXIS_WORLD, AXES
+} Axis;
+
+typedef struct Waited {         /* a counter with those who sleep on it */
+    _Alignas(WORLD_LINE) atomic_uint value;
+    atomic_uint sleepers;
+} Waited;
+
+typedef struct Gate {
+    Waited passed;              /* meetings */
+    _Alignas(WORLD_LINE) atomic_uint arrived;   /* at the present one */
+} Gate;
+
+/* What a rank has sent of a message and its receiver has taken. Each of the two
+ * places in the mailbox is an offset in the sender's memory. */
+typedef struct Channel {
+    Waited sent, taken;
+    _Atomic int64_t place[2];
+} Channel;
+
+/* A rank's own notes: the launcher reads them, and peers the slots. */
+typedef struct Notes {
+    _Alignas(WORLD_LINE) atomic_int inside;     /* a step */
+    _Atomic int64_t step;
+    /* What it waits in: a message, WAITS_FOR_NONE, or between steps. */
+    atomic_int waits;
+    _Atomic(const char *) what;                 /* between steps */
+    _Alignas(WORLD_LINE) char slots[AXES][2][WORLD_SLOT];
+} Notes;
+
+enum { WAITS_FOR_NONE = -1, WAITS_BETWEEN_STEPS = -2 };
+
+/* The first failure. */
+enum { FAILURE_NONE, FAILURE_COMING, FAILURE_KNOWN };
+typedef struct Failure {
+    _Alignas(WORLD_LINE) atomic_int state;
+    int status;
+    char text[sizeof ((Error *)0)->text];
+} Failure;
+
+typedef struct Block {
+    Failure failure;
+    Notes *notes;               /* [ranks] */
+    Gate *gates[AXES];          /* [stages], [data], [data], [1] */
+    Channel *channels;          /* [ranks][messages] */
+    MessageCount *counts;       /* the same */
+} Block;
+
+/* One process's view; all but `rank`, `turns` and `counts` is as the launcher
+ * made it. */
+struct World {
+    const Program *program;
+    int rank, ranks, data, stages;
+    int threads;                /* of each rank */
+    int messages;
+    int spins;
+    bool counts;
+    unsigned turns[AXES];       /* meetings so far */
+    Block *block;
+    char **memory;              /* of each rank */
+    int64_t *memory_bytes;
+};
+
+/* Along an axis: how many members there are, which one this rank is, and the
+ * rank of another. */
+int axis_members(const World *world, Axis axis);
+int axis_member(const World *world, Axis axis);
+int axis_rank(const World *world, Axis axis, int member);
+Axis axis_of(const World *world, long message);
+
+/* Waits until the counter is not `old`, as message `waits` or as
+ * WAITS_BETWEEN_STEPS. False: the world has failed. */
+bool waited_past(World *world, Waited *counter, unsigned old, int waits);
+void waited_advance(Waited *counter);
+
+/* All members meet, each with bytes for its slot (mine NULL: none). */
+bool axis_meet(World *world, Axis axis, const void *mine, size_t bytes,
+               int waits);
+const void *axis_slot(const World *world, Axis axis, int member);
+#endif
