@@ -353,7 +353,7 @@ static void print_table(const Rank *rank, const Step *step, const Times *times)
 static bool measure(Rank *rank, const Step *step, Times *times, Error *error)
 {
     WeightList list;
-    bool good = weights_list(rank->program, &list, error);
+    bool good = weights_list(rank, &list, error);
     if (good) {
         tables_compute(rank);
         weights_draw(rank, &list, 0);

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
 #include "checkpoint.h"
+#include "places.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,18 +21,21 @@ static bool bundle_alloc(Bundle *bundle, const char *file, int room,
     *bundle = (Bundle){ .file = file };
     bundle->shapes = calloc(items, sizeof *bundle->shapes);
     bundle->names = calloc(items, sizeof *bundle->names);
-    bundle->places = calloc(items, sizeof *bundle->places);
-    return (bundle->shapes && bundle->names && bundle->places)
+    bundle->weights = calloc(items, sizeof *bundle->weights);
+    bundle->kinds = calloc(items, sizeof *bundle->kinds);
+    return (bundle->shapes && bundle->names && bundle->weights
+            && bundle->kinds)
         || error_set(error, ERROR_ENVIRONMENT, "out of memory");
 }
 
 static void bundle_add(Bundle *bundle, const char *prefix, const Weight *weight,
-                       float *place)
+                       PlaceKind kind)
 {
     int32_t i = bundle->count++;
     snprintf(bundle->names[i], sizeof bundle->names[i], "%s%s", prefix,
              weight->name);
-    bundle->places[i] = place;
+    bundle->weights[i] = weight;
+    bundle->kinds[i] = (int)kind;
     bundle->shapes[i] = (TensorShape){
         .name = bundle->names[i],
         .type = TENSOR_F32,
@@ -61,31 +65,48 @@ static bool bundle_digests(Bundle *bundle, Error *error)
 }
 
 bool store_bundles(Store *store, const Rank *rank, const WeightList *list,
-                   Error *error)
+                   const WeightList *own, Error *error)
 {
     static const char *const prefixes[] = { "first.", "second." };
+    static const PlaceKind kinds[] = { PLACE_FIRST, PLACE_SECOND };
     const Program *program = rank->program;
+    store->rank = rank;
+    store->own = own;
     if (!bundle_alloc(&store->model, "model.safetensors", list->count, error)
         || !bundle_alloc(&store->optimizer, "optimizer.safetensors",
                          program->moments * list->count, error))
         return false;
     for (int i = 0; i < list->count; i++)
-        bundle_add(&store->model, "", &list->at[i],
-                   rank->control.weights + list->at[i].weight);
-    for (int moment = 0; moment < program->moments && moment < 2; moment++) {
-        float *base = rank->control.state + moment * program->gradient_floats;
+        bundle_add(&store->model, "", &list->at[i], PLACE_WEIGHT);
+    for (int moment = 0; moment < program->moments && moment < 2; moment++)
         for (int i = 0; i < list->count; i++)
             if (list->at[i].gradient >= 0)
                 bundle_add(&store->optimizer, prefixes[moment], &list->at[i],
-                           base + list->at[i].gradient);
-    }
+                           kinds[moment]);
     return bundle_digests(&store->model, error)
         && bundle_digests(&store->optimizer, error);
 }
 
 /* ---- tensors ------------------------------------------------------------ */
 
-static bool write_bundle(Bundle *bundle, const char *directory,
+/* A tensor, a run of elements after the other, wherever they lie. */
+static bool append_tensor(const Store *store, const Bundle *bundle, int32_t i,
+                          TensorWriter *writer, Sha256 *state, Error *error)
+{
+    const Weight *weight = bundle->weights[i];
+    for (int64_t from = 0; from < weight->elements;) {
+        Place place = place_of(store->rank, weight,
+                               (PlaceKind)bundle->kinds[i], from);
+        sha256_add(state, place.at, 4 * (size_t)place.count);
+        if (!tensors_append(writer, place.at, 4 * (uint64_t)place.count, error))
+            return false;
+        from += place.count;
+    }
+    return true;
+}
+
+static bool write_bundle(const Store *store, Bundle *bundle,
+                         const char *directory,
                          const TensorMetadata *metadata, int metadata_count,
                          Sha256 *state, Error *error)
 {
@@ -98,15 +119,9 @@ static bool write_bundle(Bundle *bundle, const char *directory,
     TensorWriter writer;
     if (!tensors_create(&writer, &output, error))
         return false;
-    for (int32_t i = 0; i < bundle->count; i++) {
-        const TensorShape *shape = &bundle->shapes[i];
-        uint64_t bytes = 4;
-        for (int axis = 0; axis < shape->rank; axis++)
-            bytes *= (uint64_t)shape->dims[axis];
-        sha256_add(state, bundle->places[i], bytes);
-        if (!tensors_append(&writer, bundle->places[i], bytes, error))
+    for (int32_t i = 0; i < bundle->count; i++)
+        if (!append_tensor(store, bundle, i, &writer, state, error))
             return false;
-    }
     return tensors_commit(&writer, error);
 }
 
@@ -237,9 +252,9 @@ static bool write_files(Store *store, const char *directory,
     sha256_start(&sum);
     sha256_add(&sum, &state->step, sizeof state->step);
     sha256_add(&sum, &state->updates, sizeof state->updates);
-    if (!write_bundle(&store->model, directory, metadata, 5, &sum, error)
-        || !write_bundle(&store->optimizer, directory, metadata, 4, &sum,
-                         error))
+    if (!write_bundle(store, &store->model, directory, metadata, 5, &sum, error)
+        || !write_bundle(store, &store->optimizer, directory, metadata, 4,
+                         &sum, error))
         return false;
     sha256_finish_text(&sum, hash);
     return write_state(store, directory, state, hash, error)

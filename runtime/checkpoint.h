@@ -26,12 +26,13 @@ typedef struct RunState {
     bool evaluation_due;        /* the one after this step was abandoned */
 } RunState;
 
-/* Tensors of one file and where they lie in the arena. */
+/* Tensors of one file and what they are of: see places.h for where they lie. */
 typedef struct Bundle {
     const char *file;           /* "model.safetensors" */
     TensorShape *shapes;
     char (*names)[WEIGHT_NAME + 8];
-    float **places;
+    const Weight **weights;
+    int *kinds;                 /* a PlaceKind each */
     int32_t count;
     char (*digests)[SHA256_TEXT];   /* of each file it takes */
 } Bundle;
@@ -40,6 +41,8 @@ typedef struct Bundle {
  * store_open, nothing by a save. */
 typedef struct Store {
     const Program *program;
+    const Rank *rank;           /* whose memory they lie in, or its peers' */
+    const WeightList *own;      /* of its stage */
     const Settings *settings;
     const char *directory;
     int lock;                   /* a descriptor that holds it; -1: not locked */
@@ -94,9 +97,9 @@ bool join_path(char path[FILES_PATH], const char *directory, const char *name,
 
 /* ---- saving (checkpoint.c) ---------------------------------------------- */
 
-/* Lists the tensors of both files. */
-bool store_bundles(Store *store, const Rank *rank, const WeightList *list,
-                   Error *error);
+/* Lists the tensors of both files: of `all` stages; `own` are the rank's. */
+bool store_bundles(Store *store, const Rank *rank, const WeightList *all,
+                   const WeightList *own, Error *error);
 
 /* Writes step-N and says the hash of its state. After a failure (a full disk:
  * status 3) older checkpoints stand and nothing is left of this one. */

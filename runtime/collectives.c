@@ -220,13 +220,18 @@ static void gather(const Thread *me, long message, char *values, long each)
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    meet(&talk);
+    const World *world = talk.world;
+    int64_t at = values - world->memory[world->rank];
+    meet_with(&talk, &at, sizeof at);
     long from = share_start(me, each), length = share_end(me, each) - from;
     for (int step = 1; step < talk.members; step++) {
-        /* not all from the same member at once */
+        /* not all from the same member at once; stages lie differently */
         int member = (talk.member + step) % talk.members;
-        char *part = values + member * each + from;
-        memcpy(part, at_member(&talk, member, part), (size_t)length);
+        const int64_t *there = axis_slot(world, talk.axis, member);
+        const char *its =
+            world->memory[axis_rank(world, talk.axis, member)] + *there;
+        long part = member * each + from;
+        memcpy(values + part, its + part, (size_t)length);
     }
     meet(&talk);
     count(&talk, ALL_GATHER, each);

@@ -4,6 +4,7 @@
 #include "batch.h"
 #include "commands.h"
 #include "inputs.h"
+#include "places.h"
 #include "settings.h"
 #include "weights.h"
 #include <stdio.h>
@@ -127,13 +128,13 @@ static bool write_gradients(const Rank *rank, const Step *step,
                        logits_shape(rank->program, step, logits), logits);
         }
     }
-    const float *gradients = rank_floats(rank, step->gradients_at);
     for (int i = 0; good && i < list->count; i++) {
         const Weight *weight = &list->at[i];
         char name[WEIGHT_NAME + 8];
         snprintf(name, sizeof name, "grad.%s", weight->name);
         if (weight->gradient >= 0)
-            output_add(&output, name, gradients + weight->gradient,
+            output_add(&output, name,
+                       place_of(rank, weight, PLACE_GRADIENT, 0).at,
                        weight->rank, weight->dims);
     }
     good = good && write_output(&output, path, error);
@@ -161,7 +162,7 @@ static bool grad(Rank *rank, const Step *step, const Batch *batch,
     /* The leader reads what lies in the others' memory. */
     good = world_meet(rank->world, "write the gradients", error);
     if (good && world_leads(rank->world))
-        good = weights_list(rank->program, &list, error)
+        good = weights_list_all(rank, &list, error)
             && write_gradients(rank, step, &list, options->out, error);
     free(list.at);
     return good;

@@ -105,11 +105,12 @@ static bool map_block(World *world, Error *error)
 }
 
 /* Maps every rank's memory; nobody has touched it yet. */
-static bool map_memories(World *world, int64_t bytes, Error *error)
+static bool map_memories(World *world, const Plan *plans, Error *error)
 {
     int64_t available = memory_available(), total = 0;
     const char *name = world->program->name;
     for (int rank = 0; rank < world->ranks; rank++) {
+        int64_t bytes = plans[rank / world->data].total_bytes;
         world->memory_bytes[rank] = bytes;
         total += bytes;
     }
@@ -121,7 +122,8 @@ static bool map_memories(World *world, int64_t bytes, Error *error)
                          world->ranks, (double)available / (1 << 20),
                          (long long)available);
     for (int rank = 0; rank < world->ranks; rank++) {
-        world->memory[rank] = memory_map(bytes, true, name, error);
+        world->memory[rank] = memory_map(world->memory_bytes[rank], true, name,
+                                         error);
         if (!world->memory[rank])
             return false;
     }
@@ -155,7 +157,7 @@ static bool make_world(Launcher *l, const Program *program, const Plan *plan,
                          "are not data %d by %d stages", ranks, world->data,
                          world->stages);
     return map_block(world, error)
-        && map_memories(world, plan->total_bytes, error);
+        && map_memories(world, plan, error);
 }
 
 /* ---- a rank's beginning ------------------------------------------------- */

@@ -15,7 +15,7 @@ bool launch_wanted(const Program *program, const Options *options);
  * command, to make its failure known (world_fail) and to end. In the launcher:
  * returns, when all ranks have ended, the status that the program ends with,
  * with *world NULL; the error's text is what failed, empty where that was said.
- * `plan` is of one rank. */
+ * `plan` is of one rank of each stage. */
 int launch(const Program *program, const Options *options, const Plan *plan,
            World **world, Error *error);
 #endif

@@ -46,12 +46,8 @@ int threads_of(const Options *options, int ranks)
 bool load_weights(Rank *rank, const char *from, Error *error)
 {
     char path[FILES_PATH];
-    WeightList list = {0};
-    bool good = weights_path(from, path, error)
-        && weights_list(rank->program, &list, error)
-        && weights_load(rank, &list, path, false, error);
-    free(list.at);
-    return good;
+    return weights_path(from, path, error)
+        && weights_load(rank, path, false, error);
 }
 
 bool open_with_weights(Rank *rank, const Program *program, const char *name,
@@ -133,8 +129,18 @@ static bool launched(const Program *program, Options *options, int *status,
     if (!launch_wanted(program, options) || own->count == 0)
         return false;
     int threads = threads_of(options, program_ranks(program));
-    const Plan plan = rank_plan(program, own, threads);
-    *status = launch(program, options, &plan, &options->world, error);
+    int stages = program_stages(program);
+    Plan *plans = calloc((size_t)stages, sizeof *plans);
+    if (!plans)
+        return error_set(error, ERROR_ENVIRONMENT, "out of memory"),
+               *status = error->status, true;
+    for (int stage = 0; stage < stages; stage++) {
+        const Program part = program_of_stage(program, stage);
+        const StepSet its = steps_with(&part, own->at[0]->name);
+        plans[stage] = rank_plan(&part, &its, threads);
+    }
+    *status = launch(program, options, plans, &options->world, error);
+    free(plans);
     return options->world == NULL;
 }
 
@@ -159,7 +165,14 @@ static int start(const Program *program, const char *name, Options *options,
         return error->status;
     if (launched(program, options, &status, error))
         return status;
-    return run_command(program, options, error);
+    if (!options->world)
+        return run_command(program, options, error);
+    const Program own = program_of_stage(
+        program, world_rank(options->world) / world_data(options->world));
+    world_set_program(options->world, &own);
+    status = run_command(&own, options, error);
+    world_set_program(options->world, program);
+    return status;
 }
 
 /* What failed is said once: by the launcher, where there is one. A run that was

@@ -3,7 +3,25 @@
 #include "rank.h"
 #include "inputs.h"
 #include "memory.h"
+#include <stdlib.h>
 #include <string.h>
+
+Program program_of_stage(const Program *program, int stage)
+{
+    Program own = *program;
+    if (stage >= program->part_count)
+        return own;
+    const Part *part = &program->parts[stage];
+    own.weight_bytes = part->weight_bytes;
+    own.gradient_floats = part->gradient_floats;
+    own.tensor_count = part->tensor_count;
+    own.tensors = part->tensors;
+    own.step_count = part->step_count;
+    own.steps = part->steps;
+    own.message_count = part->message_count;
+    own.messages = part->messages;
+    return own;
+}
 
 const Step *program_step(const Program *program, const char *name)
 {
@@ -63,6 +81,11 @@ Plan rank_plan(const Program *program, const StepSet *set, int threads)
         plan.value_bytes = larger(plan.value_bytes, step->value_bytes);
         plan.thread_bytes = larger(plan.thread_bytes, step->thread_bytes);
     }
+    for (int i = 0; i < set->count; i++)
+        if (strcmp(set->at[i]->name, "grad") == 0)
+            plan.gradients_at = set->at[i]->gradients_at;
+    plan.moment_floats = program->gradient_floats
+        / (program->shard > 0 ? program_data(program) : 1);
     plan.weight_bytes = round_up(program->weight_bytes, PAGE);
     plan.state_bytes = round_up(plan.state_bytes, PAGE);
     plan.value_bytes = round_up(plan.value_bytes, PAGE);
@@ -164,7 +187,9 @@ static bool step_fits(const Program *program, const Step *step)
         && (step->gradients_at < 0
             || inside(step->gradients_at, gradients, room))
         && (step->state_bytes == 0
-            || program->moments * gradients <= step->state_bytes);
+            || program->moments * gradients
+                <= step->state_bytes * (program->shard > 0
+                                        ? program_data(program) : 1));
 }
 
 static bool steps_fit(const Program *program, const StepSet *set)
@@ -175,7 +200,7 @@ static bool steps_fit(const Program *program, const StepSet *set)
     return set->count > 0;
 }
 
-static bool tensors_fit(const Program *program)
+static bool tensors_fit(const Program *program, bool packed)
 {
     for (int i = 0; i < program->tensor_count; i++) {
         const Tensor *t = &program->tensors[i];
@@ -184,8 +209,11 @@ static bool tensors_fit(const Program *program)
         int64_t last = t->repeat - 1;
         if (t->repeat == 0)
             continue;
+        int64_t room = program->weight_bytes;
+        if (packed && !t->constant)
+            room *= program_data(program);
         if (!inside((t->weight + last * t->weight_stride) * 4, bytes,
-                    program->weight_bytes))
+                    room))
             return false;
         if (t->gradient >= 0
             && !inside((t->gradient + last * t->gradient_stride) * 4, bytes,
@@ -197,15 +225,33 @@ static bool tensors_fit(const Program *program)
 
 /* ---- open, run, close --------------------------------------------------- */
 
+/* Ranks of other stages run steps of the same names. */
+static bool plan_stages(Rank *rank, const StepSet *set, int threads)
+{
+    int stages = world_ranks(rank->world) / world_data(rank->world);
+    rank->stage_plans = calloc((size_t)stages, sizeof *rank->stage_plans);
+    for (int stage = 0; rank->stage_plans && stage < stages; stage++) {
+        const Program own = rank->world
+            ? program_of_stage(rank->program, stage) : *rank->program;
+        StepSet its = *set;
+        for (int i = 0; i < set->count; i++)
+            its.at[i] = program_step(&own, set->at[i]->name);
+        rank->stage_plans[stage] = rank_plan(&own, &its, threads);
+    }
+    return rank->stage_plans != NULL;
+}
+
 bool rank_open(Rank *rank, const Program *program, const StepSet *set,
                int threads, struct World *world, Error *error)
 {
     *rank = (Rank){ .program = program, .world = world };
     rank->plan = rank_plan(program, set, threads);
+    if (!plan_stages(rank, set, threads))
+        return error_set(error, 3, "out of memory");
     for (int i = 0; i < set->count; i++)
         if (strcmp(set->at[i]->name, "prepare") == 0)
             rank->prepare = set->at[i];
-    if (!tensors_fit(program) || !steps_fit(program, set))
+    if (!tensors_fit(program, world && program->shard == SHARD_WEIGHTS) || !steps_fit(program, set))
         return error_set(error, 3, "internal error: the program's memory map "
                          "contradicts itself; please report this");
     if (!map_memory(rank, error))
@@ -220,6 +266,8 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
         return false;
     }
     team_join(rank->team, world);
+    rank->control.stage = world_rank(world) / world_data(world);
+    rank->control.replica = world_replica(world);
     rank->control.weights = (float *)(void *)rank->memory;
     rank->control.state = (float *)(void *)state;
     rank->control.values = (float *)(void *)values;
@@ -234,6 +282,8 @@ void rank_close(Rank *rank)
         team_stop(rank->team);
     if (rank->memory && !rank->world)
         memory_unmap(rank->memory, (int64_t)rank->memory_bytes);
+    free(rank->stage_plans);
+    rank->stage_plans = NULL;
     rank->team = NULL;
     rank->memory = NULL;
 }

@@ -22,6 +22,8 @@
 typedef struct Plan {
     int64_t weight_bytes, state_bytes, value_bytes;
     int64_t fixed_bytes, thread_bytes, total_bytes;
+    int64_t moment_floats;      /* of one moment, a rank's share of it */
+    int64_t gradients_at;       /* of the step grad, in the values; -1: none */
     int threads;
 } Plan;
 
@@ -30,6 +32,7 @@ typedef struct Rank {
     struct Team *team;
     struct World *world;        /* NULL: it is alone */
     Plan plan;
+    Plan *stage_plans;          /* of a rank of each stage */
     char *memory;
     size_t memory_bytes;
     const Step *prepare;        /* NULL: nothing is to be prepared */
@@ -42,6 +45,13 @@ typedef struct StepSet {
     const Step *at[MOST_STEPS];
     int count;
 } StepSet;
+
+/* What replicas split between them (Program.shard). */
+enum { SHARD_MOMENTS = 1, SHARD_GRADIENTS = 2, SHARD_WEIGHTS = 3 };
+
+/* The program as a rank of that stage has it: with its part in place of what
+ * all have. */
+Program program_of_stage(const Program *program, int stage);
 
 /* The program's step of that name, or NULL. */
 const Step *program_step(const Program *program, const char *name);

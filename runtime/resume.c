@@ -187,8 +187,18 @@ static void print_differences(const Store *store, const Json *json)
 
 /* ---- reading ------------------------------------------------------------ */
 
-static bool read_bundle(const Bundle *bundle, const char *directory,
-                        Error *error)
+/* The stage's own copy of a weight that an earlier stage has, too; or the
+ * weight. */
+static const Weight *own_copy(const Store *store, const Weight *weight)
+{
+    for (int i = 0; i < store->own->count; i++)
+        if (strcmp(store->own->at[i].name, weight->name) == 0)
+            return &store->own->at[i];
+    return weight;
+}
+
+static bool read_bundle(const Store *store, const Bundle *bundle,
+                        const char *directory, Error *error)
 {
     char path[FILES_PATH];
     Tensors file;
@@ -201,8 +211,8 @@ static bool read_bundle(const Bundle *bundle, const char *directory,
         int entry = tensors_want(&file, shape->name, shape->rank, shape->dims,
                                  error);
         good = entry >= 0
-            && tensors_read_f32(&file, entry, 0, file.entries[entry].count,
-                                bundle->places[i], error);
+            && weight_read(store->rank, own_copy(store, bundle->weights[i]),
+                           bundle->kinds[i], &file, entry, error);
     }
     tensors_close(&file);
     return good;
@@ -230,6 +240,6 @@ bool checkpoint_load(Store *store, const Checkpoint *checkpoint, Error *error)
         return false;
     bool good = check_model(store, &json, checkpoint->path, error);
     json_free(&json);
-    return good && read_bundle(&store->model, checkpoint->path, error)
-        && read_bundle(&store->optimizer, checkpoint->path, error);
+    return good && read_bundle(store, &store->model, checkpoint->path, error)
+        && read_bundle(store, &store->optimizer, checkpoint->path, error);
 }

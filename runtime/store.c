@@ -105,7 +105,8 @@ static void bundle_free(Bundle *bundle)
 {
     free(bundle->shapes);
     free(bundle->names);
-    free(bundle->places);
+    free(bundle->weights);
+    free(bundle->kinds);
     free(bundle->digests);
 }
 

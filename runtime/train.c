@@ -11,6 +11,7 @@
 #include "elementary.h"
 #include "inputs.h"
 #include "log.h"
+#include "places.h"
 #include "progress.h"
 #include "record.h"
 #include "schedule.h"
@@ -35,7 +36,7 @@ typedef struct Training {
     Checkpoint from;            /* where it was resumed, if `resumed` */
     bool resumed;
     Rank rank;
-    WeightList weights;
+    WeightList weights, own;    /* all, and those of the rank's stage */
     Log log;
     Record record;
     Progress progress;
@@ -220,6 +221,12 @@ static bool show_step(Training *t, const StepRecord *record, Error *error)
     return true;
 }
 
+/* Whether ranks have different parts of the run's state. */
+static bool lies_apart(const Training *t)
+{
+    return t->program->shard > 0 || t->program->stages > 1;
+}
+
 /* From one step to the next. */
 static bool advance(Training *t, Error *error)
 {
@@ -236,7 +243,11 @@ static bool advance(Training *t, Error *error)
         return false;
     bool saves = ends || t->stop
         || t->state.step % t->settings.checkpoint_every == 0;
-    return !saves || save(t, error);
+    if (!saves)
+        return true;
+    /* What the leader writes lies in others' memory, too. */
+    return save(t, error)
+        && (!lies_apart(t) || world_meet(world_of(t), "save", error));
 }
 
 /* Whether an evaluation that a signal cut short is still to be made: the log
@@ -382,13 +393,12 @@ static bool begin_weights(Training *t, Error *error)
     tables_compute(&t->rank);
     if (t->resumed)
         return checkpoint_load(&t->store, &t->from, error);
-    weights_draw(&t->rank, &t->weights, (uint64_t)t->settings.seed);
+    weights_draw(&t->rank, &t->own, (uint64_t)t->settings.seed);
     if (!t->options->init)
         return true;
     char path[FILES_PATH];
     return weights_path(t->options->init, path, error)
-        && weights_load(&t->rank, &t->weights, path, t->options->init_partial,
-                        error);
+        && weights_load(&t->rank, path, t->options->init_partial, error);
 }
 
 /* ---- the reference of preferences --------------------------------------- */
@@ -398,8 +408,12 @@ static void hash_weights(const Training *t, char digest[SHA256_TEXT])
     Sha256 sum;
     sha256_start(&sum);
     for (int i = 0; i < t->weights.count; i++)
-        sha256_add(&sum, t->rank.control.weights + t->weights.at[i].weight,
-                   4 * (size_t)t->weights.at[i].elements);
+        for (int64_t from = 0; from < t->weights.at[i].elements;) {
+            Place place = place_of(&t->rank, &t->weights.at[i], PLACE_WEIGHT,
+                                   from);
+            sha256_add(&sum, place.at, 4 * (size_t)place.count);
+            from += place.count;
+        }
     sha256_finish_text(&sum, digest);
 }
 
@@ -485,9 +499,11 @@ static bool open_all(Training *t, Error *error)
                           .corpus = &t->corpus, .world = world,
                           .first = t->first, .threads = threads };
     return rank_open(&t->rank, t->program, &set, threads, world, error)
-        && weights_list(t->program, &t->weights, error)
-        && store_bundles(&t->store, &t->rank, &t->weights, error)
+        && weights_list_all(&t->rank, &t->weights, error)
+        && weights_list(&t->rank, &t->own, error)
+        && store_bundles(&t->store, &t->rank, &t->weights, &t->own, error)
         && begin_weights(t, error)
+        && world_meet(world, "begin the weights", error)
         && (!leads(t)
             || record_open(&t->record, t->resumed ? &t->from : NULL, error))
         && open_reference(t, error) && open_log(t, error);
@@ -539,6 +555,7 @@ static void close_all(Training *t)
     reference_free(&t->train_reference);
     reference_free(&t->eval_reference);
     free(t->weights.at);
+    free(t->own.at);
 }
 
 /* Data and directory are open: the run itself. */

@@ -4,6 +4,7 @@
  * SPDX-License-Identifier: 0BSD */
 #include "weights.h"
 #include "draw.h"
+#include "places.h"
 #include "tables.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +29,8 @@ static bool is_trained(const Tensor *tensor, int copy)
     return !tensor->frozen[0] || tensor->frozen[copy] != 'f';
 }
 
-static bool make_weight(Weight *weight, const Tensor *tensor, int copy)
+static bool make_weight(Weight *weight, const Tensor *tensor, int copy,
+                        int stage)
 {
     int64_t dim1 = tensor->rank > 1 ? tensor->dim1 : 1;
     int64_t dim2 = tensor->rank > 2 ? tensor->dim2 : 1;
@@ -40,30 +42,77 @@ static bool make_weight(Weight *weight, const Tensor *tensor, int copy)
         .weight = tensor->weight + copy * tensor->weight_stride,
         .gradient = is_trained(tensor, copy)
             ? tensor->gradient + copy * tensor->gradient_stride : -1,
+        .unit = tensor->unit + copy * tensor->weight_stride,
+        .stage = stage,
     };
-    return expand_name(weight->name, tensor->name, copy);
+    return expand_name(weight->name, tensor->name, tensor->first + copy);
 }
 
-bool weights_list(const Program *program, WeightList *list, Error *error)
+static bool has_name(const WeightList *list, const char *name)
 {
-    size_t room = 0;
+    for (int i = 0; i < list->count; i++)
+        if (strcmp(list->at[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* Appends a stage's parameters, but those that an earlier one has, too. */
+static bool list_stage(const Program *program, WeightList *list, int stage,
+                       Error *error)
+{
+    size_t room = (size_t)list->count;
+    int before = list->count;
     for (int i = 0; i < program->tensor_count; i++)
         room += (size_t)program->tensors[i].repeat;
-    list->count = 0;
-    list->at = calloc(room + 1, sizeof *list->at);
-    if (!list->at)
+    Weight *longer = realloc(list->at, (room + 1) * sizeof *longer);
+    if (!longer)
         return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    list->at = longer;
     for (int i = 0; i < program->tensor_count; i++) {
         const Tensor *tensor = &program->tensors[i];
-        for (int copy = 0; copy < tensor->repeat && !tensor->constant; copy++)
-            if (!make_weight(&list->at[list->count++], tensor, copy))
+        for (int copy = 0; copy < tensor->repeat && !tensor->constant; copy++) {
+            Weight *weight = &list->at[list->count];
+            if (!make_weight(weight, tensor, copy, stage))
                 return error_set(error, ERROR_ENVIRONMENT, "internal error: "
                                  "the name %s is too long", tensor->name);
+            const WeightList earlier = { list->at, before };
+            list->count += before == 0 || !has_name(&earlier, weight->name);
+        }
+    }
+    return true;
+}
+
+bool weights_list(const Rank *rank, WeightList *list, Error *error)
+{
+    *list = (WeightList){0};
+    return list_stage(rank->program, list, (int)rank->control.stage, error);
+}
+
+bool weights_list_all(const Rank *rank, WeightList *list, Error *error)
+{
+    int stages = world_ranks(rank->world) / world_data(rank->world);
+    *list = (WeightList){0};
+    for (int stage = 0; stage < stages; stage++) {
+        const Program own = rank->world
+            ? program_of_stage(rank->program, stage) : *rank->program;
+        if (!list_stage(&own, list, stage, error))
+            return false;
     }
     return true;
 }
 
 /* ---- tables ------------------------------------------------------------- */
+
+/* Tables lie behind all parameters, or behind the shares that a rank has of
+ * them. */
+static int64_t table_place(const Rank *rank, const Tensor *tensor)
+{
+    const Program *program = rank->program;
+    if (!rank->world || program->shard != SHARD_WEIGHTS)
+        return tensor->weight;
+    return tensor->weight - program->gradient_floats
+        + program->gradient_floats / program_data(program);
+}
 
 static void compute_tables(const Thread *me, void *context)
 {
@@ -80,7 +129,7 @@ static void compute_tables(const Thread *me, void *context)
             .low = tensor->init_c, .high = tensor->init_d,
             .original = tensor->init_e,
         };
-        table_fill(rank->control.weights + tensor->weight, &table,
+        table_fill(rank->control.weights + table_place(rank, tensor), &table,
                    share_start(me, table.rows), share_end(me, table.rows));
     }
 }
@@ -98,10 +147,16 @@ typedef struct Drawing {
     uint64_t seed;
 } Drawing;
 
-static void fill(float *out, int64_t first, int64_t count, float value)
+static void draw_run(const Drawing *drawing, const Weight *weight, float *out,
+                     int64_t first, int64_t count)
 {
-    for (int64_t i = 0; i < count; i++)
-        out[first + i] = value;
+    const Tensor *tensor = weight->tensor;
+    if (strcmp(tensor->init, "normal") == 0)
+        draw_normals(out, count, (uint64_t)first, tensor->init_a,
+                     drawing->seed, draw_stream(weight->name));
+    else
+        for (int64_t i = 0; i < count; i++)
+            out[i] = strcmp(tensor->init, "ones") == 0;
 }
 
 static void draw_weights(const Thread *me, void *context)
@@ -109,15 +164,15 @@ static void draw_weights(const Thread *me, void *context)
     const Drawing *drawing = context;
     for (int i = 0; i < drawing->list->count; i++) {
         const Weight *weight = &drawing->list->at[i];
-        const Tensor *tensor = weight->tensor;
-        float *out = drawing->rank->control.weights + weight->weight;
-        int64_t first = share_start(me, weight->elements);
-        int64_t count = share_end(me, weight->elements) - first;
-        if (strcmp(tensor->init, "normal") == 0)
-            draw_normals(out + first, count, (uint64_t)first, tensor->init_a,
-                         drawing->seed, draw_stream(weight->name));
-        else
-            fill(out, first, count, strcmp(tensor->init, "ones") == 0);
+        int64_t from = share_start(me, weight->elements);
+        int64_t end = share_end(me, weight->elements);
+        while (from < end) {
+            Place place = place_of(drawing->rank, weight, PLACE_WEIGHT, from);
+            int64_t count = end - from < place.count ? end - from : place.count;
+            if (place.own)
+                draw_run(drawing, weight, place.at, from, count);
+            from += count;
+        }
     }
 }
 
@@ -162,9 +217,9 @@ static void list_rest(const Tensors *file, const WeightList *list)
             fprintf(stderr, "not used: %s\n", file->entries[i].name);
 }
 
-/* Finds every parameter in the file: entries[i] is weight i's, or -1. */
+/* Marks every parameter in the file as wanted that has the right shape. */
 static bool match_weights(Tensors *file, const WeightList *list, bool partial,
-                          int *entries, Error *error)
+                          Error *error)
 {
     NameList missing = {0}, unwanted = {0};
     Error shape = {0};
@@ -173,10 +228,9 @@ static bool match_weights(Tensors *file, const WeightList *list, bool partial,
         const Weight *weight = &list->at[i];
         Error ignored;
         bool there = tensors_find(file, weight->name) >= 0;
-        entries[i] = tensors_want(file, weight->name, weight->rank,
-                                  weight->dims,
-                                  there && !shape.text[0] ? &shape : &ignored);
-        matched += entries[i] >= 0;
+        matched += tensors_want(file, weight->name, weight->rank, weight->dims,
+                                there && !shape.text[0] ? &shape : &ignored)
+            >= 0;
         if (!there)
             names_add(&missing, weight->name);
     }
@@ -192,27 +246,49 @@ static bool match_weights(Tensors *file, const WeightList *list, bool partial,
     return true;
 }
 
-bool weights_load(Rank *rank, const WeightList *list, const char *path,
-                  bool partial, Error *error)
+bool weight_read(const Rank *rank, const Weight *weight, int kind,
+                 const Tensors *file, int entry, Error *error)
+{
+    for (int64_t from = 0; from < weight->elements;) {
+        Place place = place_of(rank, weight, (PlaceKind)kind, from);
+        if (place.own
+            && !tensors_read_f32(file, entry, from, place.count, place.at,
+                                 error))
+            return false;
+        from += place.count;
+    }
+    return true;
+}
+
+/* Reads what this rank has of those that match. */
+static bool read_own(Rank *rank, const Tensors *file, Error *error)
+{
+    WeightList own;
+    bool good = weights_list(rank, &own, error);
+    for (int i = 0; good && i < own.count; i++) {
+        int entry = tensors_find(file, own.at[i].name);
+        if (entry >= 0 && file->entries[entry].wanted)
+            good = weight_read(rank, &own.at[i], PLACE_WEIGHT, file, entry,
+                               error);
+    }
+    free(own.at);
+    return good;
+}
+
+bool weights_load(Rank *rank, const char *path, bool partial, Error *error)
 {
     Tensors file;
+    WeightList all;
     if (!tensors_open(&file, path, error))
         return false;
-    int *entries = calloc((size_t)list->count + 1, sizeof *entries);
-    bool good = entries
-        ? match_weights(&file, list, partial, entries, error)
-        : error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    bool good = weights_list_all(rank, &all, error)
+        && match_weights(&file, &all, partial, error);
     const char *model = tensors_metadata(&file, "model_hash");
     if (good && model && strcmp(model, rank->program->model_hash) != 0)
         fprintf(stderr, "note: %s was written by another model; names and "
                 "shapes match, its mathematics may not\n", path);
-    for (int i = 0; good && i < list->count; i++)
-        if (entries[i] >= 0)
-            good = tensors_read_f32(&file, entries[i], 0,
-                                    list->at[i].elements,
-                                    rank->control.weights + list->at[i].weight,
-                                    error);
-    free(entries);
+    good = good && read_own(rank, &file, error);
+    free(all.at);
     tensors_close(&file);
     return good;
 }

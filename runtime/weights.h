@@ -17,6 +17,8 @@ typedef struct Weight {
     int64_t elements;
     int64_t weight;             /* its place in Control.weights, in floats */
     int64_t gradient;           /* in gradients and moments; -1: not trained */
+    int64_t unit;               /* where the unit begins that replicas split */
+    int stage;                  /* that has it */
 } Weight;
 
 typedef struct WeightList {
@@ -29,7 +31,10 @@ bool expand_name(char out[WEIGHT_NAME], const char *name, int copy);
 
 /* All parameters, in the order of the program's tensors; the constant tables
  * are not among them. The caller frees list->at. */
-bool weights_list(const Program *program, WeightList *list, Error *error);
+bool weights_list(const Rank *rank, WeightList *list, Error *error);
+
+/* The same of all stages of a pipeline, in the order of a checkpoint. */
+bool weights_list_all(const Rank *rank, WeightList *list, Error *error);
 
 /* Computes the constant tables (positions, rotations, slopes), in f64 and
  * rounded once, on all threads. Derived ones are left to the step "prepare". */
@@ -38,9 +43,13 @@ void tables_compute(Rank *rank);
 /* Draws every parameter by (seed, name, element), on all threads. */
 void weights_draw(Rank *rank, const WeightList *list, uint64_t seed);
 
+/* Reads those elements of a tensor of the file, of the weight's shape, that this
+ * rank has: of the weight or of a moment (a PlaceKind). */
+bool weight_read(const Rank *rank, const Weight *weight, int kind,
+                 const Tensors *file, int entry, Error *error);
+
 /* Reads every parameter, by name and shape, from a file of weights (see
- * tensors_open). With `partial` what matches is taken and the rest is listed on
- * stderr. */
-bool weights_load(Rank *rank, const WeightList *list, const char *path,
-                  bool partial, Error *error);
+ * tensors_open), of them what this rank has. With `partial` what matches is
+ * taken and the rest is listed on stderr. */
+bool weights_load(Rank *rank, const char *path, bool partial, Error *error);
 #endif

@@ -348,6 +348,11 @@ MessageCount world_counted(const World *world, int message)
     return world->block->counts[world->rank * world->messages + message];
 }
 
+void world_set_program(World *world, const Program *program)
+{
+    world->program = program;
+}
+
 bool world_check(const World *world, int64_t steps, Error *error)
 {
     for (int i = 0; world && i < world->messages; i++) {

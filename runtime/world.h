@@ -91,6 +91,9 @@ typedef struct MessageCount {
 } MessageCount;
 MessageCount world_counted(const World *world, int message);
 
+/* The program as this rank has it, with its own forecasts. */
+void world_set_program(World *world, const Program *program);
+
 /* Whether every message was sent as often and with as many bytes as foretold
  * for so many train steps. */
 bool world_check(const World *world, int64_t steps, Error *error);
