@@ -35,6 +35,8 @@ Plan plan_of(const Spec *s)
             .shard = shard_of(s->parallel_shard),
             .shard_from = s->loc[KEY_parallel_shard],
             .data_from = s->loc[KEY_parallel_data],
+            .tensor = s->parallel_tensor,
+            .tensor_from = s->loc[KEY_parallel_tensor],
             .stages_from = s->loc[KEY_parallel_pipeline_stages],
         },
         .recompute_from = s->loc[KEY_memory_recompute],
@@ -288,16 +290,25 @@ static bool choose_recompute(const Spec *spec, Diag *diag,
 static const char *plan_text(Arena *arena, const Plan *plan)
 {
     const Mesh *mesh = &plan->mesh;
-    long long data = mesh->data, stages = mesh->stages;
-    if (data * stages == 1)
+    const char *text = "", *and = "";
+    const struct { int64_t size; const char *format; } axes[] = {
+        { mesh->stages, "%s%s%lld stages" }, { mesh->data, "%s%sdata %lld" },
+        { mesh->tensor, "%s%stensor %lld" },
+    };
+    int64_t ranks = mesh->data * mesh->stages * mesh->tensor;
+    if (ranks == 1)
         return "1 rank, f32";
-    if (stages == 1)
-        return arena_printf(arena, "%lld ranks: data %lld; f32", data, data);
-    if (data == 1)
-        return arena_printf(arena, "%lld ranks: %lld stages; f32", stages,
-                            stages);
-    return arena_printf(arena, "%lld ranks: data %lld, %lld stages; f32",
-                        data * stages, data, stages);
+    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
+        if (axes[i].size == 1)
+            continue;
+        text = arena_printf(arena, axes[i].format, text, and,
+                            (long long)axes[i].size);
+        and = ", ";
+    }
+    if (mesh->shard)
+        text = arena_printf(arena, "%s, %s sharded", text,
+                            shard_names[mesh->shard]);
+    return arena_printf(arena, "%lld ranks: %s; f32", (long long)ranks, text);
 }
 
 /* A choice as the spec says it. */

@@ -53,6 +53,9 @@ typedef struct Init {
     double base, factor, low, high, original;   /* rotary, llama3 scaling */
 } Init;
 
+/* A rank's: all; its run of rows, of columns. */
+typedef enum Slice { SLICE_NONE, SLICE_ROWS, SLICE_COLUMNS } Slice;
+
 typedef struct Weight {
     const char *name;               /* "attn.q.weight" within a block, else the full name */
     int stack;                      /* in whose blocks it is: blocks.{i}.NAME
@@ -64,6 +67,9 @@ typedef struct Weight {
     bool decay;
     bool frozen;                    /* all copies: no gradient */
     const char *frozen_blocks;      /* some are: 'f' or '-' a block; else NULL */
+    Slice slice;                    /* what a rank of the tensor axis has of it */
+    bool partial;                   /* whole, but each of those ranks makes a part
+                                       of its gradient */
     Type type;
     Type file_type;                 /* its shape in files; rank 0: as type */
     Init init;
@@ -247,8 +253,8 @@ typedef struct Step {
     List(Stmt *) body;
 } Step;
 
-/* The ranks that a training step runs on, by axes; rank = stage · data +
- * replica. A step speaks of all of them: its batch is the whole one. */
+/* The ranks that a training step runs on, by axes; rank = (stage · data +
+ * replica) · tensor + slice. A step speaks of all of them: its batch is the whole one. */
 typedef enum Shard {                /* what replicas split between them */
     SHARD_NONE, SHARD_OPTIMIZER, SHARD_GRADIENTS, SHARD_PARAMETERS,
 } Shard;
@@ -257,8 +263,9 @@ extern const char *const shard_names[];
 typedef struct Mesh {
     int64_t data;                   /* replicas, each with its run of the groups */
     int64_t stages;                 /* of the pipeline */
+    int64_t tensor;                 /* ranks that slice products: innermost */
     Shard shard;
-    Loc data_from, stages_from, shard_from;
+    Loc data_from, stages_from, tensor_from, shard_from;
 } Mesh;
 
 typedef struct Module {

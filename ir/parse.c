@@ -368,6 +368,12 @@ static bool weight_flags(Parser *p, Weight *w)
         if (parse_accept_word(p, "file")) {
             if (!parse_expect(p, '=') || !parse_type(p, &w->file_type))
                 return false;
+        } else if (parse_accept_word(p, "rows")) {
+            w->slice = SLICE_ROWS;
+        } else if (parse_accept_word(p, "columns")) {
+            w->slice = SLICE_COLUMNS;
+        } else if (parse_accept_word(p, "partial")) {
+            w->partial = true;
         } else if (parse_accept_word(p, "derived")) {
             w->derived = true;
         } else if (parse_accept_word(p, "constant")) {
@@ -459,7 +465,7 @@ static bool stack(Parser *p)
     return parse_end_of_line(p);
 }
 
-/* mesh data=D stages=S shard=WHAT */
+/* mesh data=D stages=S tensor=T shard=WHAT */
 static bool parse_mesh(Parser *p)
 {
     enum { MOST_RANKS = 1 << 20 };
@@ -468,6 +474,8 @@ static bool parse_mesh(Parser *p)
           && parse_integer(p, "data", 1, MOST_RANKS, &mesh->data)
           && parse_expect_word(p, "stages") && parse_expect(p, '=')
           && parse_integer(p, "stages", 1, MOST_RANKS, &mesh->stages)
+          && parse_expect_word(p, "tensor") && parse_expect(p, '=')
+          && parse_integer(p, "tensor", 1, MOST_RANKS, &mesh->tensor)
           && parse_expect_word(p, "shard") && parse_expect(p, '=')))
         return false;
     int shard = parse_word(p, "shard", shard_names);

@@ -49,6 +49,7 @@ static const Signature signatures[] = {
     /* collectives.h */
     {"all_reduce_count", "lTll", PL_COLLECTIVE},
     {"all_reduce_f32", "vTlpl", PL_COLLECTIVE},
+    {"all_reduce_into_f32", "vTlpPl", PL_COLLECTIVE},
     {"all_reduce_f64", "vTlql", PL_COLLECTIVE},
     {"reduce_scatter_f32", "vTlpl", PL_COLLECTIVE},
     {"all_gather_f32", "vTlpl", PL_COLLECTIVE},
@@ -197,7 +198,8 @@ static const FieldRow kernel_rows[] = {
     ROW(Attention, "i", causal) ROW(Attention, "f", scale)
     ROW(Attention, "f", rate) ROW(Attention, "u", site)
     ROW(Attention, "u", step) ROW(Attention, "U", seed)
-    ROW(Attention, "l", sequence) ROW(Attention, "P", dout)
+    ROW(Attention, "l", sequence) ROW(Attention, "l", head)
+    ROW(Attention, "l", all_heads) ROW(Attention, "P", dout)
     ROW(Attention, "p", dq) ROW(Attention, "p", dk) ROW(Attention, "p", dv)
     ROW(Attention, "p", dq2) ROW(Attention, "p", dtable)
     ROW(Attention, "l", table_rows) ROW(Attention, "i", dtable_init)

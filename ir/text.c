@@ -332,6 +332,10 @@ static void print_weight(Printer *p, int number)
         buf_printf(&p->line, " file=");
         type_print(p->m, &w->file_type, &p->line);
     }
+    if (w->slice)
+        buf_printf(&p->line, w->slice == SLICE_ROWS ? " rows" : " columns");
+    if (w->partial)
+        buf_printf(&p->line, " partial");
     if (w->constant)
         buf_printf(&p->line, " constant");
     if (w->derived)
@@ -638,10 +642,10 @@ void module_print(const Module *m, Buf *out)
     if (m->sites_per_block)
         buf_printf(&p.line, " sites_per_block=%d", m->sites_per_block);
     end_line(&p, NULL);
-    if (m->mesh.data * m->mesh.stages > 1) {
-        buf_printf(&p.line, "mesh data=%lld stages=%lld shard=%s",
+    if (m->mesh.data * m->mesh.stages * m->mesh.tensor > 1) {
+        buf_printf(&p.line, "mesh data=%lld stages=%lld tensor=%lld shard=%s",
                    (long long)m->mesh.data, (long long)m->mesh.stages,
-                   shard_names[m->mesh.shard]);
+                   (long long)m->mesh.tensor, shard_names[m->mesh.shard]);
         end_line(&p, NULL);
     }
     bool plain = m->stacks.count == 1 && !*m->stacks.at[0].prefix

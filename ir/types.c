@@ -417,6 +417,9 @@ static bool rule_index(const Rule *r)
         r->out[0].dims[r->out[0].rank++] = a->dims[1];
         return true;
     }
+    case OP_all_reduce:
+        r->out[0] = *a;
+        return a->rank == 3 || wrong(r, "all_reduce wants x[B,T,N]");
     case OP_scatter_add:
         r->out[0] = *input(r, 2);
         return (r->out[0].rank == 2 && a->dims[a->rank - 1] == r->out[0].dims[1])
@@ -433,6 +436,10 @@ static bool rule_index(const Rule *r)
 /* The same elements: products of the model dims and the row dims both agree. */
 static bool rule_view(const Rule *r)
 {
+    if (r->node->op == OP_spread) {
+        r->out[0] = *input(r, 0);
+        return true;
+    }
     if (!r->given)
         return wrong(r, "reshape wants a type");
     int a = 0, b = 0;

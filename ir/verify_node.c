@@ -12,7 +12,8 @@ static const char *operands(Op op)
     switch (op) {
     case OP_scored: case OP_first: return "i";
     case OP_onehot: return "I";
-    case OP_dropout: case OP_cache: case OP_patches: case OP_top_k: return "F";
+    case OP_dropout: case OP_cache: case OP_patches: case OP_top_k:
+    case OP_spread: case OP_all_reduce: return "F";
     case OP_expand: case OP_reshape: return "?";
     case OP_pick:
     case OP_pool:

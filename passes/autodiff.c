@@ -374,7 +374,7 @@ static void return_parameters(Autodiff *ad)
 /* The memory that a view shows. */
 static const Value *viewed(const Value *v)
 {
-    while (v->node && v->node->op == OP_reshape)
+    while (v->node && op_info[v->node->op].class == CLASS_VIEW)
         v = v->node->in[0];
     return v;
 }

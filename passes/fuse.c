@@ -25,7 +25,7 @@ static bool is_rowish(const Node *n)
 
 static KernelKind kind_of(const Node *n)
 {
-    if (n->op == OP_reshape)
+    if (op_info[n->op].class == CLASS_VIEW)
         return KERNEL_VIEW;
     if (n->op == OP_colsum)
         return KERNEL_COLUMN;

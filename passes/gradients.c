@@ -239,6 +239,21 @@ static void gradient_reshape(Autodiff *ad, Node *n)
                    &n->in[0]->type));
 }
 
+/* Each rank has made a part of it. */
+static void gradient_spread(Autodiff *ad, Node *n)
+{
+    Value *dy = dy_of(ad, n);
+    ad_add(ad, n->in[0],
+           ad_node(ad, OP_all_reduce, ad_name(ad, n->in[0]), 1, &dy, NULL,
+                   NULL));
+}
+
+/* Every rank has the sum, and its gradient. */
+static void gradient_all_reduce(Autodiff *ad, Node *n)
+{
+    ad_add(ad, n->in[0], dy_of(ad, n));
+}
+
 /* y = tanh x: dx = dy (1 - y²) */
 static void gradient_tanh(Autodiff *ad, Node *n)
 {
@@ -336,6 +351,7 @@ static Rule *const rules[OP_COUNT] = {
     [OP_unrotate] = gradient_rotate, [OP_chain] = gradient_chain,
     [OP_matmul] = gradient_matmul, [OP_attention] = gradient_attention,
     [OP_gather] = gradient_gather, [OP_reshape] = gradient_reshape,
+    [OP_spread] = gradient_spread, [OP_all_reduce] = gradient_all_reduce,
     [OP_pool] = gradient_pool, [OP_gather_rows] = gradient_gather_rows,
     [OP_combine_rows] = gradient_combine_rows,
     [OP_grouped_matmul] = gradient_grouped_matmul,

@@ -105,17 +105,15 @@ static bool append_tensor(const Store *store, const Bundle *bundle, int32_t i,
     return true;
 }
 
-static bool write_bundle(const Store *store, Bundle *bundle,
-                         const char *directory,
-                         const TensorMetadata *metadata, int metadata_count,
+/* With so much of the metadata as `output` says. */
+static bool write_bundle(const Store *store, const Bundle *bundle,
+                         const char *directory, TensorOutput output,
                          Sha256 *state, Error *error)
 {
     char path[FILES_PATH];
     if (!join_path(path, directory, bundle->file, error))
         return false;
-    TensorOutput output = bundle_output(bundle, path);
-    output.metadata = metadata;
-    output.metadata_count = metadata_count;
+    output.path = path;
     TensorWriter writer;
     if (!tensors_create(&writer, &output, error))
         return false;
@@ -252,9 +250,14 @@ static bool write_files(Store *store, const char *directory,
     sha256_start(&sum);
     sha256_add(&sum, &state->step, sizeof state->step);
     sha256_add(&sum, &state->updates, sizeof state->updates);
-    if (!write_bundle(store, &store->model, directory, metadata, 5, &sum, error)
-        || !write_bundle(store, &store->optimizer, directory, metadata, 4,
-                         &sum, error))
+    TensorOutput model = bundle_output(&store->model, "");
+    TensorOutput optimizer = bundle_output(&store->optimizer, "");
+    model.metadata = optimizer.metadata = metadata;
+    model.metadata_count = 5;
+    optimizer.metadata_count = 4;   /* the spec is beside the weights alone */
+    if (!write_bundle(store, &store->model, directory, model, &sum, error)
+        || !write_bundle(store, &store->optimizer, directory, optimizer, &sum,
+                         error))
         return false;
     sha256_finish_text(&sum, hash);
     return write_state(store, directory, state, hash, error)

@@ -160,7 +160,8 @@ long all_reduce_count(const Thread *me, long message, long mine)
 }
 
 /* The threads of all members share the sums; each goes back to all. */
-void all_reduce_f32(const Thread *me, long message, float *values, long n)
+void all_reduce_into_f32(const Thread *me, long message, float *sums,
+                         const float *mine, long n)
 {
     Talk talk;
     if (!talk_open(&talk, me, message))
@@ -172,13 +173,18 @@ void all_reduce_f32(const Thread *me, long message, float *values, long n)
     for (long i = share_start(&all, n / WIDTH) * WIDTH; i < end; i += PIECE) {
         long length = end - i < PIECE ? end - i : PIECE;
         size_t bytes = (size_t)length * sizeof(float);
-        float *sum = floats_of(&talk, 0, values) + i;
-        sum_piece(&talk, sum, values + i, length);
+        float *sum = floats_of(&talk, 0, sums) + i;
+        sum_piece(&talk, sum, mine + i, length);
         for (int member = 1; member < talk.members; member++)
-            memcpy(floats_of(&talk, member, values) + i, sum, bytes);
+            memcpy(floats_of(&talk, member, sums) + i, sum, bytes);
     }
     meet(&talk);
     count(&talk, ALL_REDUCE, n * (long)sizeof(float));
+}
+
+void all_reduce_f32(const Thread *me, long message, float *values, long n)
+{
+    all_reduce_into_f32(me, message, values, values, n);
 }
 
 void all_reduce_f64(const Thread *me, long message, double *values, long n)

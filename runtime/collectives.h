@@ -39,6 +39,8 @@ long all_reduce_count(const Thread *me, long message, long mine);
 /* values[i] = Σ over members, i < n; on every member. f32: n is a multiple of
  * 16; f64: n is small, some numbers. */
 void all_reduce_f32(const Thread *me, long message, float *values, long n);
+void all_reduce_into_f32(const Thread *me, long message, float *sums,
+                         const float *mine, long n);    /* elsewhere */
 void all_reduce_f64(const Thread *me, long message, double *values, long n);
 
 /* values has `each` numbers a member; member m then has the sums of its own,

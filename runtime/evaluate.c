@@ -70,7 +70,7 @@ static bool run_round(const Examination *exam, int64_t first, int64_t count,
     World *world = exam->rank->world;
     const Program *program = exam->rank->program;
     int64_t each = step_examples(program, exam->step);
-    int data = world_data(world), last = world_ranks(world) - data;
+    int data = world_data(world), last = world_stages(world) - 1;
     int64_t own = first + world_replica(world) * each;
     Found found = {0};
     /* replicas that gather weights run together: one may have nothing */
@@ -86,7 +86,7 @@ static bool run_round(const Examination *exam, int64_t first, int64_t count,
     if (!world_exchange(world, &found, sizeof found, "add evaluations", error))
         return false;
     for (int i = 0; i < data && first + i * each < count; i++)
-        add_found(sum, world_slot(world, last + i));
+        add_found(sum, world_slot(world, world_rank_at(world, last, i, 0)));
     return true;
 }
 

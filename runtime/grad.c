@@ -49,10 +49,10 @@ static int logits_shape(const Program *program, const Step *step,
 /* What is written, and where it lies: logits in equal parts, one in the memory
  * of each replica, those of a pipeline in its last stage. */
 typedef struct Output {
-    World *world;
     int32_t logits;             /* which of them they are; -1: there are none */
     TensorShape *shapes;
     const float **places;
+    const Weight **weights;     /* whose gradient; NULL: what lies at places */
     char (*names)[WEIGHT_NAME + 8];
     int32_t count;
 } Output;
@@ -69,77 +69,117 @@ static void output_add(Output *output, const char *name, const float *place,
         output->shapes[i].dims[axis] = dims[axis];
 }
 
-static bool write_parts(TensorWriter *writer, const Output *output,
-                        const float *place, uint64_t bytes, Error *error)
+static void output_add_gradient(Output *output, const Weight *weight)
 {
-    World *world = output->world;
-    int data = world_data(world), last = world_ranks(world) - data;
-    for (int replica = 0; replica < data; replica++)
-        if (!tensors_append(writer, world_peer(world, last + replica, place),
+    char name[WEIGHT_NAME + 8];
+    snprintf(name, sizeof name, "grad.%s", weight->name);
+    output->weights[output->count] = weight;
+    output_add(output, name, NULL, weight->rank, weight->dims);
+}
+
+/* Each replica has those of its sequences, in the last stage. */
+static bool write_logits(TensorWriter *writer, const Rank *rank,
+                         const float *place, uint64_t bytes, Error *error)
+{
+    World *world = rank->world;
+    int data = world_data(world), last = world_stages(world) - 1;
+    for (int replica = 0; replica < data; replica++) {
+        int peer = world_rank_at(world, last, replica, 0);
+        if (!tensors_append(writer, world_peer(world, peer, place),
                             bytes / (uint64_t)data, error))
             return false;
+    }
     return true;
 }
 
-static bool write_output(const Output *output, const char *path, Error *error)
+/* A run of elements after the other, on whichever rank they lie. */
+static bool write_gradient(TensorWriter *writer, const Rank *rank,
+                           const Weight *weight, Error *error)
+{
+    for (int64_t from = 0; from < weight->elements;) {
+        Place place = place_of(rank, weight, PLACE_GRADIENT, from);
+        if (!tensors_append(writer, place.at, 4 * (uint64_t)place.count, error))
+            return false;
+        from += place.count;
+    }
+    return true;
+}
+
+static bool write_tensor(TensorWriter *writer, const Output *output,
+                         const Rank *rank, int32_t i, Error *error)
+{
+    uint64_t bytes = sizeof(float);
+    for (int axis = 0; axis < output->shapes[i].rank; axis++)
+        bytes *= (uint64_t)output->shapes[i].dims[axis];
+    if (output->weights[i])
+        return write_gradient(writer, rank, output->weights[i], error);
+    if (i == output->logits)
+        return write_logits(writer, rank, output->places[i], bytes, error);
+    return tensors_append(writer, output->places[i], bytes, error);
+}
+
+static bool write_output(const Output *output, const Rank *rank,
+                         const char *path, Error *error)
 {
     TensorOutput file = { .path = path, .tensors = output->shapes,
                           .count = output->count };
     TensorWriter writer;
     if (!tensors_create(&writer, &file, error))
         return false;
-    for (int32_t i = 0; i < output->count; i++) {
-        uint64_t bytes = sizeof(float);
-        for (int axis = 0; axis < output->shapes[i].rank; axis++)
-            bytes *= (uint64_t)output->shapes[i].dims[axis];
-        if (i == output->logits
-            ? !write_parts(&writer, output, output->places[i], bytes, error)
-            : !tensors_append(&writer, output->places[i], bytes, error))
+    for (int32_t i = 0; i < output->count; i++)
+        if (!write_tensor(&writer, output, rank, i, error))
             return false;
-    }
     return tensors_commit(&writer, error);
 }
 
-static bool write_gradients(const Rank *rank, const Step *step,
-                            const WeightList *list, const char *path,
-                            Error *error)
+/* The last stage has them, in its own place. */
+static void add_logits(Output *output, const Rank *rank)
+{
+    int last = world_stages(rank->world) - 1;
+    const Program its = rank->world
+        ? program_of_stage(rank->program, last) : *rank->program;
+    const Step *step = program_step(&its, "grad");
+    const Plan *plan = &rank->stage_plans[last];
+    int64_t dims[4], at = plan->weight_bytes + plan->state_bytes
+        + step->logits_at;
+    if (step->logits_at < 0)
+        return;
+    output->logits = output->count;
+    output_add(output, "logits", (const float *)(void *)(rank->memory + at),
+               logits_shape(&its, step, dims), dims);
+}
+
+static bool write_gradients(const Rank *rank, const WeightList *list,
+                            const char *path, Error *error)
 {
     size_t room = (size_t)list->count + 3;
     Output output = {
-        .world = rank->world, .logits = -1,
+        .logits = -1,
         .shapes = calloc(room, sizeof *output.shapes),
         .places = calloc(room, sizeof *output.places),
+        .weights = calloc(room, sizeof *output.weights),
         .names = calloc(room, sizeof *output.names),
     };
     float loss = (float)rank->control.loss;
     float aux_loss = (float)rank->control.aux_loss;
     const int64_t one = 1;
-    int64_t logits[4];
-    bool good = output.shapes && output.places && output.names;
+    bool good = output.shapes && output.places && output.weights
+        && output.names;
     if (!good)
         error_set(error, ERROR_ENVIRONMENT, "out of memory");
     if (good) {
         output_add(&output, "loss", &loss, 1, &one);
         if (rank->program->experts)
             output_add(&output, "aux_loss", &aux_loss, 1, &one);
-        if (step->logits_at >= 0) {
-            output.logits = output.count;
-            output_add(&output, "logits", rank_floats(rank, step->logits_at),
-                       logits_shape(rank->program, step, logits), logits);
-        }
+        add_logits(&output, rank);
     }
-    for (int i = 0; good && i < list->count; i++) {
-        const Weight *weight = &list->at[i];
-        char name[WEIGHT_NAME + 8];
-        snprintf(name, sizeof name, "grad.%s", weight->name);
-        if (weight->gradient >= 0)
-            output_add(&output, name,
-                       place_of(rank, weight, PLACE_GRADIENT, 0).at,
-                       weight->rank, weight->dims);
-    }
-    good = good && write_output(&output, path, error);
+    for (int i = 0; good && i < list->count; i++)
+        if (list->at[i].gradient >= 0)
+            output_add_gradient(&output, &list->at[i]);
+    good = good && write_output(&output, rank, path, error);
     free(output.shapes);
     free(output.places);
+    free(output.weights);
     free(output.names);
     return good;
 }
@@ -163,7 +203,7 @@ static bool grad(Rank *rank, const Step *step, const Batch *batch,
     good = world_meet(rank->world, "write the gradients", error);
     if (good && world_leads(rank->world))
         good = weights_list_all(rank, &list, error)
-            && write_gradients(rank, step, &list, options->out, error);
+            && write_gradients(rank, &list, options->out, error);
     free(list.at);
     return good;
 }

@@ -95,8 +95,35 @@ static void put_step(JsonWriter *json, const Program *program, const Step *step,
     json_close(json, '}');
 }
 
-/* Ranks by axis, and what each sends in a train step. */
-static void put_plan(JsonWriter *json, const Program *program)
+/* What a rank of a stage maps for training. */
+static Plan plan_of_stage(const Program *program, int stage,
+                          const Options *options)
+{
+    const Program part = program_of_stage(program, stage);
+    const StepSet set = steps_with(&part, "train");
+    return rank_plan(&part, &set, threads_of(options, program_ranks(program)));
+}
+
+static void put_messages(JsonWriter *json, const Program *part)
+{
+    json_key(json, "messages");
+    json_open(json, '[');
+    for (int i = 0; i < part->message_count; i++) {
+        const Message *message = &part->messages[i];
+        json_open(json, '{');
+        put_text(json, "name", message->name);
+        put_text(json, "where", message->where);
+        put_text(json, "axis", message->axis);
+        put_count(json, "calls", message->calls);
+        put_count(json, "bytes", message->bytes);
+        json_close(json, '}');
+    }
+    json_close(json, ']');
+}
+
+/* Ranks by axis; what a rank of each stage maps, and sends in a train step. */
+static void put_plan(JsonWriter *json, const Program *program,
+                     const Options *options)
 {
     json_key(json, "plan");
     json_open(json, '{');
@@ -104,16 +131,15 @@ static void put_plan(JsonWriter *json, const Program *program)
     put_count(json, "data", program_data(program));
     put_count(json, "stages", program_stages(program));
     put_count(json, "groups", program->groups);
-    json_key(json, "messages");
+    json_key(json, "ranks_by_stage");
     json_open(json, '[');
-    for (int i = 0; i < program->message_count; i++) {
-        const Message *message = &program->messages[i];
+    for (int stage = 0; stage < program_stages(program); stage++) {
+        const Program part = program_of_stage(program, stage);
+        Plan plan = plan_of_stage(program, stage, options);
         json_open(json, '{');
-        put_text(json, "name", message->name);
-        put_text(json, "where", message->where);
-        put_text(json, "axis", message->axis);
-        put_count(json, "calls", message->calls);
-        put_count(json, "bytes", message->bytes);
+        put_count(json, "stage", stage);
+        put_count(json, "total_bytes", plan.total_bytes);
+        put_messages(json, &part);
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -141,7 +167,7 @@ static bool print_json(const Program *program, const Options *options,
     put_text(&json, "spec_hash", program->spec_hash);
     put_text(&json, "model_hash", program->model_hash);
     put_text(&json, "source_hash", program->source_hash);
-    put_plan(&json, program);
+    put_plan(&json, program, options);
     json_key(&json, "memory");
     json_open(&json, '{');
     put_count(&json, "threads", threads_of(options, program_ranks(program)));
@@ -208,6 +234,25 @@ static void print_model(const Program *program)
            (long long)program->blocks);
 }
 
+static void print_stage(const Program *program, int stage,
+                        const Options *options)
+{
+    const Program part = program_of_stage(program, stage);
+    Plan plan = plan_of_stage(program, stage, options);
+    if (program_stages(program) > 1)
+        printf("stage %d     ", stage);
+    else
+        printf("a rank      ");
+    printf("%.1f MiB (%lld bytes) to train; messages a step:\n",
+           (double)plan.total_bytes / (1 << 20), (long long)plan.total_bytes);
+    for (int i = 0; i < part.message_count; i++) {
+        const Message *message = &part.messages[i];
+        printf("  %-16s along %-8s %6lld calls %14lld bytes  %s\n",
+               message->name, message->axis, (long long)message->calls,
+               (long long)message->bytes, message->where);
+    }
+}
+
 /* The ranks that train, and what each sends in a step. */
 static void print_plan(const Program *program, const Options *options)
 {
@@ -218,12 +263,8 @@ static void print_plan(const Program *program, const Options *options)
            ranks > 1 ? text : "1 rank", (long long)program->batch,
            (long long)program->sequence,
            is_preference(program) ? "tokens, pairs" : "tokens");
-    for (int i = 0; i < program->message_count; i++) {
-        const Message *message = &program->messages[i];
-        printf("message     %s (%s), along %s: %lld a step, %lld bytes\n",
-               message->name, message->where, message->axis,
-               (long long)message->calls, (long long)message->bytes);
-    }
+    for (int stage = 0; ranks > 1 && stage < program_stages(program); stage++)
+        print_stage(program, stage, options);
 }
 
 static void print_text(const Program *program, const Options *options)

@@ -79,10 +79,8 @@ static void place_block(World *world, Layout *layout)
     Block parts = {0};
     Block *block = take(layout, 1, sizeof *block);
     parts.notes = take(layout, world->ranks, sizeof *parts.notes);
-    parts.gates[AXIS_DATA] = take(layout, world->stages, sizeof(Gate));
-    parts.gates[AXIS_PIPELINE] = take(layout, world->data, sizeof(Gate));
-    parts.gates[AXIS_ENDS] = take(layout, world->data, sizeof(Gate));
-    parts.gates[AXIS_WORLD] = take(layout, 1, sizeof(Gate));
+    for (int axis = 0; axis < AXES; axis++)     /* of groups, at most ranks */
+        parts.gates[axis] = take(layout, world->ranks, sizeof(Gate));
     parts.channels = take(layout, sent, sizeof *parts.channels);
     parts.counts = take(layout, sent, sizeof *parts.counts);
     if (!block)
@@ -110,7 +108,7 @@ static bool map_memories(World *world, const Plan *plans, Error *error)
     int64_t available = memory_available(), total = 0;
     const char *name = world->program->name;
     for (int rank = 0; rank < world->ranks; rank++) {
-        int64_t bytes = plans[rank / world->data].total_bytes;
+        int64_t bytes = plans[rank / world->tensor / world->data].total_bytes;
         world->memory_bytes[rank] = bytes;
         total += bytes;
     }
@@ -146,16 +144,18 @@ static bool make_world(Launcher *l, const Program *program, const Plan *plan,
     if (!world || !l->children || !memory || !memory_bytes)
         return error_set(error, ERROR_ENVIRONMENT, "out of memory");
     *world = (World){
-        .program = program, .ranks = ranks, .data = program_data(program),
+        .program = program, .whole = program,
+       .ranks = ranks, .data = program_data(program),
+        .tensor = program_tensor(program),
         .stages = program_stages(program), .messages = program->message_count,
         .threads = plan->threads,
         .memory = memory, .memory_bytes = memory_bytes,
         .spins = ranks * plan->threads > team_cores() ? 0 : TEAM_SPINS,
     };
-    if (world->data * world->stages != ranks)
+    if (world->data * world->stages * world->tensor != ranks)
         return error_set(error, ERROR_ENVIRONMENT, "internal error: %d ranks "
-                         "are not data %d by %d stages", ranks, world->data,
-                         world->stages);
+                         "are not data %d by tensor %d by %d stages", ranks,
+                         world->data, world->tensor, world->stages);
     return map_block(world, error)
         && map_memories(world, plan, error);
 }

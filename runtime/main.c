@@ -168,7 +168,7 @@ static int start(const Program *program, const char *name, Options *options,
     if (!options->world)
         return run_command(program, options, error);
     const Program own = program_of_stage(
-        program, world_rank(options->world) / world_data(options->world));
+        program, world_stage(options->world));
     world_set_program(options->world, &own);
     status = run_command(&own, options, error);
     world_set_program(options->world, program);

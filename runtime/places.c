@@ -36,15 +36,38 @@ static bool is_split(const Rank *rank, const Weight *weight, PlaceKind kind)
         || (kind == PLACE_WEIGHT && rank->program->shard == SHARD_WEIGHTS);
 }
 
+/* Which tensor rank has the element, and where among its own; *count: how far
+ * they lie together. */
+static int64_t in_slice(const World *world, const Weight *weight,
+                        int64_t element, int *slice, int64_t *count)
+{
+    int64_t columns = weight->dims[1] * weight->dims[2];
+    int64_t parts = world_tensor(world);
+    *count = weight->elements - element;
+    *slice = world_slice(world);
+    if (parts == 1 || weight->tensor->slice == SLICE_WHOLE)
+        return element;
+    if (weight->tensor->slice == SLICE_ROWS) {
+        int64_t each = weight->elements / parts;
+        *slice = (int)(element / each);
+        *count = each - element % each;
+        return element % each;
+    }
+    int64_t each = columns / parts, column = element % columns;
+    *slice = (int)(column / each);
+    *count = each - column % each;
+    return element / columns * each + column % each;
+}
+
 Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
                int64_t element)
 {
     World *world = rank->world;
-    int data = world_data(world), stage = weight->stage;
-    int member = world_replica(world);
+    int data = world_data(world), member = world_replica(world), slice;
     bool weights = kind == PLACE_WEIGHT;
-    int64_t at = (weights ? weight->weight : weight->gradient) + element;
-    Place place = { .count = weight->elements - element };
+    Place place = {0};
+    int64_t at = in_slice(world, weight, element, &slice, &place.count);
+    at += weights ? weight->weight : weight->gradient;
     if (is_split(rank, weight, kind)) {
         int64_t share = weight->tensor->share;
         int64_t in_unit = at - weight->unit;
@@ -53,9 +76,9 @@ Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
         place.count = left < place.count ? left : place.count;
         at = weight->unit / data + in_unit % share;
     }
-    int owner = stage * data + member;
+    int owner = world_rank_at(world, weight->stage, member, slice);
     place.own = owner == world_rank(world);
     place.at = floats_at(memory_of(rank, owner),
-                         region_of(rank, stage, kind)) + at;
+                         region_of(rank, weight->stage, kind)) + at;
     return place;
 }

@@ -206,6 +206,8 @@ static bool tensors_fit(const Program *program, bool packed)
         const Tensor *t = &program->tensors[i];
         int64_t bytes = t->dim0 * (t->rank > 1 ? t->dim1 : 1)
             * (t->rank > 2 ? t->dim2 : 1) * 4;
+        if (t->slice != SLICE_WHOLE)
+            bytes /= program_tensor(program);
         int64_t last = t->repeat - 1;
         if (t->repeat == 0)
             continue;
@@ -228,7 +230,7 @@ static bool tensors_fit(const Program *program, bool packed)
 /* Ranks of other stages run steps of the same names. */
 static bool plan_stages(Rank *rank, const StepSet *set, int threads)
 {
-    int stages = world_ranks(rank->world) / world_data(rank->world);
+    int stages = world_stages(rank->world);
     rank->stage_plans = calloc((size_t)stages, sizeof *rank->stage_plans);
     for (int stage = 0; rank->stage_plans && stage < stages; stage++) {
         const Program own = rank->world
@@ -251,7 +253,8 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
     for (int i = 0; i < set->count; i++)
         if (strcmp(set->at[i]->name, "prepare") == 0)
             rank->prepare = set->at[i];
-    if (!tensors_fit(program, world && program->shard == SHARD_WEIGHTS) || !steps_fit(program, set))
+    bool packed = world && program->shard == SHARD_WEIGHTS;
+    if (!tensors_fit(program, packed) || !steps_fit(program, set))
         return error_set(error, 3, "internal error: the program's memory map "
                          "contradicts itself; please report this");
     if (!map_memory(rank, error))
@@ -266,7 +269,8 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
         return false;
     }
     team_join(rank->team, world);
-    rank->control.stage = world_rank(world) / world_data(world);
+    rank->control.stage = world_stage(world);
+    rank->control.slice = world_slice(world);
     rank->control.replica = world_replica(world);
     rank->control.weights = (float *)(void *)rank->memory;
     rank->control.state = (float *)(void *)state;

@@ -49,6 +49,9 @@ typedef struct StepSet {
 /* What replicas split between them (Program.shard). */
 enum { SHARD_MOMENTS = 1, SHARD_GRADIENTS = 2, SHARD_WEIGHTS = 3 };
 
+/* What a tensor rank has of a parameter (Tensor.slice). */
+enum { SLICE_WHOLE = 0, SLICE_ROWS = 1, SLICE_COLUMNS = 2 };
+
 /* The program as a rank of that stage has it: with its part in place of what
  * all have. */
 Program program_of_stage(const Program *program, int stage);

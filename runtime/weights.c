@@ -88,9 +88,24 @@ bool weights_list(const Rank *rank, WeightList *list, Error *error)
     return list_stage(rank->program, list, (int)rank->control.stage, error);
 }
 
+/* Puts `list` into the whole program's order: that of `order`. */
+static void sort_list(WeightList *list, WeightList *order)
+{
+    for (int i = 0; i < order->count; i++)
+        for (int j = 0; j < list->count; j++)
+            if (strcmp(order->at[i].name, list->at[j].name) == 0) {
+                order->at[i] = list->at[j];
+                break;
+            }
+    const WeightList sorted = *order;
+    *order = *list;
+    *list = sorted;
+}
+
 bool weights_list_all(const Rank *rank, WeightList *list, Error *error)
 {
-    int stages = world_ranks(rank->world) / world_data(rank->world);
+    int stages = world_stages(rank->world);
+    WeightList order = {0};
     *list = (WeightList){0};
     for (int stage = 0; stage < stages; stage++) {
         const Program own = rank->world
@@ -98,7 +113,12 @@ bool weights_list_all(const Rank *rank, WeightList *list, Error *error)
         if (!list_stage(&own, list, stage, error))
             return false;
     }
-    return true;
+    bool good = stages == 1
+        || list_stage(world_whole(rank->world), &order, 0, error);
+    if (good && stages > 1)
+        sort_list(list, &order);
+    free(order.at);
+    return good;
 }
 
 /* ---- tables ------------------------------------------------------------- */
@@ -129,8 +149,13 @@ static void compute_tables(const Thread *me, void *context)
             .low = tensor->init_c, .high = tensor->init_d,
             .original = tensor->init_e,
         };
-        table_fill(rank->control.weights + table_place(rank, tensor), &table,
-                   share_start(me, table.rows), share_end(me, table.rows));
+        bool sliced = tensor->slice == SLICE_ROWS;
+        int64_t rows = table.rows / (sliced ? world_tensor(rank->world) : 1);
+        int64_t first = sliced ? rows * world_slice(rank->world) : 0;
+        float *whole = rank->control.weights + table_place(rank, tensor)
+            - first * table.columns;
+        table_fill(whole, &table, first + share_start(me, rows),
+                   first + share_end(me, rows));
     }
 }
 

@@ -43,8 +43,8 @@ void tables_compute(Rank *rank);
 /* Draws every parameter by (seed, name, element), on all threads. */
 void weights_draw(Rank *rank, const WeightList *list, uint64_t seed);
 
-/* Reads those elements of a tensor of the file, of the weight's shape, that this
- * rank has: of the weight or of a moment (a PlaceKind). */
+/* Reads those elements of a tensor of the file, of the weight's shape, that
+ * this rank has: of the weight or of a moment (a PlaceKind). */
 bool weight_read(const Rank *rank, const Weight *weight, int kind,
                  const Tensors *file, int entry, Error *error);
 

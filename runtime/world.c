@@ -35,6 +35,11 @@ int program_stages(const Program *program)
     return at_least_one(program->stages);
 }
 
+int program_tensor(const Program *program)
+{
+    return at_least_one(program->tensor);
+}
+
 int world_rank(const World *world)
 {
     return world ? world->rank : 0;
@@ -50,9 +55,34 @@ int world_data(const World *world)
     return world ? world->data : 1;
 }
 
+int world_tensor(const World *world)
+{
+    return world ? world->tensor : 1;
+}
+
+int world_stages(const World *world)
+{
+    return world ? world->stages : 1;
+}
+
+int world_slice(const World *world)
+{
+    return world ? world->rank % world->tensor : 0;
+}
+
 int world_replica(const World *world)
 {
-    return world ? world->rank % world->data : 0;
+    return world ? world->rank / world->tensor % world->data : 0;
+}
+
+int world_stage(const World *world)
+{
+    return world ? world->rank / world->tensor / world->data : 0;
+}
+
+int world_rank_at(const World *world, int stage, int replica, int slice)
+{
+    return world ? (stage * world->data + replica) * world->tensor + slice : 0;
 }
 
 bool world_leads(const World *world)
@@ -63,18 +93,22 @@ bool world_leads(const World *world)
 void world_text(const Program *program, int threads, char text[WORLD_TEXT])
 {
     int ranks = program_ranks(program), stages = program_stages(program);
-    char pipeline[32] = "";
+    int slices = program_tensor(program);
+    char pipeline[32] = "", tensor[32] = "";
     if (stages > 1)
         snprintf(pipeline, sizeof pipeline, "pipeline %d, ", stages);
-    snprintf(text, WORLD_TEXT, "%d rank%s: %sdata %d, %d thread%s%s", ranks,
-             ranks > 1 ? "s" : "", pipeline, program_data(program), threads,
-             threads > 1 ? "s" : "", ranks > 1 ? " each" : "");
+    if (slices > 1)
+        snprintf(tensor, sizeof tensor, "tensor %d, ", slices);
+    snprintf(text, WORLD_TEXT, "%d rank%s: %sdata %d, %s%d thread%s%s", ranks,
+             ranks > 1 ? "s" : "", pipeline, program_data(program), tensor,
+             threads, threads > 1 ? "s" : "", ranks > 1 ? " each" : "");
 }
 
 int axis_members(const World *world, Axis axis)
 {
     switch (axis) {
     case AXIS_DATA:     return world->data;
+    case AXIS_TENSOR:   return world->tensor;
     case AXIS_PIPELINE: return world->stages;
     case AXIS_ENDS:     return world->stages > 1 ? 2 : 1;
     case AXIS_WORLD:    break;
@@ -86,9 +120,10 @@ int axis_members(const World *world, Axis axis)
 int axis_member(const World *world, Axis axis)
 {
     switch (axis) {
-    case AXIS_DATA:     return world->rank % world->data;
-    case AXIS_PIPELINE: return world->rank / world->data;
-    case AXIS_ENDS:     return world->rank >= world->data;
+    case AXIS_DATA:     return world_replica(world);
+    case AXIS_TENSOR:   return world_slice(world);
+    case AXIS_PIPELINE: return world_stage(world);
+    case AXIS_ENDS:     return world_stage(world) > 0;
     case AXIS_WORLD:    break;
     case AXES:          break;
     }
@@ -97,12 +132,15 @@ int axis_member(const World *world, Axis axis)
 
 int axis_rank(const World *world, Axis axis, int member)
 {
-    int replica = world->rank % world->data;
+    int stage = world_stage(world), replica = world_replica(world);
+    int slice = world_slice(world);
     switch (axis) {
-    case AXIS_DATA:     return world->rank - replica + member;
-    case AXIS_PIPELINE: return member * world->data + replica;
+    case AXIS_DATA:     return world_rank_at(world, stage, member, slice);
+    case AXIS_TENSOR:   return world_rank_at(world, stage, replica, member);
+    case AXIS_PIPELINE: return world_rank_at(world, member, replica, slice);
     case AXIS_ENDS:
-        return member * (world->stages - 1) * world->data + replica;
+        return world_rank_at(world, member * (world->stages - 1), replica,
+                             slice);
     case AXIS_WORLD:    break;
     case AXES:          break;
     }
@@ -113,19 +151,23 @@ Axis axis_of(const World *world, long message)
 {
     const char *axis = world->program->messages[message].axis;
     return strcmp(axis, "data") == 0 ? AXIS_DATA
+        : strcmp(axis, "tensor") == 0 ? AXIS_TENSOR
         : strcmp(axis, "pipeline") == 0 ? AXIS_PIPELINE
         : strcmp(axis, "ends") == 0 ? AXIS_ENDS : AXIS_WORLD;
 }
 
-/* The gate of this rank's group: the groups of an axis are numbered by the
- * place in the other one. */
+/* The gate of this rank's group: the groups of an axis are numbered by their
+ * places in the other ones. */
 static Gate *axis_gate(const World *world, Axis axis)
 {
     Gate *gates = world->block->gates[axis];
+    int stage = world_stage(world), replica = world_replica(world);
+    int slice = world_slice(world);
     switch (axis) {
-    case AXIS_DATA:     return &gates[axis_member(world, AXIS_PIPELINE)];
-    case AXIS_PIPELINE: return &gates[axis_member(world, AXIS_DATA)];
-    case AXIS_ENDS:     return &gates[axis_member(world, AXIS_DATA)];
+    case AXIS_DATA:     return &gates[stage * world->tensor + slice];
+    case AXIS_TENSOR:   return &gates[stage * world->data + replica];
+    case AXIS_PIPELINE: return &gates[replica * world->tensor + slice];
+    case AXIS_ENDS:     return &gates[replica * world->tensor + slice];
     case AXIS_WORLD:    break;
     case AXES:          break;
     }
@@ -346,6 +388,11 @@ MessageCount world_counted(const World *world, int message)
     if (!world)
         return (MessageCount){0};
     return world->block->counts[world->rank * world->messages + message];
+}
+
+const Program *world_whole(const World *world)
+{
+    return world->whole;
 }
 
 void world_set_program(World *world, const Program *program)

@@ -1,6 +1,6 @@
 /* world.h: the ranks of a run on one machine. They are processes, forked by a
  * launcher (launch.h) that only watches; each has threads of its own (team.h).
- * Rank = stage · data + replica. All that they share was mapped before the fork
+ * Rank = (stage · data + replica) · tensor + slice. All that they share was mapped before the fork
  * and lies at the same addresses everywhere: the memory of every rank, whole,
  * and one block of gates, slots and notes (world_block.h).
  *
@@ -26,12 +26,18 @@ typedef struct World World;
 int program_ranks(const Program *program);
 int program_data(const Program *program);
 int program_stages(const Program *program);
+int program_tensor(const Program *program);
 
 /* Which of them this one is. */
 int world_rank(const World *world);
 int world_ranks(const World *world);
 int world_data(const World *world);
+int world_tensor(const World *world);
+int world_stages(const World *world);
 int world_replica(const World *world);
+int world_slice(const World *world);
+int world_stage(const World *world);
+int world_rank_at(const World *world, int stage, int replica, int slice);
 
 /* Whether this rank is the one that writes files and speaks: rank 0. */
 bool world_leads(const World *world);
@@ -92,6 +98,7 @@ typedef struct MessageCount {
 MessageCount world_counted(const World *world, int message);
 
 /* The program as this rank has it, with its own forecasts. */
+const Program *world_whole(const World *world);
 void world_set_program(World *world, const Program *program);
 
 /* Whether every message was sent as often and with as many bytes as foretold

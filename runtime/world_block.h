@@ -21,7 +21,7 @@ enum { WORLD_LINE = 64 };
 /* Whose members talk: those that differ in it alone; of "ends", of a pipeline
  * the first and the last. */
 typedef enum Axis {
-    AXIS_DATA, AXIS_PIPELINE, AXIS_ENDS, AXIS_WORLD, AXES
+    AXIS_DATA, AXIS_TENSOR, AXIS_PIPELINE, AXIS_ENDS, AXIS_WORLD, AXES
 } Axis;
 
 typedef struct Waited {         /* a counter with those who sleep on it */
@@ -64,7 +64,7 @@ typedef struct Failure {
 typedef struct Block {
     Failure failure;
     Notes *notes;               /* [ranks] */
-    Gate *gates[AXES];          /* [stages], [data], [data], [1] */
+    Gate *gates[AXES];          /* of each group of the axis */
     Channel *channels;          /* [ranks][messages] */
     MessageCount *counts;       /* the same */
 } Block;
@@ -72,8 +72,9 @@ typedef struct Block {
 /* One process's view; all but `rank`, `turns` and `counts` is as the launcher
  * made it. */
 struct World {
-    const Program *program;
-    int rank, ranks, data, stages;
+    const Program *program;     /* as this rank's stage has it */
+    const Program *whole;
+    int rank, ranks, data, tensor, stages;
     int threads;                /* of each rank */
     int messages;
     int spins;

@@ -12,6 +12,7 @@ static Value *head_norm(Builder *b, const char *name, Value *x, int heads)
     b->here = b->s->loc[KEY_model_attention_qk_norm];
     Value *w =
         weight(b, arena_printf(a, "%s_norm.weight", name), 1, &d->D, ones);
+    b->m->weights.at[w->weight].partial = b->tensor > 1;
     Value *split = make_reshape(b, arena_printf(a, "%s.heads", name), x, 4,
                                 (int[]){ d->B, d->T, heads, d->D });
     Value *square =
@@ -80,7 +81,8 @@ static Value *project(Builder *b, const char *name, const char *result, int out,
                       .out = out,
                       .in = b->d.C,
                       .bias = s->model_attention_bias
-                           != MODEL_ATTENTION_BIAS_FALSE };
+                           != MODEL_ATTENTION_BIAS_FALSE,
+                      .slice = SLICE_ROWS };
     return build_linear(b, &linear, x);
 }
 
@@ -125,8 +127,8 @@ static Attrs attention_attrs(const Builder *b, const Attended *to)
     double root = __builtin_sqrt((double)s->model_head_dim);
     bool cross = to->memory != NULL, encoder = !strcmp(b->side, "encoder");
     return (Attrs){
-        .heads = s->model_heads,
-        .kv_heads = s->model_kv_heads,
+        .heads = s->model_heads / b->tensor,
+        .kv_heads = s->model_kv_heads / b->tensor,
         .scale = s->model_attention_scale ? 1 / root : 1,
         .causal = !cross && !encoder
                && s->model_attention_mask == MODEL_ATTENTION_MASK_CAUSAL,
@@ -149,8 +151,9 @@ static Value *biased_query(Builder *b, const char *name, const char *result,
     const char *full = arena_printf(b->m->arena, "attn.relative.%s", name);
     b->here = b->s->loc[KEY_model_position];
     Value *bias = weight(b, full, 1, &b->d.A, (Init){ .kind = INIT_ZEROS });
-    b->m->weights.at[bias->weight].file_type =
-        type_of(DT_F32, 2, (int[]){ b->d.H, b->d.D });
+    Weight *w = &b->m->weights.at[bias->weight];
+    w->file_type = type_of(DT_F32, 2, (int[]){ b->d.H, b->d.D });
+    w->slice = b->tensor > 1 ? SLICE_ROWS : SLICE_NONE;
     return make2(b, OP_add, result, q, bias);
 }
 
@@ -179,10 +182,14 @@ void build_prepare(Builder *b)
     b->here = s->loc[KEY_model_position];
     Value *w = weight(b, "attn.relative.weight", 2, (int[]){ b->d.A, b->d.C },
                       matrix_init(b, b->d.A, b->d.C, false));
+    if (b->tensor > 1)
+        b->m->weights.at[w->weight].slice = SLICE_ROWS;
     Value *r = learned
         ? weight(b, "attn.relative.table", 2, table, embedding_init(b))
         : whole_weight(b, "relative.distances", 2, table,
                        (Init){ .kind = INIT_RELATIVE, .base = 10000 });
+    if (learned)
+        b->m->weights.at[r->weight].partial = b->tensor > 1;
     Value *rows = make2(b, OP_matmul, "attn.relative.rows", r, w);
     list_push(b->m->arena, &b->f->results, rows);
 }
@@ -214,7 +221,8 @@ static Value *output(Builder *b, const Attended *to, Value *heads)
                       .in = b->d.A,
                       .bias =
                           s->model_attention_bias == MODEL_ATTENTION_BIAS_TRUE,
-                      .residual = true };
+                      .residual = true,
+                      .slice = SLICE_COLUMNS };
     return build_linear(b, &linear, heads);
 }
 
@@ -265,6 +273,8 @@ Value *build_attention(Builder *b, const Attended *to)
         Init slopes = { .kind = INIT_ALIBI };
         b->here = s->loc[KEY_model_position];
         in[inputs++] = whole_weight(b, "alibi.slopes", 1, &b->d.H, slopes);
+        if (b->tensor > 1)
+            b->m->weights.at[in[inputs - 1]->weight].slice = SLICE_ROWS;
     }
     if (attrs.edges)
         in[inputs++] = to->edges;

@@ -20,7 +20,8 @@ static Value *build_ff(Builder *b, Value *x)
     int F = b->d.F, C = b->d.C;
     bool bias = s->model_ff_bias;
     Linear up = {
-        .name = "ff.up", .result = "ff.up", .out = F, .in = C, .bias = bias
+        .name = "ff.up", .result = "ff.up", .out = F, .in = C, .bias = bias,
+        .slice = SLICE_ROWS,
     };
     Linear gate = up;
     gate.name = gate.result = "ff.gate";
@@ -29,9 +30,11 @@ static Value *build_ff(Builder *b, Value *x)
                     .out = C,
                     .in = F,
                     .bias = bias,
-                    .residual = true };
+                    .residual = true,
+                    .slice = SLICE_COLUMNS };
     Value *hidden;
     b->here = s->loc[KEY_model_ff_dim];
+    x = build_spread(b, "ff.in", x);
     if (s->model_ff_gated) {
         Value *g = build_linear(b, &gate, x), *u = build_linear(b, &up, x);
         b->here = s->loc[KEY_model_ff_activation];
@@ -85,6 +88,7 @@ static Value *build_self(Builder *b, Value *x, Attended *to)
     bool pre = norms_before(b->s);
     to->name = "attn";
     to->x = pre ? build_norm(b, "norm1", "norm1", x) : x;
+    to->x = build_spread(b, "attn.in", to->x);
     Value *branch = build_attention(b, to);
     b->here = b->s->loc[KEY_model_dropout];
     branch = build_dropout(b, "attn.dropped", branch, b->s->model_dropout,
@@ -101,6 +105,9 @@ static Value *build_cross(Builder *b, Value *x, Value *memory, Value *lengths,
                     .lengths = lengths,
                     .variant = variant };
     to.x = pre ? build_norm(b, "cross_norm", "cross_norm", x) : x;
+    to.x = build_spread(b, "cross.in", to.x);
+    if (memory)
+        to.memory = build_spread(b, "cross.memory", memory);
     if (!memory)
         to.memory = x; /* a cached block's keys lie in the cache */
     Value *branch = build_attention(b, &to);

@@ -44,26 +44,31 @@ static void build_width_dims(Builder *b)
 {
     const Spec *s = b->s;
     ModelDims *d = &b->d;
-    int64_t width = s->model_heads * s->model_head_dim;
+    int64_t heads = s->model_heads / b->tensor;     /* of a rank */
+    int64_t kv_heads = s->model_kv_heads / b->tensor;
+    int64_t width = heads * s->model_head_dim;
     d->C =
         model_dim(b, "C", s->model_dim, "model width", s->loc[KEY_model_dim]);
-    d->H = model_dim(b, "H", s->model_heads, "heads", s->loc[KEY_model_heads]);
+    d->H = model_dim(b, "H", heads, b->tensor > 1 ? "heads of a rank" : "heads",
+                     s->loc[KEY_model_heads]);
     d->D = model_dim(b, "D", s->model_head_dim, "width of a head",
                      s->loc[KEY_model_head_dim]);
     d->G = d->H;
     if (s->model_kv_heads != s->model_heads)
-        d->G = model_dim(b, "G", s->model_kv_heads, "key heads",
+        d->G = model_dim(b, "G", kv_heads, "key heads",
                          s->loc[KEY_model_kv_heads]);
     d->A = d->C;
-    if (width != s->model_dim)
+    if (width != s->model_dim || b->tensor > 1)
         d->A = model_dim(b, "A", width, "heads side by side",
                          s->loc[KEY_model_head_dim]);
     d->E = d->A;
     if (d->G != d->H)
-        d->E = model_dim(b, "E", s->model_kv_heads * s->model_head_dim,
+        d->E = model_dim(b, "E", kv_heads * s->model_head_dim,
                          "key heads side by side", s->loc[KEY_model_kv_heads]);
     if (s->model_ff != MODEL_FF_NONE)
-        d->F = model_dim(b, "F", s->model_ff_dim, "feed-forward width",
+        d->F = model_dim(b, "F", s->model_ff_dim / b->tensor,
+                         b->tensor > 1 ? "feed-forward width of a rank"
+                                       : "feed-forward width",
                          s->loc[KEY_model_ff_dim]);
     if (has_experts(s)) {
         Loc count = s->loc[KEY_model_experts_count];
@@ -127,6 +132,8 @@ static void build_blocks(Builder *b, int stack, const char *name)
         build_prepare(b);
     b->stack = stack;
     build_block(b, name, VARIANT_PLAIN);
+    if (b->tensor > 1)          /* ranks only train and evaluate */
+        return;
     if (is_generator(b->s) && !encoder)
         build_block(b, arena_printf(a, "%s.cached", name), VARIANT_CACHED);
     if (!strcmp(b->side, "decoder") && is_generator(b->s))
@@ -138,6 +145,7 @@ Module *build_module(const Spec *spec, const Diag *diag, Arena *arena)
 {
     Builder b = { .m = module_new(arena, diag, spec->name),
                   .s = spec,
+                  .tensor = spec->parallel_tensor,
                   .stack = -1,
                   .side = "" };
     build_row_dims(&b);

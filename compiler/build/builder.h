@@ -19,6 +19,7 @@ typedef struct Builder {
     Loc here; /* the spec's line that the next nodes come from */
     int stack;                  /* whose block is being written, or -1 */
     bool cached;                /* the block being written keeps a cache */
+    int64_t tensor;             /* ranks that slice the products of a block */
     const char *side; /* "", or of an encoder-decoder "encoder", "decoder" */
     ModelDims d;
 } Builder;
@@ -59,8 +60,11 @@ typedef struct Linear {
     const char *name, *result;
     int out, in;
     bool bias, residual;
+    Slice slice;                /* of a tensor rank */
 } Linear;
 Value *build_linear(Builder *b, const Linear *linear, Value *x);
+/* x for products that are sliced over tensor ranks; x itself where none are. */
+Value *build_spread(Builder *b, const char *name, Value *x);
 /* Dropout at a site of its function, where the spec has any. */
 Value *build_dropout(Builder *b, const char *name, Value *x, double rate,
                      int site);

@@ -56,11 +56,18 @@ Init embedding_init(const Builder *b)
                    .std = xavier ? 0.02 : b->s->train_init_std };
 }
 
+/* Of all tensor ranks. */
+static int64_t whole_size(const Builder *b, int dim)
+{
+    const ModelDims *d = &b->d;
+    bool sliced = b->tensor > 1 && (dim == d->A || dim == d->E || dim == d->F);
+    return b->m->dims.at[dim].size * (sliced ? b->tensor : 1);
+}
+
 Init matrix_init(const Builder *b, int out, int in, bool residual)
 {
     if (b->s->train_init == TRAIN_INIT_XAVIER) {
-        double fans =
-            (double)(b->m->dims.at[out].size + b->m->dims.at[in].size);
+        double fans = (double)(whole_size(b, out) + whole_size(b, in));
         return (Init){ .kind = INIT_NORMAL, .std = __builtin_sqrt(2 / fans) };
     }
     return (Init){ .kind = INIT_NORMAL, .std = b->s->train_init_std,
@@ -197,19 +204,49 @@ Value *build_norm(Builder *b, const char *name, const char *result, Value *x)
     return make2(b, OP_add, result, scaled, bias);
 }
 
+Value *build_spread(Builder *b, const char *name, Value *x)
+{
+    return b->tensor > 1 ? make1(b, OP_spread, name, x) : x;
+}
+
+static void slice(Builder *b, const Value *weight, Slice how)
+{
+    if (b->tensor > 1)
+        b->m->weights.at[weight->weight].slice = how;
+}
+
+/* x Wᵀ, of which each tensor rank has made a part, summed. */
+static Value *sum_product(Builder *b, const char *result, Value *x, Value *w)
+{
+    if (b->tensor == 1)
+        return make2(b, OP_matmul, result, x, w);
+    Value *part = make2(b, OP_matmul,
+                        arena_printf(b->m->arena, "%s.part", result), x, w);
+    b->here = b->s->loc[KEY_parallel_tensor];
+    return make1(b, OP_all_reduce, result, part);
+}
+
 Value *build_linear(Builder *b, const Linear *linear, Value *x)
 {
     Arena *a = b->m->arena;
+    Loc here = b->here;
     Value *w =
         weight(b, arena_printf(a, "%s.weight", linear->name), 2,
                (int[]){ linear->out, linear->in },
                matrix_init(b, linear->out, linear->in, linear->residual));
+    bool sums = linear->slice == SLICE_COLUMNS;
+    slice(b, w, linear->slice);
     if (!linear->bias)
-        return make2(b, OP_matmul, linear->result, x, w);
+        return sums ? sum_product(b, linear->result, x, w)
+                    : make2(b, OP_matmul, linear->result, x, w);
     Value *bias = weight(b, arena_printf(a, "%s.bias", linear->name), 1,
                          &linear->out, (Init){ .kind = INIT_ZEROS });
-    Value *product = make2(b, OP_matmul,
-                           arena_printf(a, "%s.product", linear->result), x, w);
+    const char *name = arena_printf(a, "%s.product", linear->result);
+    if (!sums)
+        slice(b, bias, linear->slice);
+    Value *product = sums ? sum_product(b, name, x, w)
+                          : make2(b, OP_matmul, name, x, w);
+    b->here = here;
     return make2(b, OP_add, linear->result, product, bias);
 }
 

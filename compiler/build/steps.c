@@ -220,6 +220,8 @@ void build_steps(Builder *b)
                           s->train_sequence);
     call_stacks(b, eval, "");
     call_losses(b, eval, ".nll");
+    if (b->tensor > 1)
+        return;
     if (is_generator(s))
         build_generate(b);
     build_forward(b);

@@ -146,9 +146,15 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part)
     put_int(&row, "first", place.first);
     put_int(&row, "repeat", place.repeat);
     put_int(&row, "rank", type->rank);
-    for (int axis = 0; axis < 3; axis++)
-        put_int(&row, fields[axis],
-                axis < type->rank ? l->m->dims.at[type->dims[axis]].size : 1);
+    put_int(&row, "slice", (int64_t)w->slice);
+    for (int axis = 0; axis < 3; axis++) {
+        int64_t size =
+            axis < type->rank ? l->m->dims.at[type->dims[axis]].size : 1;
+        if ((axis == 0 && w->slice == SLICE_ROWS)
+            || (axis == 1 && w->slice == SLICE_COLUMNS))
+            size *= l->m->mesh.tensor;
+        put_int(&row, fields[axis], size);
+    }
     put_int(&row, "weight", place.weight);
     put_int(&row, "weight_stride", stack ? stack->floats : 0);
     put_int(&row, "gradient", w->derived ? -1 : place.gradient);
@@ -407,7 +413,8 @@ static int64_t parameter_count(const Lower *l)
         const Weight *w = &l->m->weights.at[i];
         if (!w->constant && !w->derived)
             count += (w->stack >= 0 ? stack_blocks(l->m, w->stack) : 1)
-                * type_elements(l->m, &w->type);
+                * type_elements(l->m, &w->type)
+                * (w->slice ? l->m->mesh.tensor : 1);
     }
     return count;
 }
@@ -466,9 +473,10 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "sequence", info->sequence);
     put_int(row, "groups", info->groups);
     put_int(row, "causal", is_causal(l));
-    put_int(row, "ranks", l->m->mesh.data * l->m->mesh.stages);
+    put_int(row, "ranks", l->m->mesh.data * l->m->mesh.stages * l->m->mesh.tensor);
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
+    put_int(row, "tensor", l->m->mesh.tensor);
     put_int(row, "shard", (int64_t)l->m->mesh.shard);
     put_int(row, "parameters", parameter_count(l));
     put_int(row, "weight_bytes", 4 * l->weight_floats);

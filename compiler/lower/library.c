@@ -72,6 +72,12 @@ static void set_dropout(Calls *c, ProgVar *a, const Node *n)
     set(c, a, "step", px_cast(p, prog_u32(), px_field(p, control, "step")));
     set(c, a, "seed", px_field(p, control, "seed"));
     set(c, a, "sequence", at_field(c, "first"));
+    if (c->l->m->mesh.tensor == 1)
+        return;
+    ProgExpr *heads = dim_size(c->l, module_find_dim(c->l->m, "H"));
+    set(c, a, "head", px_mul(p, px_field(p, control, "slice"), heads));
+    set(c, a, "all_heads",
+        px_mul(p, px_int(p, c->l->m->mesh.tensor), heads));
 }
 
 /* How many keys there are, and the rows that they lie in. */
@@ -417,9 +423,22 @@ static void call_preference(Calls *c, const Node *n)
     end_line(&line, loss ? "preference_loss" : "preference_grad");
 }
 
+/* All rows that there is room for, whole sixteens. */
+static void call_all_reduce(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    put(&line, px_const(c->p, slice_talk(c->l, n)));
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put(&line, px_mul(c->p, at_field(c, "stride"),
+                      dim_size(c->l, last_dim(n->out[0]))));
+    end_line(&line, "all_reduce_into_f32");
+}
+
 static void call_index(Calls *c, const Node *n)
 {
     switch (n->op) {
+    case OP_all_reduce: call_all_reduce(c, n); return;
     case OP_cache: case OP_recall: call_cache(c, n); return;
     case OP_scatter_add: call_scatter(c, n); return;
     case OP_patches: call_patches(c, n); return;

@@ -71,6 +71,8 @@ Prog *lower_module(const Module *m, const LowerInfo *info, Arena *arena)
         maps[i] = map_step(&l, m->steps.at[i]);
         name_regions(&l, &maps[i]);
         entries[i] = lower_step(&l, &maps[i]);
+        if (!strcmp(maps[i].step->name, "train"))
+            foretell_calls(&l, &maps[i]);
     }
     describe_program(&l, maps, entries, m->steps.count);
     return l.p;

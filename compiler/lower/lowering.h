@@ -226,6 +226,10 @@ void name_regions(Lower *l, StepMap *map);
 ProgFunc *lower_step(Lower *l, const StepMap *map);
 /* ranks.c */
 void lower_talks(Lower *l);
+/* The message of an all_reduce in a function. */
+const ProgConst *slice_talk(Lower *l, const Node *n);
+/* What a train step's calls of functions say: once they are all lowered. */
+void foretell_calls(Lower *l, const StepMap *train);
 void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
                       int count);
 #endif

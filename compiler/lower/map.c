@@ -279,6 +279,11 @@ static int64_t type_rows(const Survey *s, const Type *type)
     return rows;
 }
 
+static bool is_sliced(const Lower *l, const Value *w)
+{
+    return w->kind == VALUE_WEIGHT && l->m->weights.at[w->weight].slice;
+}
+
 static int64_t survey_product(Survey *s, const Node *n)
 {
     bool grouped = op_info[n->op].class != CLASS_MATMUL;
@@ -288,7 +293,8 @@ static int64_t survey_product(Survey *s, const Node *n)
             in = type_size(s->l, w, 1 + grouped);
     int64_t rows = type_rows(s, &n->in[0]->type);
     if (n->op == OP_matmul || n->op == OP_grouped_matmul)
-        s->flops += s->copies * 2.0 * (double)rows * (double)in * (double)out;
+        s->flops += s->copies * 2.0 * (double)rows * (double)in * (double)out
+            * (is_sliced(s->l, n->in[1]) ? (double)s->l->m->mesh.tensor : 1);
     return matmul_workspace(rows, in, out);
 }
 
@@ -299,7 +305,7 @@ static int64_t survey_attention(Survey *s, const Node *n)
     double products = n->attrs.relative ? 6.0 : 4.0;
     if (n->op == OP_attention)
         s->flops += s->copies * products * (double)head * (double)n->attrs.heads
-                  * (double)s->map->step->micro
+                  * (double)s->map->step->micro * (double)s->l->m->mesh.tensor
                   * visible_pairs(&n->attrs, queries, keys);
     return attention_workspace(queries, keys, head);
 }
@@ -382,8 +388,9 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
     int64_t floats = map->stage < 0 ? l->gradient_floats
                                     : l->parts[map->stage].gradient_floats;
     int64_t blocks = l->shards > 1  ? 2 * l->shards * shard_norms(l)
-                   : map->stage < 0 ? norm_blocks(l)
-                                    : l->stages * part_norm_room(l);
+                   : map->stage < 0 ? norm_blocks(l) * l->m->mesh.tensor
+                                    : l->stages * part_norm_room(l)
+                                          * l->m->mesh.tensor;
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
     add(l, map, "gradients", "gradients",

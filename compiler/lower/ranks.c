@@ -25,7 +25,7 @@ void lower_talks(Lower *l)
     l->stages = (int)mesh->stages;
     l->early = mesh->shard >= SHARD_GRADIENTS && is_whole_group(l->m);
     l->shards = mesh->shard == SHARD_NONE ? 1 : mesh->data;
-    if (mesh->data * mesh->stages > 1)
+    if (mesh->data * mesh->stages * mesh->tensor > 1)
         l->talk_constants =
             prog_add_const_group(l->p, "What ranks say to each other.");
 }
@@ -37,7 +37,7 @@ static const char *constant_name(const Lower *l, const char *name)
     for (char *c = text; *c; c++) {
         if (*c >= 'a' && *c <= 'z')
             *c = (char)(*c - 'a' + 'A');
-        if (*c == ' ')
+        if (*c == ' ' || *c == '.' || *c == '\'')
             *c = '_';
     }
     return text;
@@ -147,6 +147,8 @@ void step_sum_ranks(Steps *s, ProgBlock *b)
                              var(s, s->totals[i]), num(s, 1) };
         step_call(s, b, prog_library(p, "all_reduce_f64"), args, 4);
     }
+    if (s->l->m->mesh.tensor > 1)
+        step_sum_partial(s, b);
     if (s->l->shards > 1)
         step_reduce_shards(s, b);
     else if (s->map->replicas > 1)
@@ -205,7 +207,7 @@ void step_exchange_tied(Steps *s, ProgBlock *b, int weight)
 /* Each stage has made the norms of its own blocks. */
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms)
 {
-    int64_t each = part_norm_room(s->l);
+    int64_t each = part_norm_room(s->l) * s->l->m->mesh.tensor;
     ProgExpr *args[] = { var(s, s->me),
                          over_stages(s, "gather norms", ALL_GATHER, 8 * each),
                          norms, num(s, each) };
@@ -271,4 +273,117 @@ void step_gather_aux(Steps *s, ProgBlock *b)
         px_mul(s->p, num(s, blocks), px_const(s->p, s->map->batch)),
     };
     step_call(s, b, prog_library(s->p, "all_gather_f32"), args, 4);
+}
+
+/* ---- slices of products ---- */
+static const char *slice_name(const Lower *l, const Node *n)
+{
+    return arena_printf(l->arena, "sum %s", n->out[0]->name);
+}
+
+const ProgConst *slice_talk(Lower *l, const Node *n)
+{
+    return find_talk(l, slice_name(l, n), "tensor", l->m->mesh.tensor_from)
+        ->index;
+}
+
+/* A call of f that runs so often on each rank of a stage. */
+static void foretell_func(Lower *l, const StepMap *map, const Func *f,
+                          int64_t calls, int stage)
+{
+    for (int i = 0; i < f->nodes.count; i++) {
+        const Node *n = f->nodes.at[i];
+        if (n->op != OP_all_reduce)
+            continue;
+        Talk *talk = find_talk(l, slice_name(l, n), "tensor",
+                               l->m->mesh.tensor_from);
+        int64_t bytes = 4 * map->stride * type_row_elements(l->m,
+                                                            &n->out[0]->type);
+        talk->calls[stage] += calls;
+        talk->bytes[stage] += calls
+            * collective_bytes(ALL_REDUCE, bytes, l->m->mesh.tensor);
+    }
+}
+
+static void foretell_body(Lower *l, const StepMap *map, const Stmt *const *body,
+                          int count, int64_t calls, int stage)
+{
+    for (int i = 0; i < count; i++) {
+        const Stmt *s = body[i];
+        int64_t times = calls;
+        if (s->kind == STEP_GROUPS)
+            times *= map->groups;
+        if (s->kind == STEP_MICROS)
+            times *= s->count;
+        if (s->kind == STEP_REPEAT)
+            times *= l->parts ? part_blocks(l, stage)
+                              : stack_blocks(l->m, s->stack);
+        if (s->kind == STEP_CALL)
+            foretell_func(l, map, s->func, times, stage);
+        foretell_body(l, map, (const Stmt *const *)s->body.at, s->body.count,
+                      times, stage);
+    }
+}
+
+void foretell_calls(Lower *l, const StepMap *train)
+{
+    for (int stage = 0; l->m->mesh.tensor > 1 && stage < l->stages; stage++)
+        foretell_body(l, train, (const Stmt *const *)train->step->body.at,
+                      train->step->body.count, 1, stage);
+}
+
+/* Parameters that each tensor rank has whole, and of whose gradient it has made
+ * a part. */
+void step_sum_partial(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    for (int stack = 0; stack < l->m->stacks.count; stack++) {
+        ProgBlock *body = NULL;
+        for (int i = 0; i < l->m->weights.count; i++) {
+            const Weight *w = &l->m->weights.at[i];
+            if (!w->partial || w->stack != stack || w->frozen)
+                continue;
+            if (!body) {
+                ps_comment(p, b, "what each tensor rank has a part of");
+                s->stack = stack;
+                s->block = prog_local(p, s->func, "l", prog_i64());
+                body = ps_for(p, b, s->block, step_first_block(s),
+                              step_blocks(s), num(s, 1));
+                step_point_at_block(s, body);
+            }
+            int64_t n = (type_elements(l->m, &w->type) + 15) / 16 * 16;
+            Talk *talk = find_talk(
+                l, arena_printf(l->arena, "sum %s", w->name), "tensor",
+                l->m->mesh.tensor_from);
+            for (int stage = 0; stage < l->stages; stage++)
+                foretell(s, talk, stage,
+                         l->parts ? part_blocks(l, stage)
+                                  : stack_blocks(l->m, stack),
+                         collective_bytes(ALL_REDUCE, 4 * n,
+                                          l->m->mesh.tensor));
+            ProgExpr *args[] = {
+                var(s, s->me), px_const(p, talk->index),
+                px_field(p, var(s, s->dw[stack]), c_name(l, w->name)),
+                num(s, n),
+            };
+            step_call(s, body, prog_library(p, "all_reduce_f32"), args, 4);
+        }
+        s->block = NULL;
+        s->stack = 0;
+    }
+}
+
+/* Σ over slices: each has made the norms of what it has, and of what all have
+ * the first one. */
+void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
+{
+    Talk *talk = find_talk(s->l, "gather slices' norms", "tensor",
+                           s->l->m->mesh.tensor_from);
+    for (int i = 0; i < s->l->stages; i++)
+        foretell(s, talk, i, 1, collective_bytes(ALL_GATHER, 8 * each,
+                                                 s->l->m->mesh.tensor));
+    ProgExpr *args[] = { var(s, s->me), px_const(s->p, talk->index), norms,
+                         num(s, each) };
+    step_call(s, b, prog_library(s->p, "all_gather_f64"), args, 4);
 }

@@ -91,6 +91,8 @@ ProgExpr *step_rank_aux(Steps *s);
 void step_gather_aux(Steps *s, ProgBlock *b);
 void step_exchange_tied(Steps *s, ProgBlock *b, int weight);
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms);
+void step_sum_partial(Steps *s, ProgBlock *b);
+void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 /* Rows of x to the next stage, or of dx to the one before. */
 void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
 void step_receive(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);

@@ -254,6 +254,8 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
 {
     Prog *p = s->p;
     const Weight *w = &s->l->m->weights.at[weight];
+    if (s->l->m->mesh.tensor > 1 && !w->slice)      /* all slices have it */
+        b = ps_if(p, b, px_eq(p, step_control(s, "slice"), num(s, 0)), NULL);
     ProgExpr *place = s->stage ? stage_norm(s, at, each)
                     : s->block ? nth(s, at, s->block, each)
                                : num(s, at);
@@ -279,11 +281,20 @@ void step_norm(Steps *s, ProgBlock *b)
                                step_region(s, "norms")));
     const Region *r = find_region(s->map, "norms");
     ProgVar *all = s->norm;
+    int64_t tensor = s->l->m->mesh.tensor;
+    int64_t slice = s->stage ? part_norm_room(s->l)     /* a rank's */
+                             : r->floats / 2 / tensor;
     if (s->stage)           /* those of stage 0, of stage 1, … */
         s->norm = step_let(s, b, "own_norms",
                            px_offset(p, var(s, all),
                                      px_mul(p, step_control(s, "stage"),
-                                            num(s, part_norm_room(s->l)))));
+                                            num(s, tensor * slice))));
+    ProgVar *stage_norms = s->norm;
+    if (tensor > 1)         /* in them of slice 0, of slice 1, … */
+        s->norm = step_let(s, b, "slice_norms",
+                           px_offset(p, var(s, s->norm),
+                                     px_mul(p, step_control(s, "slice"),
+                                            num(s, slice))));
     if (s->stage)
         s->block_norms =
             step_let(s, b, "block_norms",
@@ -297,10 +308,12 @@ void step_norm(Steps *s, ProgBlock *b)
         args[1] = num(s, shard_norms(s->l) * s->l->shards);
     } else {
         each_tensor(s, b, norm_rule);
+        if (tensor > 1)
+            step_gather_slices(s, b, var(s, stage_norms), slice);
     }
     if (s->stage)
         step_gather_norms(s, b, var(s, all));
-    else if (s->l->shards == 1)
+    else if (s->l->shards == 1 && tensor == 1)
         step_barrier(s, b);
     ProgVar *norm = step_let(s, b, "norm",
                              px_call(p, prog_library(p, "norm_f64"), 2, args));

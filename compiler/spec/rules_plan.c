@@ -80,8 +80,36 @@ static void check_shard(Loader *loader)
                   saying(loader, unbuilt[i].key));
 }
 
+/* What tensor ranks slice, and what they do not yet. */
+static void check_tensor(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId tensor = KEY_parallel_tensor;
+    const struct { bool is; KeyId key; } unbuilt[] = {
+        { s->model_experts != MODEL_EXPERTS_NONE, KEY_model_experts },
+        { !s->model_attention_projections, KEY_model_attention_projections },
+        { s->model_attention_projections && !s->model_attention_output,
+          KEY_model_attention_output },
+        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
+          KEY_train_objective },
+        { s->parallel_shard != PARALLEL_SHARD_NONE, KEY_parallel_shard },
+    };
+    if (loader->bad[tensor] || s->parallel_tensor == 1)
+        return;
+    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
+        if (unbuilt[i].is && sound(loader, tensor, unbuilt[i].key))
+            clash(loader, tensor, unbuilt[i].key,
+                  "`%s` is not built yet with `%s`", saying(loader, tensor),
+                  saying(loader, unbuilt[i].key));
+    divides(loader, tensor, KEY_model_heads);
+    divides(loader, tensor, KEY_model_kv_heads);
+    if (s->model_ff != MODEL_FF_NONE)
+        divides(loader, tensor, KEY_model_ff_dim);
+}
+
 void check_plan_rules(Loader *loader)
 {
+    check_tensor(loader);
     check_shard(loader);
     check_pipeline(loader);
 }

@@ -62,6 +62,7 @@ static Head head_of(const Attention *a, long b, long h)
     long q_offset = b * a->queries * q_row + h * a->head_dim;
     long k_offset = b * a->key_rows * k_row + h * a->kv_heads / a->heads * a->head_dim;
     long t_offset = a->zero * q_row + h * a->head_dim;
+    long heads = a->all_heads ? a->all_heads : a->heads;
     return (Head){
         .a = a,
         .length = length_of(a, b),
@@ -78,7 +79,7 @@ static Head head_of(const Attention *a, long b, long h)
         .q2 = a->q2 ? a->q2 + q_offset : 0,
         .table = a->q2 ? a->table + t_offset : 0,
         .dtable = a->q2 && a->dtable ? a->dtable + t_offset : 0,
-        .dropout_row = (uint32_t)(((a->sequence + b) * a->heads + h) * a->queries),
+        .dropout_row = (uint32_t)(((a->sequence + b) * heads + a->head + h) * a->queries),
     };
 }
 

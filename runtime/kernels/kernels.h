@@ -75,12 +75,14 @@ typedef struct Attention {
     int causal;
     float scale;            /* multiplies q first */
     /* dropout on the softmax weights, none when rate == 0: see dropout.h;
-     * its row is (sequence·heads + h)·queries + i, its column is j */
+     * its row is (sequence·all_heads + head + h)·queries + i, its column is j */
     float rate;
     uint32_t site;
     uint32_t step;
     uint64_t seed;
     long sequence;          /* global index of this call's first sequence */
+    long head, all_heads;   /* the first head's number among all ranks', and how
+                               many those have; all_heads 0: heads is all */
     /* backward only */
     const float *dout;
     float *dq, *dk, *dv;    /* overwritten */
