@@ -160,8 +160,8 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part)
     put_int(&row, "gradient", w->derived ? -1 : place.gradient);
     put_int(&row, "gradient_stride", stack ? stack->gradient_floats : 0);
     const Unit *unit = unit_of(l, i);
-    put_int(&row, "unit", unit ? unit->at : 0);
-    put_int(&row, "share", unit ? unit_share(l, unit) : 0);
+    put_int(&row, "unit", unit ? part_unit_at(l, unit, part) : 0);
+    put_int(&row, "share", unit ? part_unit_share(l, unit, part) : 0);
     put_text(&row, "frozen", frozen ? frozen : "");
     describe_init(l, &row, w);
     put_int(&row, "decay", w->decay);
@@ -354,9 +354,9 @@ typedef struct StepParts {
 /* Floats of one moment. */
 static int64_t map_moments(const Lower *l, const StepMap *map)
 {
-    return l->shards > 1  ? l->moment_floats / l->shards
-         : map->stage < 0 ? l->moment_floats
-                          : l->parts[map->stage].moment_floats;
+    int64_t floats = map->stage < 0 ? l->moment_floats
+                                    : l->parts[map->stage].moment_floats;
+    return floats / l->shards;
 }
 
 static void describe_step(Lower *l, ProgData *data, const StepMap *map,

@@ -53,6 +53,7 @@ typedef struct StackLayout {
 typedef struct PartLayout {
     int64_t *weight_at, *site_at[2];
     int64_t blocks_at, gradient_blocks_at;
+    int64_t behind_at, behind_floats;   /* a unit, where replicas split them */
     int64_t weight_floats, moment_floats, gradient_floats;
 } PartLayout;
 
@@ -142,6 +143,9 @@ int64_t unit_share(const Lower *l, const Unit *unit);
 const Unit *unit_of(const Lower *l, int weight);    /* NULL: of none */
 /* Do its ranks keep shares of weights, and gather them? */
 bool gathers(const Lower *l, const Step *step);
+/* Where it begins, and a rank's share of it; in a part, or -1: in the whole. */
+int64_t part_unit_at(const Lower *l, const Unit *unit, int part);
+int64_t part_unit_share(const Lower *l, const Unit *unit, int part);
 int64_t shard_norms(const Lower *l);    /* blocks of 1024 that a rank owns */
 /* parts.c */
 void place_parts(Lower *l);         /* after the layout of the whole */

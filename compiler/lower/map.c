@@ -387,10 +387,12 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
 {
     int64_t floats = map->stage < 0 ? l->gradient_floats
                                     : l->parts[map->stage].gradient_floats;
-    int64_t blocks = l->shards > 1  ? 2 * l->shards * shard_norms(l)
-                   : map->stage < 0 ? norm_blocks(l) * l->m->mesh.tensor
-                                    : l->stages * part_norm_room(l)
-                                          * l->m->mesh.tensor;
+    int64_t shares = l->shards > 1 ? l->shards * shard_norms(l) : 0;
+    int64_t slice = shares           ? shares
+                  : map->stage < 0   ? norm_blocks(l)
+                                     : part_norm_room(l);
+    /* of every stage and slice; before them a rank's own, share by share */
+    int64_t blocks = shares + l->stages * l->m->mesh.tensor * slice;
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
     add(l, map, "gradients", "gradients",

@@ -56,6 +56,12 @@ static int64_t floats_of(const Lower *l, int weight)
     return (elements + ALIGN_FLOATS - 1) / ALIGN_FLOATS * ALIGN_FLOATS;
 }
 
+static int64_t unit_aligned(const Lower *l, int64_t floats)
+{
+    int64_t to = ALIGN_FLOATS * l->shards;
+    return (floats + to - 1) / to * to;
+}
+
 static const StageRun *run_of(const Lower *l, int stage)
 {
     return &module_find_step(l->m, "train")->stages.at[stage];
@@ -73,14 +79,15 @@ static void place_part(Lower *l, int stage)
     const StackLayout *stack = &l->stacks[0];
     int64_t blocks = part_blocks(l, stage), at = 0, gradient = 0;
     bool placed = false;
-    for (int pass = 0; pass < 2; pass++)
+    for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < l->m->weights.count; i++) {
             const Weight *w = &l->m->weights.at[i];
             if (w->stack >= 0 && !placed) {
-                part->blocks_at = at;
-                part->gradient_blocks_at = gradient;
+                part->blocks_at = at = unit_aligned(l, at);
+                part->gradient_blocks_at = gradient = unit_aligned(l, gradient);
                 at += blocks * stack->floats;
                 gradient += blocks * stack->gradient_floats;
+                part->behind_at = at;
                 placed = true;
             }
             if (w->stack >= 0 || w->constant != (pass == 1)
@@ -88,11 +95,17 @@ static void place_part(Lower *l, int stage)
                 continue;
             part->weight_at[i] = at;
             at += floats_of(l, i);
-            if (w->constant || w->frozen)
+            if (w->constant || (w->frozen && l->shards == 1))
                 continue;
             part->site_at[0][i] = gradient;
             gradient += floats_of(l, i);
         }
+        if (pass > 0)
+            continue;
+        at = unit_aligned(l, at);
+        gradient = unit_aligned(l, gradient);
+        part->behind_floats = at - part->behind_at;
+    }
     part->moment_floats = gradient;
     for (int i = 0; i < l->m->weights.count; i++)
         if (l->site_at[1][i] >= 0 && part->site_at[0][i] >= 0) {
@@ -187,6 +200,12 @@ static bool has_site(const Lower *l, int weight, int site)
     return any;
 }
 
+/* Only where replicas split units. */
+static bool is_of_shares(const char *field)
+{
+    return !strncmp(field, "before", 6) || !strncmp(field, "behind", 6);
+}
+
 static void stage_fields(Lower *l)
 {
     static const char *const fields[][2] = {
@@ -196,13 +215,17 @@ static void stage_fields(Lower *l)
         { "slots", "micro-batches that may be open" },
         { "blocks", "where its blocks lie, in floats: among the parameters," },
         { "gradient_blocks", "among the gradients or moments" },
+        { "before_share", "a rank's share of what stands before them" },
+        { "behind", "where what stands behind them begins," },
+        { "behind_share", "and a rank's share of it" },
         { "moment", "floats of one moment" },
         { "gradients", "floats of all gradients, those of each use apart" },
     };
     l->stage = prog_record(l->p, "Stage", "What a stage of the pipeline keeps, "
                            "and where: 0 is also said of what it has not.");
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        prog_field(l->p, l->stage, fields[i][0], prog_i64(), fields[i][1]);
+        if (l->shards > 1 || !is_of_shares(fields[i][0]))
+            prog_field(l->p, l->stage, fields[i][0], prog_i64(), fields[i][1]);
     for (int i = 0; i < l->m->weights.count; i++) {
         if (!is_listed(l, i))
             continue;
@@ -221,10 +244,14 @@ static void stage_row(Lower *l, int stage)
     const StageRun *run = run_of(l, stage);
     const int64_t numbers[] = {
         run->from, run->to, run->to - run->from, run->slots, part->blocks_at,
-        part->gradient_blocks_at, part->moment_floats, part->gradient_floats,
+        part->gradient_blocks_at, part->blocks_at / l->shards, part->behind_at,
+        part->behind_floats / l->shards, part->moment_floats,
+        part->gradient_floats,
     };
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        prog_datum_int(l->p, l->stage_data, numbers[i]);
+    enum { SHARES = 6, SHARE_FIELDS = 3 };  /* where those begin */
+    for (int i = 0; i < (int)(sizeof numbers / sizeof *numbers); i++)
+        if (l->shards > 1 || i < SHARES || i >= SHARES + SHARE_FIELDS)
+            prog_datum_int(l->p, l->stage_data, numbers[i]);
     for (int i = 0; i < l->m->weights.count; i++) {
         if (!is_listed(l, i))
             continue;

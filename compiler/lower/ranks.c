@@ -23,7 +23,8 @@ void lower_talks(Lower *l)
 {
     const Mesh *mesh = &l->m->mesh;
     l->stages = (int)mesh->stages;
-    l->early = mesh->shard >= SHARD_GRADIENTS && is_whole_group(l->m);
+    l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
+        && is_whole_group(l->m);
     l->shards = mesh->shard == SHARD_NONE ? 1 : mesh->data;
     if (mesh->data * mesh->stages * mesh->tensor > 1)
         l->talk_constants =
@@ -84,11 +85,11 @@ static ProgExpr *over_data(Steps *s, const char *name, Collective kind,
     return px_const(s->p, talk->index);
 }
 
-ProgExpr *step_shard_message(Steps *s, const char *name, int kind,
+ProgExpr *step_shard_message(Steps *s, const char *name, int kind, int stage,
                              int64_t bytes, int64_t calls)
 {
     Talk *talk = find_talk(s->l, name, "data", s->l->m->mesh.shard_from);
-    foretell(s, talk, 0, calls,
+    foretell(s, talk, stage, calls,
              collective_bytes((Collective)kind, bytes, s->l->shards));
     return px_const(s->p, talk->index);
 }
@@ -205,9 +206,8 @@ void step_exchange_tied(Steps *s, ProgBlock *b, int weight)
 }
 
 /* Each stage has made the norms of its own blocks. */
-void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms)
+void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
 {
-    int64_t each = part_norm_room(s->l) * s->l->m->mesh.tensor;
     ProgExpr *args[] = { var(s, s->me),
                          over_stages(s, "gather norms", ALL_GATHER, 8 * each),
                          norms, num(s, each) };

@@ -48,9 +48,22 @@ bool gathers(const Lower *l, const Step *step)
     return ranks && l->shards > 1 && l->m->mesh.shard == SHARD_PARAMETERS;
 }
 
+/* Of the stage that has the most. */
+static int64_t stage_shard_norms(const Lower *l)
+{
+    int64_t most = 0;
+    for (int i = 0; i < l->stages; i++) {
+        int64_t floats = l->parts[i].moment_floats / l->shards;
+        most = floats > most ? floats : most;
+    }
+    return most / 1024;
+}
+
 int64_t shard_norms(const Lower *l)
 {
     int64_t blocks = 0;
+    if (l->parts)
+        return stage_shard_norms(l);
     for (int i = 0; i < l->units.count; i++)
         blocks += unit_count(l, &l->units.at[i])
             * unit_share(l, &l->units.at[i]) / 1024;
@@ -122,6 +135,64 @@ void name_units(Lower *l)
 /* ---- where shares lie ---- */
 static ProgExpr *member(Steps *s) { return step_control(s, "replica"); }
 
+/* Floats of a share; before and behind blocks stages have different ones. */
+static ProgExpr *share(Steps *s, const Unit *unit)
+{
+    if (!s->stage || unit->stack >= 0)
+        return px_const(s->p, unit->share);
+    return step_stage_field(s, arena_printf(s->l->arena, "%s_share",
+                                            unit->name));
+}
+
+/* The same of a stage, for forecasts. */
+static int64_t stage_share(const Lower *l, const Unit *unit, int stage)
+{
+    if (!l->parts || unit->stack >= 0)
+        return unit_share(l, unit);
+    const PartLayout *part = &l->parts[stage];
+    return (unit == l->units.at ? part->blocks_at : part->behind_floats)
+        / l->shards;
+}
+
+int64_t part_unit_share(const Lower *l, const Unit *unit, int part)
+{
+    return stage_share(l, unit, part < 0 ? 0 : part);
+}
+
+int64_t part_unit_at(const Lower *l, const Unit *unit, int part)
+{
+    if (part < 0 || !l->parts)
+        return unit->at;
+    const PartLayout *layout = &l->parts[part];
+    return unit->stack >= 0        ? layout->blocks_at
+         : unit == l->units.at     ? 0
+                                   : layout->behind_at;
+}
+
+static int64_t stage_count(const Lower *l, const Unit *unit, int stage)
+{
+    return l->parts && unit->stack >= 0 ? part_blocks(l, stage)
+                                        : unit_count(l, unit);
+}
+
+static ProgExpr *whole_moment(Steps *s)
+{
+    return s->stage ? step_stage_field(s, "moment")
+                    : px_const(s->p, s->l->moment_const);
+}
+
+/* A message about each of the unit's blocks, `times` a step. */
+static ProgExpr *unit_message(Steps *s, const char *name, int kind,
+                              const Unit *unit, int64_t times)
+{
+    ProgExpr *index = NULL;
+    for (int i = 0; i < s->l->stages; i++)
+        index = step_shard_message(s, name, kind, i,
+                                   4 * stage_share(s->l, unit, i),
+                                   times * stage_count(s->l, unit, i));
+    return index;
+}
+
 /* Of a unit that begins at `at` of something that has all units. */
 static ProgExpr *own_share(Steps *s, const Unit *unit, ProgExpr *base,
                            ProgExpr *at, int64_t stride_of_block)
@@ -129,14 +200,19 @@ static ProgExpr *own_share(Steps *s, const Unit *unit, ProgExpr *base,
     Prog *p = s->p;
     if (unit->stack >= 0 && stride_of_block)
         at = px_add(p, at,
-                    px_mul(p, var(s, s->block),
+                    px_mul(p, step_own_block(s),
                            px_const(p, s->l->stacks[unit->stack].floats_const)));
-    at = px_add(p, at, px_mul(p, member(s), px_const(p, unit->share)));
+    at = px_add(p, at, px_mul(p, member(s), share(s, unit)));
     return px_offset(p, base, at);
 }
 
 static ProgExpr *unit_begin(Steps *s, const Unit *unit)
 {
+    if (s->stage && unit->stack >= 0)
+        return step_stage_field(s, "blocks");
+    if (s->stage)
+        return unit == s->l->units.at ? num(s, 0)
+                                      : step_stage_field(s, "behind");
     return px_const(s->p, unit->stack < 0 ? unit->at_const
                                           : s->l->stacks[unit->stack].at_const);
 }
@@ -148,8 +224,7 @@ static ProgExpr *packed_share(Steps *s, const Unit *unit, ProgExpr *base)
     ProgExpr *at =
         px_div(p, unit_begin(s, unit), px_const(p, s->l->shards_const));
     if (unit->stack >= 0)
-        at = px_add(p, at, px_mul(p, var(s, s->block),
-                                  px_const(p, unit->share)));
+        at = px_add(p, at, px_mul(p, step_own_block(s), share(s, unit)));
     return px_offset(p, base, at);
 }
 
@@ -188,13 +263,15 @@ static ProgExpr *kept_share(Steps *s, const Unit *unit)
     Prog *p = s->p;
     ProgExpr *at = px_add(p, num(s, kept_before(s->l, unit)),
                           px_mul(p, var(s, s->block),
-                                 px_const(p, unit->share)));
+                                 share(s, unit)));
     return px_offset(p, step_region(s, "shares"), at);
 }
 
 static ProgExpr *gradient_begin(Steps *s, const Unit *unit)
 {
     Prog *p = s->p;
+    if (s->stage)
+        return unit_begin(s, unit);
     if (unit->stack >= 0)
         return px_const(p, s->l->stacks[unit->stack].gradient_at_const);
     return unit->gradient_at == unit->at ? px_const(p, unit->at_const)
@@ -215,7 +292,8 @@ static ProgBlock *each_block(Steps *s, ProgBlock *b, const Unit *unit)
         return b;
     s->stack = unit->stack;
     s->block = prog_local(s->p, s->func, "l", prog_i64());
-    return ps_for(s->p, b, s->block, num(s, 0), step_blocks(s), num(s, 1));
+    return ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
+                  num(s, 1));
 }
 
 static void end_blocks(Steps *s)
@@ -229,12 +307,79 @@ static void reduce(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *values)
 {
     ProgExpr *args[] = {
         var(s, s->me),
-        step_shard_message(s, "sum gradients", REDUCE_SCATTER,
-                           4 * unit_share(s->l, unit),
-                           unit_count(s->l, unit)),
-        values, px_const(s->p, unit->share),
+        unit_message(s, "sum gradients", REDUCE_SCATTER, unit, 1), values,
+        share(s, unit),
     };
     step_call(s, b, prog_library(s->p, "reduce_scatter_f32"), args, 4);
+}
+
+/* The last stage has a tied weight alone before its blocks; the first has it
+ * among others, so that shares differ: all of it is summed. */
+static void reduce_before(Steps *s, ProgBlock *b, const Unit *unit,
+                          ProgExpr *values)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    int last = l->stages - 1;
+    ProgBlock *others;
+    ProgBlock *ends = ps_if(p, b, step_is_last(s), &others);
+    ProgExpr *index = NULL;
+    for (int i = 0; i < l->stages; i++)
+        index = step_shard_message(
+            s, i < last ? "sum gradients" : "sum a tied gradient",
+            i < last ? REDUCE_SCATTER : ALL_REDUCE, i,
+            i < last ? 4 * stage_share(l, unit, i) : 4 * l->parts[i].blocks_at,
+            1);
+    ProgExpr *whole[] = { var(s, s->me), index, values,
+                          px_mul(p, px_const(p, l->shards_const),
+                                 share(s, unit)) };
+    step_call(s, ends, prog_library(p, "all_reduce_f32"), whole, 4);
+    ProgExpr *args[] = { var(s, s->me),
+                         step_shard_message(s, "sum gradients", REDUCE_SCATTER,
+                                            0, 0, 0),
+                         values, share(s, unit) };
+    step_call(s, others, prog_library(p, "reduce_scatter_f32"), args, 4);
+}
+
+/* Where further uses of parameters begin among the gradients, and end. */
+static int64_t further_begin(const Lower *l, int stage)
+{
+    int64_t units = 0;
+    if (l->parts)
+        return l->parts[stage].moment_floats;
+    for (int i = 0; i < l->units.count; i++)
+        units = l->units.at[i].gradient_at
+            + l->units.at[i].floats
+                * (l->early ? 1 : unit_count(l, &l->units.at[i]));
+    return units;
+}
+
+static int64_t further_end(const Lower *l, int stage)
+{
+    return l->parts ? l->parts[stage].gradient_floats : l->gradient_floats;
+}
+
+static void reduce_further(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    bool any = false;
+    ProgExpr *index = NULL;
+    for (int i = 0; i < l->stages; i++)
+        any |= further_end(l, i) > further_begin(l, i);
+    if (!any)
+        return;
+    for (int i = 0; i < l->stages; i++)
+        index = step_shard_message(
+            s, "sum further uses", ALL_REDUCE, i,
+            4 * (further_end(l, i) - further_begin(l, i)), 1);
+    ProgExpr *from = s->stage ? whole_moment(s) : num(s, further_begin(l, 0));
+    ProgExpr *count = s->stage
+        ? px_sub(p, step_gradient_floats(s), from)
+        : num(s, further_end(l, 0) - further_begin(l, 0));
+    ProgExpr *args[] = { var(s, s->me), index,
+                         px_offset(p, var(s, s->gradients), from), count };
+    step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
 }
 
 /* Of every unit that has not left early a rank gets the sums of its share; of
@@ -251,23 +396,14 @@ void step_reduce_shards(Steps *s, ProgBlock *b)
         ProgExpr *at = gradient_begin(s, unit);
         if (unit->stack >= 0)
             at = step_gradient_block(s);
-        reduce(s, body, unit, px_offset(p, var(s, s->gradients), at));
+        ProgExpr *values = px_offset(p, var(s, s->gradients), at);
+        if (s->stage && i == 0)
+            reduce_before(s, body, unit, values);
+        else
+            reduce(s, body, unit, values);
         end_blocks(s);
     }
-    int64_t units = 0;
-    for (int i = 0; i < l->units.count; i++)
-        units = l->units.at[i].gradient_at
-            + l->units.at[i].floats
-                * (l->early ? 1 : unit_count(l, &l->units.at[i]));
-    int64_t rest = l->gradient_floats - units;
-    if (!rest)
-        return;
-    ProgExpr *args[] = {
-        var(s, s->me),
-        step_shard_message(s, "sum further uses", ALL_REDUCE, 4 * rest, 1),
-        px_offset(p, var(s, s->gradients), num(s, units)), num(s, rest),
-    };
-    step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
+    reduce_further(s, b);
 }
 
 /* void copy(const Thread *me, float *to, const float *from, long n) */
@@ -315,19 +451,28 @@ void step_keep_share(Steps *s, ProgBlock *b)
     ProgExpr *all = px_offset(p, var(s, s->gradients), at);
     ProgExpr *args[] = {
         var(s, s->me), kept_share(s, unit),
-        px_offset(p, all, px_mul(p, member(s), px_const(p, unit->share))),
-        px_const(p, unit->share),
+        px_offset(p, all, px_mul(p, member(s), share(s, unit))),
+        share(s, unit),
     };
     ProgExpr *reduced[] = {
         var(s, s->me),
-        step_shard_message(s, "sum gradients", REDUCE_SCATTER,
-                           4 * unit_share(s->l, unit),
-                           unit_count(s->l, unit)),
-        all, px_const(p, unit->share),
+        unit_message(s, "sum gradients", REDUCE_SCATTER, unit, 1), all, share(s, unit),
     };
     step_call(s, b, prog_library(p, "reduce_scatter_f32"), reduced, 4);
     step_call(s, b, copy_func(s->l), args, 4);
     step_barrier(s, b);
+}
+
+/* from, to: of a tensor [at, at + n) of a unit what lies in [start, start +
+ * each), from start on. */
+static void share_range(Prog *p, ProgFunc *f, ProgVar *const v[6])
+{
+    ProgExpr *each = px_var(p, v[3]);
+    ProgExpr *begin = px_sub(p, px_var(p, v[0]), px_var(p, v[2]));
+    ProgExpr *end = px_add(p, begin, px_var(p, v[1]));
+    ps_let(p, &f->body, v[4], px_select(p, px_lt(p, begin, px_int(p, 0)),
+                                        px_int(p, 0), begin));
+    ps_let(p, &f->body, v[5], px_select(p, px_lt(p, each, end), each, end));
 }
 
 /* ---- the norm ---- */
@@ -364,56 +509,143 @@ static ProgFunc *order_func(Lower *l)
     return f;
 }
 
-/* Each rank makes the norms of its shares; all get all, in checkpoint order:
- * gives where they lie. */
-ProgExpr *step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all)
+/* Before a unit's norms, among those of one rank. */
+static ProgExpr *norms_before_unit(Steps *s, int i)
+{
+    Prog *p = s->p;
+    const Unit *units = s->l->units.at;
+    if (!s->stage || i == 0)
+        return num(s, units[i].norms);
+    ProgExpr *at = px_div(p, share(s, &units[0]), num(s, 1024));
+    if (i == 1)
+        return at;
+    return px_add(p, at, px_mul(p, step_stage_field(s, "count"),
+                                px_div(p, share(s, &units[1]),
+                                       num(s, 1024))));
+}
+
+/* void square_share(const Thread *me, double *sums, const float *g, long at,
+ *                   long n, long start, long each) */
+static ProgFunc *square_func(Lower *l)
+{
+    Prog *p = l->p;
+    ProgFunc *f = small_func(p, "square_share");
+    if (f)
+        return f;
+    f = prog_func(p, "square_share", "The norms of what a rank owns of a "
+                  "tensor, among those of its share of the unit (see "
+                  "update_share).", prog_void());
+    const ProgRecord *thread = prog_runtime_record(p, "Thread");
+    ProgVar *me = prog_param(p, f, "me", prog_pointer_to(thread, true));
+    ProgVar *sums = prog_param(p, f, "sums", prog_pointer(PK_F64, false));
+    ProgVar *g = prog_param(p, f, "g", prog_pointer(PK_F32, true));
+    ProgVar *at = prog_param(p, f, "at", prog_i64());
+    ProgVar *n = prog_param(p, f, "n", prog_i64());
+    ProgVar *start = prog_param(p, f, "start", prog_i64());
+    ProgVar *each = prog_param(p, f, "each", prog_i64());
+    ProgVar *from = prog_local(p, f, "from", prog_i64());
+    ProgVar *to = prog_local(p, f, "to", prog_i64());
+    share_range(p, f, (ProgVar *[]){ at, n, start, each, from, to });
+    ProgBlock *b = ps_if(p, &f->body,
+                         px_lt(p, px_var(p, from), px_var(p, to)), NULL);
+    ProgExpr *args[] = {
+        px_var(p, me),
+        px_offset(p, px_var(p, sums),
+                  px_div(p, px_var(p, from), px_int(p, 1024))),
+        px_offset(p, px_var(p, g), px_var(p, from)),
+        px_sub(p, px_var(p, to), px_var(p, from)),
+    };
+    ps_do(p, b, px_call(p, prog_library(p, "square_blocks"), 4, args));
+    prog_define(p, f);
+    return f;
+}
+
+static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
+                        ProgExpr *sums)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    if (l->m->mesh.tensor == 1) {
+        ProgExpr *args[] = { var(s, s->me), sums, gradient_share(s, unit),
+                             share(s, unit) };
+        step_call(s, b, prog_library(p, "square_blocks"), args, 4);
+        return;
+    }
+    /* what every slice has whole counts in the first */
+    ProgVar *to = step_let(s, b, arena_printf(l->arena, "%s_norms", unit->name),
+                           sums);
+    ProgVar *g = step_let(s, b, arena_printf(l->arena, "%s_g", unit->name),
+                          gradient_share(s, unit));
+    ProgBlock *first = NULL;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        if (!in_unit(l, unit, i) || w->frozen)
+            continue;
+        ProgBlock *where = b;
+        if (w->slice)
+            first = NULL;
+        else if (!first)
+            first = ps_if(p, b, px_eq(p, step_control(s, "slice"), num(s, 0)),
+                          NULL);
+        if (!w->slice)
+            where = first;
+        ProgExpr *args[] = {
+            var(s, s->me), var(s, to), var(s, g), px_const(p, l->offsets[i]),
+            elements_of(l, &w->type),
+            px_mul(p, member(s), share(s, unit)), share(s, unit),
+        };
+        step_call(s, where, square_func(l), args, 7);
+    }
+}
+
+/* Each rank makes the norms of its shares; all get all, in checkpoint order, at
+ * `ordered`. */
+void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
+                      ProgExpr *ordered_at)
 {
     Prog *p = s->p;
     Lower *l = s->l;
     int64_t norms = shard_norms(l);
-    ProgVar *own = step_let(s, b, "own_norms",
+    ProgVar *own = step_let(s, b, "share_norms",
                             px_offset(p, var(s, all),
                                       px_mul(p, member(s), num(s, norms))));
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
         ProgBlock *body = each_block(s, b, unit);
-        ProgExpr *at = num(s, unit->norms);
-        ProgExpr *blocks = px_div(p, px_const(p, unit->share), num(s, 1024));
+        ProgExpr *at = norms_before_unit(s, i);
+        ProgExpr *blocks = px_div(p, share(s, unit), num(s, 1024));
         if (unit->stack >= 0)
-            at = px_add(p, at, px_mul(p, var(s, s->block), blocks));
-        ProgExpr *args[] = { var(s, s->me), px_offset(p, var(s, own), at),
-                             gradient_share(s, unit),
-                             px_const(p, unit->share) };
-        step_call(s, body, prog_library(p, "square_blocks"), args, 4);
+            at = px_add(p, at, px_mul(p, step_own_block(s), blocks));
+        if (s->stage && i == 0)     /* a tied weight is the first stage's */
+            body = ps_if(p, body, step_is_first(s), NULL);
+        norm_shares(s, body, unit, px_offset(p, var(s, own), at));
         end_blocks(s);
     }
-    ProgExpr *args[] = {
-        var(s, s->me),
-        step_shard_message(s, "gather norms", ALL_GATHER, 8 * norms, 1),
-        var(s, all), num(s, norms),
-    };
+    ProgExpr *index = NULL;
+    for (int i = 0; i < l->stages; i++)
+        index = step_shard_message(s, "gather shares' norms", ALL_GATHER, i,
+                                   8 * norms, 1);
+    ProgExpr *args[] = { var(s, s->me), index, var(s, all), num(s, norms) };
     step_call(s, b, prog_library(p, "all_gather_f64"), args, 4);
-    ProgVar *ordered =
-        step_let(s, b, "ordered",
-                 px_offset(p, var(s, all), num(s, norms * l->shards)));
+    ProgVar *ordered = step_let(s, b, "ordered", ordered_at);
     ProgBlock *first = ps_if(p, b, px_eq(p, px_field(p, var(s, s->me), "index"),
                                          px_i32(p, 0)), NULL);
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
         s->stack = unit->stack < 0 ? 0 : unit->stack;
+        ProgExpr *blocks = px_sub(p, step_blocks(s), step_first_block(s));
         ProgExpr *order[] = {
             px_offset(p, var(s, ordered),
                       px_mul(p, px_const(p, l->shards_const),
-                             num(s, unit->norms))),
-            px_offset(p, var(s, all), num(s, unit->norms)),
-            unit->stack < 0 ? num(s, 1) : step_blocks(s),
-            px_div(p, px_const(p, unit->share), num(s, 1024)),
+                             norms_before_unit(s, i))),
+            px_offset(p, var(s, all), norms_before_unit(s, i)),
+            unit->stack < 0 ? num(s, 1) : blocks,
+            px_div(p, share(s, unit), num(s, 1024)),
         };
         step_call(s, first, order_func(l), order, 4);
         s->stack = 0;
     }
     step_barrier(s, b);
-    return var(s, ordered);
 }
 
 /* ---- the update ---- */
@@ -443,12 +675,7 @@ static ProgFunc *update_share_func(Lower *l, const KernelCode *update)
     ProgVar *each = prog_param(p, f, "each", prog_i64());
     ProgVar *from = prog_local(p, f, "from", prog_i64());
     ProgVar *to = prog_local(p, f, "to", prog_i64());
-    ProgExpr *begin = px_sub(p, px_var(p, at), px_var(p, start));
-    ProgExpr *end = px_add(p, begin, px_var(p, n));
-    ps_let(p, &f->body, from, px_select(p, px_lt(p, begin, px_int(p, 0)),
-                                        px_int(p, 0), begin));
-    ps_let(p, &f->body, to, px_select(p, px_lt(p, px_var(p, each), end),
-                                      px_var(p, each), end));
+    share_range(p, f, (ProgVar *[]){ at, n, start, each, from, to });
     ProgBlock *b = ps_if(p, &f->body,
                          px_lt(p, px_var(p, from), px_var(p, to)), NULL);
     List(ProgExpr *) args = {0};
@@ -483,7 +710,7 @@ static Shares open_shares(Steps *s, ProgBlock *b, const Unit *unit)
         ProgExpr *base = step_control(s, "state");
         if (i)
             base = px_offset(p, base,
-                             px_div(p, px_const(p, s->l->moment_const),
+                             px_div(p, whole_moment(s),
                                     px_const(p, s->l->shards_const)));
         shares.moments[i] =
             step_let(s, b, arena_printf(a, "%s_%s", of, names[i]),
@@ -515,10 +742,23 @@ static void update_tensor(Steps *s, ProgBlock *b, const Unit *unit,
         list_push(a, &args, value);
     }
     list_push(a, &args, px_const(p, s->l->offsets[weight]));
-    list_push(a, &args, px_mul(p, member(s), px_const(p, unit->share)));
-    list_push(a, &args, px_const(p, unit->share));
+    list_push(a, &args, px_mul(p, member(s), share(s, unit)));
+    list_push(a, &args, share(s, unit));
     step_call(s, b, update_share_func(s->l, code), args.at, args.count);
     s->p->here = (Loc){0};
+}
+
+/* Where a unit's tensor is updated: on every stage that has it. */
+static ProgBlock *stage_block(Steps *s, ProgBlock *b, const Unit *unit,
+                              int weight)
+{
+    if (!s->stage || unit->stack >= 0)
+        return b;
+    if (unit != s->l->units.at)
+        return ps_if(s->p, b, step_is_last(s), NULL);
+    if (!weight_is_tied(s->l, weight))
+        return ps_if(s->p, b, step_is_first(s), NULL);
+    return ps_if(s->p, b, px_or(s->p, step_is_first(s), step_is_last(s)), NULL);
 }
 
 void step_update_shares(Steps *s, ProgBlock *b)
@@ -530,7 +770,8 @@ void step_update_shares(Steps *s, ProgBlock *b)
         const Shares shares = open_shares(s, body, unit);
         for (int w = 0; w < l->m->weights.count; w++)
             if (in_unit(l, unit, w) && !l->m->weights.at[w].frozen)
-                update_tensor(s, body, unit, &shares, w);
+                update_tensor(s, stage_block(s, body, unit, w), unit, &shares,
+                              w);
         end_blocks(s);
     }
 }
@@ -549,14 +790,13 @@ void step_gather_weights(Steps *s, ProgBlock *b)
         ProgExpr *at = unit_begin(s, unit);
         if (unit->stack >= 0)
             at = px_add(p, at,
-                        px_mul(p, var(s, s->block),
+                        px_mul(p, step_own_block(s),
                                px_const(p, l->stacks[unit->stack].floats_const)));
         ProgExpr *args[] = {
             var(s, s->me),
-            step_shard_message(s, "gather weights", ALL_GATHER,
-                               4 * unit_share(l, unit), unit_count(l, unit)),
+            unit_message(s, "gather weights", ALL_GATHER, unit, 1),
             px_offset(p, step_control(s, "weights"), at),
-            px_const(p, unit->share),
+            share(s, unit),
         };
         step_call(s, body, prog_library(p, "all_gather_f32"), args, 4);
         end_blocks(s);
@@ -575,7 +815,7 @@ void step_gather_gradients(Steps *s, ProgBlock *b)
         ProgExpr *at = unit_begin(s, unit);
         if (unit->stack >= 0)
             at = px_add(p, at,
-                        px_mul(p, var(s, s->block),
+                        px_mul(p, step_own_block(s),
                                px_const(p, l->stacks[unit->stack].floats_const)));
         step_gather_unit(s, body, unit, "gather gradients",
                          px_offset(p, step_region(s, "whole"), at),
@@ -619,14 +859,12 @@ static ProgFunc *gather_func(Lower *l)
 void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
                       const char *message, ProgExpr *all, ProgExpr *own)
 {
-    int64_t calls = unit_count(s->l, unit);
+    int64_t times = 1;
     if (unit->stack >= 0)               /* each micro-batch gathers its blocks */
-        calls *= s->map->micros * s->map->groups;
+        times = s->map->micros * s->map->groups;
     ProgExpr *args[] = {
-        var(s, s->me),
-        step_shard_message(s, message, ALL_GATHER, 4 * unit_share(s->l, unit),
-                           calls),
-        all, own, member(s), px_const(s->p, unit->share),
+        var(s, s->me), unit_message(s, message, ALL_GATHER, unit, times),
+        all, own, member(s), share(s, unit),
     };
     step_call(s, b, gather_func(s->l), args, 6);
 }

@@ -90,7 +90,7 @@ ProgExpr *step_rank_aux(Steps *s);
 /* Every rank gets the auxiliary losses of all. */
 void step_gather_aux(Steps *s, ProgBlock *b);
 void step_exchange_tied(Steps *s, ProgBlock *b, int weight);
-void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms);
+void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 void step_sum_partial(Steps *s, ProgBlock *b);
 void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 /* Rows of x to the next stage, or of dx to the one before. */
@@ -135,7 +135,8 @@ const KernelCode *update_code(Steps *s);
 int64_t kept_shares(const Lower *l);    /* floats of blocks' gradients kept */
 void step_reduce_shards(Steps *s, ProgBlock *b);
 void step_keep_share(Steps *s, ProgBlock *b);
-ProgExpr *step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all);
+void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
+                      ProgExpr *ordered_at);
 void step_update_shares(Steps *s, ProgBlock *b);
 void step_gather_weights(Steps *s, ProgBlock *b);
 void step_gather_gradients(Steps *s, ProgBlock *b);
@@ -145,8 +146,9 @@ void step_gather_shared(Steps *s, ProgBlock *b);
 ProgExpr *step_gather_block(Steps *s, ProgBlock *b);    /* where it lies then */
 const char *gathered_region(const Lower *l, const Unit *unit);
 void write_gathering(Lower *l);
-/* ranks.c: the index of a message that so many calls make in a step. */
-ProgExpr *step_shard_message(Steps *s, const char *name, int kind,
+/* ranks.c: the index of a message that a stage's ranks make so many calls of in
+ * a step, each of so many bytes. */
+ProgExpr *step_shard_message(Steps *s, const char *name, int kind, int stage,
                              int64_t bytes, int64_t calls);
 
 /* small.c: written at their first use */

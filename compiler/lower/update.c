@@ -281,12 +281,18 @@ void step_norm(Steps *s, ProgBlock *b)
                                step_region(s, "norms")));
     const Region *r = find_region(s->map, "norms");
     ProgVar *all = s->norm;
-    int64_t tensor = s->l->m->mesh.tensor;
-    int64_t slice = s->stage ? part_norm_room(s->l)     /* a rank's */
-                             : r->floats / 2 / tensor;
+    Lower *l = s->l;
+    int64_t tensor = l->m->mesh.tensor, raw = 0;
+    int64_t slice = s->stage ? part_norm_room(l) : r->floats / 2 / tensor;
+    if (l->shards > 1) {    /* in front are those of shares, rank by rank */
+        raw = slice = shard_norms(l) * l->shards;
+        s->norm = step_let(s, b, "ordered_norms",
+                           px_offset(p, var(s, all), num(s, raw)));
+    }
+    const ProgVar *whole = s->norm;
     if (s->stage)           /* those of stage 0, of stage 1, … */
         s->norm = step_let(s, b, "own_norms",
-                           px_offset(p, var(s, all),
+                           px_offset(p, var(s, whole),
                                      px_mul(p, step_control(s, "stage"),
                                             num(s, tensor * slice))));
     ProgVar *stage_norms = s->norm;
@@ -295,26 +301,24 @@ void step_norm(Steps *s, ProgBlock *b)
                            px_offset(p, var(s, s->norm),
                                      px_mul(p, step_control(s, "slice"),
                                             num(s, slice))));
-    if (s->stage)
+    if (s->stage && l->shards == 1)
         s->block_norms =
             step_let(s, b, "block_norms",
                      px_offset(p, var(s, s->norm),
                                px_select(p, step_is_first(s),
-                                         num(s, part_norms(s->l, 0, true)),
+                                         num(s, part_norms(l, 0, true)),
                                          num(s, 0))));
-    ProgExpr *args[] = { var(s, all), num(s, r->floats / 2) };
-    if (s->l->shards > 1) {
-        args[0] = step_shard_norms(s, b, all);
-        args[1] = num(s, shard_norms(s->l) * s->l->shards);
-    } else {
+    if (l->shards > 1)
+        step_shard_norms(s, b, all, var(s, s->norm));
+    else
         each_tensor(s, b, norm_rule);
-        if (tensor > 1)
-            step_gather_slices(s, b, var(s, stage_norms), slice);
-    }
+    if (tensor > 1)
+        step_gather_slices(s, b, var(s, stage_norms), slice);
     if (s->stage)
-        step_gather_norms(s, b, var(s, all));
-    else if (s->l->shards == 1 && tensor == 1)
+        step_gather_norms(s, b, var(s, whole), tensor * slice);
+    else if (l->shards == 1 && tensor == 1)
         step_barrier(s, b);
+    ProgExpr *args[] = { var(s, whole), num(s, r->floats / 2 - raw) };
     ProgVar *norm = step_let(s, b, "norm",
                              px_call(p, prog_library(p, "norm_f64"), 2, args));
     step_finish_loss(s, b);

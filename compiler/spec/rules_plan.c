@@ -69,7 +69,9 @@ static void check_shard(Loader *loader)
               || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
           KEY_model_position },
         { s->train_freeze.count > 0, KEY_train_freeze },
-        { s->parallel_pipeline_stages > 1, KEY_parallel_pipeline_stages },
+        { s->parallel_pipeline_stages > 1
+              && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
+          KEY_parallel_pipeline_stages },
     };
     if (loader->bad[shard] || s->parallel_shard == PARALLEL_SHARD_NONE)
         return;
@@ -92,7 +94,6 @@ static void check_tensor(Loader *loader)
           KEY_model_attention_output },
         { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
           KEY_train_objective },
-        { s->parallel_shard != PARALLEL_SHARD_NONE, KEY_parallel_shard },
     };
     if (loader->bad[tensor] || s->parallel_tensor == 1)
         return;
