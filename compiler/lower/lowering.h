@@ -152,6 +152,7 @@ void place_parts(Lower *l);         /* after the layout of the whole */
 void name_parts(Lower *l);
 PartOf part_of(const Func *f);
 int64_t part_blocks(const Lower *l, int stage);
+int64_t most_part_blocks(const Lower *l);
 bool weight_on_stage(const Lower *l, int weight, int stage);
 /* On the first and on the last stage: an embedding that is the head's, too. */
 bool weight_is_tied(const Lower *l, int weight);

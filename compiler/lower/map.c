@@ -551,7 +551,9 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
             l->units.at[i].floats);
     add_totals(l, &map);
     if (gives(step, "aux"))
-        add(l, &map, "aux", "scalars", blocks * step->batch);   /* all ranks' */
+        add(l, &map, "aux", "scalars",              /* all ranks' */
+            (stage < 0 ? blocks : l->stages * most_part_blocks(l))
+                * step->batch);
     add_inputs(l, &map);
     add_values(l, &map, false);
     step_calls(step, add_record, &walk);

@@ -72,6 +72,14 @@ int64_t part_blocks(const Lower *l, int stage)
     return run_of(l, stage)->to - run_of(l, stage)->from;
 }
 
+int64_t most_part_blocks(const Lower *l)
+{
+    int64_t most = 0;
+    for (int s = 0; s < l->stages; s++)
+        most = part_blocks(l, s) > most ? part_blocks(l, s) : most;
+    return most;
+}
+
 /* Blocks stand where the first of their weights does, tables behind all. */
 static void place_part(Lower *l, int stage)
 {

@@ -167,15 +167,15 @@ ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
     return rows_on(s, from, v, px_sub(p, rows, num(s, 1)));
 }
 
-/* A block's auxiliary losses, a sequence a float. */
+/* A block's auxiliary losses, a sequence a float: stage by stage, in them
+ * replica by replica. */
 static ProgExpr *aux_at(Steps *s)
 {
-    ProgExpr *from =
-        px_mul(s->p, step_block_number(s), px_const(s->p, s->map->batch));
+    ProgExpr *block = s->stage ? step_own_block(s) : step_block_number(s);
+    ProgExpr *from = px_mul(s->p, block, px_const(s->p, s->map->batch));
     if (s->first)
         from = px_add(s->p, from, var(s, s->first));
-    if (s->map->replicas > 1)
-        from = px_add(s->p, step_rank_aux(s), from);
+    from = px_add(s->p, step_rank_aux(s), from);
     return px_offset(s->p, step_region(s, "aux"), from);
 }
 

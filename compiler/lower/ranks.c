@@ -180,8 +180,9 @@ void step_share_totals(Steps *s, ProgBlock *b)
     }
 }
 
-/* The first and the last stage add what they have of a tied weight. */
-void step_exchange_tied(Steps *s, ProgBlock *b, int weight)
+/* The first and the last stage tell each other what they have of a tied weight:
+ * gives the block of both, where they then add it. */
+ProgBlock *step_exchange_tied(Steps *s, ProgBlock *b, int weight)
 {
     Prog *p = s->p;
     const Weight *w = &s->l->m->weights.at[weight];
@@ -194,15 +195,17 @@ void step_exchange_tied(Steps *s, ProgBlock *b, int weight)
     ProgExpr *head = px_field(p, var(s, s->dshared[0]), c_name(s->l, w->name));
     ProgExpr *embed = px_field(p, var(s, s->dshared[1]), c_name(s->l, w->name));
     ProgBlock *other;
-    ProgBlock *first = ps_if(p, b, step_is_first(s), &other);
-    ProgBlock *last = ps_if(p, other, step_is_last(s), NULL);
+    ProgBlock *ends = ps_if(p, b, px_or(p, step_is_first(s), step_is_last(s)),
+                            NULL);
+    ProgBlock *first = ps_if(p, ends, step_is_first(s), &other);
     ProgExpr *n = elements_of(s->l, &w->type);
     ProgExpr *to_last[] = { var(s, s->me), px_const(p, talk->index), head,
                             embed, n };
     ProgExpr *to_first[] = { var(s, s->me), px_const(p, talk->index), embed,
                              head, n };
     step_call(s, first, prog_library(p, "exchange_f32"), to_last, 5);
-    step_call(s, last, prog_library(p, "exchange_f32"), to_first, 5);
+    step_call(s, other, prog_library(p, "exchange_f32"), to_first, 5);
+    return ends;
 }
 
 /* Each stage has made the norms of its own blocks. */
@@ -254,25 +257,51 @@ void step_receive(Steps *s, ProgBlock *b, bool down, ProgExpr *rows)
     step_call(s, b, prog_library(s->p, "receive_f32"), args, 5);
 }
 
+/* Blocks that a rank has room for among the auxiliary losses. */
+int64_t step_aux_blocks(const Steps *s)
+{
+    return s->stage ? most_part_blocks(s->l)
+                    : stack_first(s->l->m, s->l->m->stacks.count);
+}
+
 ProgExpr *step_rank_aux(Steps *s)
 {
-    int64_t blocks = stack_first(s->l->m, s->l->m->stacks.count);
-    return px_mul(s->p, num(s, blocks), step_control(s, "first"));
+    Prog *p = s->p;
+    ProgExpr *blocks = num(s, step_aux_blocks(s));
+    ProgExpr *at = s->map->replicas > 1
+        ? px_mul(p, blocks, step_control(s, "first")) : num(s, 0);
+    if (!s->stage)
+        return at;
+    ProgExpr *all = px_mul(p, blocks, num(s, s->map->step->batch));
+    return px_add(p, px_mul(p, step_control(s, "stage"), all), at);
 }
 
 void step_gather_aux(Steps *s, ProgBlock *b)
 {
-    if (s->map->replicas == 1)
+    Prog *p = s->p;
+    int64_t each = step_aux_blocks(s) * s->map->sequences;
+    if (s->map->replicas > 1) {
+        ProgExpr *at = step_region(s, "aux");
+        if (s->stage)
+            at = px_offset(p, at,
+                           px_mul(p, step_control(s, "stage"),
+                                  num(s, each * s->map->replicas)));
+        ProgExpr *args[] = {
+            var(s, s->me),
+            over_data(s, "gather auxiliary losses", ALL_GATHER, 4 * each), at,
+            num(s, each),
+        };
+        step_call(s, b, prog_library(p, "all_gather_f32"), args, 4);
+    }
+    if (!s->stage)
         return;
-    int64_t blocks = stack_first(s->l->m, s->l->m->stacks.count);
-    int64_t each = blocks * s->map->sequences;
+    each *= s->map->replicas;
     ProgExpr *args[] = {
         var(s, s->me),
-        over_data(s, "gather auxiliary losses", ALL_GATHER, 4 * each),
-        step_region(s, "aux"),
-        px_mul(s->p, num(s, blocks), px_const(s->p, s->map->batch)),
+        over_stages(s, "gather stages' auxiliary losses", ALL_GATHER, 4 * each),
+        step_region(s, "aux"), num(s, each),
     };
-    step_call(s, b, prog_library(s->p, "all_gather_f32"), args, 4);
+    step_call(s, b, prog_library(p, "all_gather_f32"), args, 4);
 }
 
 /* ---- slices of products ---- */

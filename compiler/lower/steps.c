@@ -647,8 +647,9 @@ static void sites(Steps *s, ProgBlock *b)
             if (s->l->site_at[site][i] < 0)
                 continue;
             s->p->here = w->origin.model;
+            ProgBlock *where = b;
             if (s->stage && weight_is_tied(s->l, i))
-                step_exchange_tied(s, b, i);
+                where = step_exchange_tied(s, b, i);
             const char *name = c_name(s->l, w->name);
             ProgExpr *args[] = {
                 var(s, s->me),
@@ -656,7 +657,7 @@ static void sites(Steps *s, ProgBlock *b)
                 px_field(s->p, var(s, s->dshared[site]), name),
                 padded(s, w),
             };
-            step_call(s, b, add_into_func(s->l), args, 4);
+            step_call(s, where, add_into_func(s->l), args, 4);
         }
     step_barrier(s, b);
 }

@@ -85,11 +85,12 @@ ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what);
 /* The ranks' gradients and sums of losses become the batch's. */
 void step_sum_ranks(Steps *s, ProgBlock *b);
 void step_share_totals(Steps *s, ProgBlock *b);
+int64_t step_aux_blocks(const Steps *s);
 /* Floats before this rank's auxiliary losses. */
 ProgExpr *step_rank_aux(Steps *s);
 /* Every rank gets the auxiliary losses of all. */
 void step_gather_aux(Steps *s, ProgBlock *b);
-void step_exchange_tied(Steps *s, ProgBlock *b, int weight);
+ProgBlock *step_exchange_tied(Steps *s, ProgBlock *b, int weight);
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 void step_sum_partial(Steps *s, ProgBlock *b);
 void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);

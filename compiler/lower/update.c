@@ -18,33 +18,53 @@ static ProgExpr *mean_total(Steps *s, int total, const ProgVar *count)
     return px_div(p, step_total_sum(s, total), px_cast(p, prog_f64(), some));
 }
 
+/* Loops over stages, their blocks and replicas, as many as there are of each;
+ * *at: where the losses of such a rank's sequences begin. */
+static ProgBlock *each_aux(Steps *s, ProgBlock *b, ProgExpr **at)
+{
+    Prog *p = s->p;
+    ProgVar *stage = prog_local(p, s->func, "from_stage", prog_i64());
+    ProgVar *block = prog_local(p, s->func, "l", prog_i64());
+    ProgVar *replica = prog_local(p, s->func, "replica", prog_i64());
+    ProgExpr *blocks = num(s, step_aux_blocks(s)), *here = blocks;
+    ProgExpr *run = num(s, 0);
+    if (s->stage) {
+        b = ps_for(p, b, stage, num(s, 0), px_const(p, s->l->stage_count),
+                   num(s, 1));
+        here = px_field(p, px_offset(p, px_data(p, s->l->stage_data),
+                                     var(s, stage)), "count");
+        run = px_mul(p, var(s, stage), num(s, s->map->replicas));
+    }
+    b = ps_for(p, b, block, num(s, 0), here, num(s, 1));
+    if (s->map->replicas > 1) {
+        b = ps_for(p, b, replica, num(s, 0), num(s, s->map->replicas),
+                   num(s, 1));
+        run = px_add(p, run, var(s, replica));
+    }
+    run = px_add(p, px_mul(p, run, blocks), var(s, block));
+    *at = px_mul(p, run, px_const(p, s->map->batch));
+    return b;
+}
+
 /* Σ of what blocks add to the loss: block by block, sequence by sequence; those
  * of a rank's sequences lie together. */
 static void sum_aux(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
-    int64_t blocks = stack_first(s->l->m, s->l->m->stacks.count);
     ps_comment(p, b,
                "the auxiliary losses: blocks in order, sequences in order");
     step_gather_aux(s, b);
     s->aux = step_let(s, b, "aux_loss", px_f64(p, 0));
     ProgVar *i = prog_local(p, s->func, "i", prog_i64());
-    ProgExpr *count = px_const(p, s->map->batch), *at = var(s, i);
-    if (s->map->replicas > 1) {
-        ProgVar *block = prog_local(p, s->func, "l", prog_i64());
-        ProgVar *replica = prog_local(p, s->func, "replica", prog_i64());
-        b = ps_for(p, b, block, num(s, 0), num(s, blocks), num(s, 1));
-        b = ps_for(p, b, replica, num(s, 0), num(s, s->map->replicas),
-                   num(s, 1));
-        ProgExpr *run = px_add(p, px_mul(p, var(s, replica), num(s, blocks)),
-                               var(s, block));
-        at = px_add(p, px_mul(p, run, count), at);
-    } else {
-        count = px_mul(p, num(s, blocks), count);
-    }
+    ProgExpr *count = px_const(p, s->map->batch), *from = num(s, 0);
+    if (s->map->replicas > 1 || s->stage)
+        b = each_aux(s, b, &from);
+    else
+        count = px_mul(p, num(s, step_aux_blocks(s)), count);
     ProgBlock *body = ps_for(p, b, i, num(s, 0), count, num(s, 1));
     ProgExpr *one =
-        px_cast(p, prog_f64(), px_load(p, step_region(s, "aux"), at));
+        px_cast(p, prog_f64(), px_load(p, step_region(s, "aux"),
+                                       px_add(p, from, var(s, i))));
     ps_set(p, body, s->aux, px_add(p, var(s, s->aux), one));
 }
 

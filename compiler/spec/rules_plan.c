@@ -32,7 +32,6 @@ static void check_pipeline_model(Loader *loader)
         { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
         { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
           KEY_train_objective },
-        { s->model_experts != MODEL_EXPERTS_NONE, KEY_model_experts },
         { s->model_position == MODEL_POSITION_RELATIVE
               || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
           KEY_model_position },
@@ -72,6 +71,9 @@ static void check_shard(Loader *loader)
         { s->parallel_pipeline_stages > 1
               && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
           KEY_parallel_pipeline_stages },
+        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE
+              && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
+          KEY_train_objective },
     };
     if (loader->bad[shard] || s->parallel_shard == PARALLEL_SHARD_NONE)
         return;
