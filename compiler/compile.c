@@ -36,6 +36,7 @@ Plan plan_of(const Spec *s)
             .shard_from = s->loc[KEY_parallel_shard],
             .data_from = s->loc[KEY_parallel_data],
             .tensor = s->parallel_tensor,
+            .bucket = s->parallel_bucket,
             .tensor_from = s->loc[KEY_parallel_tensor],
             .stages_from = s->loc[KEY_parallel_pipeline_stages],
         },

@@ -265,6 +265,7 @@ typedef struct Mesh {
     int64_t stages;                 /* of the pipeline */
     int64_t tensor;                 /* ranks that slice products: innermost */
     Shard shard;
+    int64_t bucket;                 /* bytes of gradients that are summed at a time */
     Loc data_from, stages_from, tensor_from, shard_from;
 } Mesh;
 

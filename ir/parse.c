@@ -465,7 +465,7 @@ static bool stack(Parser *p)
     return parse_end_of_line(p);
 }
 
-/* mesh data=D stages=S tensor=T shard=WHAT */
+/* mesh data=D stages=S tensor=T shard=WHAT bucket=BYTES */
 static bool parse_mesh(Parser *p)
 {
     enum { MOST_RANKS = 1 << 20 };
@@ -480,6 +480,10 @@ static bool parse_mesh(Parser *p)
         return false;
     int shard = parse_word(p, "shard", shard_names);
     mesh->shard = shard < 0 ? SHARD_NONE : (Shard)shard;
+    if (shard >= 0 && parse_accept_word(p, "bucket")
+        && !(parse_expect(p, '=')
+             && parse_integer(p, "bucket", 1, INT64_MAX, &mesh->bucket)))
+        return false;
     return shard >= 0 && parse_end_of_line(p);
 }
 

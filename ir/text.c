@@ -646,6 +646,8 @@ void module_print(const Module *m, Buf *out)
         buf_printf(&p.line, "mesh data=%lld stages=%lld tensor=%lld shard=%s",
                    (long long)m->mesh.data, (long long)m->mesh.stages,
                    (long long)m->mesh.tensor, shard_names[m->mesh.shard]);
+        if (m->mesh.bucket != INT64_MAX)
+            buf_printf(&p.line, " bucket=%lld", (long long)m->mesh.bucket);
         end_line(&p, NULL);
     }
     bool plain = m->stacks.count == 1 && !*m->stacks.at[0].prefix

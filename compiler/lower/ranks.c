@@ -114,24 +114,47 @@ ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what)
     return px_call(s->p, prog_library(s->p, "all_reduce_count"), 3, args);
 }
 
+/* Floats of gradients at a time: whole sixteens. */
+static int64_t bucket_floats(const Lower *l)
+{
+    int64_t floats = l->m->mesh.bucket / 4 / 16 * 16;
+    return floats < 16 ? 16 : floats;
+}
+
+/* A stage's sums of its gradients, a bucket after the other. */
+static void foretell_gradients(Steps *s, Talk *talk, int stage, int64_t floats)
+{
+    int64_t bucket = bucket_floats(s->l), ranks = s->map->replicas;
+    foretell(s, talk, stage, floats / bucket,
+             collective_bytes(ALL_REDUCE, 4 * bucket, ranks));
+    foretell(s, talk, stage, floats % bucket > 0,
+             collective_bytes(ALL_REDUCE, 4 * (floats % bucket), ranks));
+}
+
 /* Gradients of all uses, on every data rank of each stage. */
 static void sum_gradients(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
     Talk *talk = find_talk(s->l, "sum gradients", "data",
                            s->l->m->mesh.data_from);
-    int64_t most = 0;
+    int64_t most = 0, bucket = bucket_floats(s->l);
     for (int i = 0; i < s->l->stages; i++) {
         int64_t floats = s->l->parts ? s->l->parts[i].gradient_floats
                                      : s->l->gradient_floats;
         most = floats > most ? floats : most;
-        foretell(s, talk, i, floats > 0,
-                 collective_bytes(ALL_REDUCE, 4 * floats, s->map->replicas));
+        foretell_gradients(s, talk, i, floats);
     }
     if (!most)                  /* all is frozen */
         return;
-    ProgExpr *args[] = { var(s, s->me), px_const(p, talk->index),
-                         var(s, s->gradients), step_gradient_floats(s) };
+    ProgExpr *at = var(s, s->gradients), *n = step_gradient_floats(s);
+    if (most > bucket) {
+        ProgVar *from = prog_local(p, s->func, "from", prog_i64());
+        b = ps_for(p, b, from, num(s, 0), n, num(s, bucket));
+        ProgExpr *left = px_sub(p, n, var(s, from));
+        at = px_offset(p, at, var(s, from));
+        n = px_select(p, px_lt(p, left, num(s, bucket)), left, num(s, bucket));
+    }
+    ProgExpr *args[] = { var(s, s->me), px_const(p, talk->index), at, n };
     step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
 }
 
