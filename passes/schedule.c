@@ -236,6 +236,19 @@ static void cut_evaluation(Module *m, Step *step, const Plan *plan)
     }
 }
 
+/* A stage prepares its own blocks; other programs all. */
+static void derive_prepare(Module *m, const Plan *plan)
+{
+    Step *prepare = module_find_step(m, "prepare");
+    if (!prepare || plan->mesh.stages == 1)
+        return;
+    Step *staged = arena_alloc(m->arena, sizeof *staged);
+    *staged = *prepare;
+    staged->name = "stage_prepare";
+    cut_evaluation(m, staged, plan);
+    list_push(m->arena, &m->steps, staged);
+}
+
 bool pass_schedule(Module *m, const Plan *plan, Diag *diag)
 {
     (void)diag;
@@ -252,5 +265,6 @@ bool pass_schedule(Module *m, const Plan *plan, Diag *diag)
             cut_evaluation(m, step, plan);
     }
     derive_grad(m, module_find_step(m, "train"));
+    derive_prepare(m, plan);
     return true;
 }

@@ -124,6 +124,8 @@ static TensorPlace tensor_place(const Lower *l, int i, int part)
         if (place.gradient >= 0)
             place.gradient += layout->gradient_blocks_at;
     }
+    if (w->frozen)
+        place.gradient = -1;
     return place;
 }
 
@@ -365,7 +367,8 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     Row row = begin_row(l, data);
     bool train = !strcmp(map->step->name, "train");
     const StepValue *logits = find_value(map, "logits");
-    put_text(&row, "name", map->step->name);
+    bool staged = !strcmp(map->step->name, "stage_prepare");
+    put_text(&row, "name", staged ? "prepare" : map->step->name);
     put_int(&row, "batch", map->sequences);
     put_int(&row, "sequence", map->step->sequence);
     put_int(&row, "state_bytes",
@@ -495,6 +498,8 @@ static ProgData *describe_steps(Lower *l, const StepMap *maps,
         const StepMap *map = &maps[i];
         bool ranks = map->by_stage || gathers(l, map->step);
         if (part >= 0 && !ranks)
+            continue;
+        if (part < 0 && !strcmp(map->step->name, "stage_prepare"))
             continue;
         if (map->by_stage)          /* the program's own: the first stage's */
             map = &map->by_stage[part < 0 ? 0 : part];

@@ -186,16 +186,22 @@ static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
     step_set_call(s, b, "accumulate", goes_on);
 }
 
-static void close_run(Steps *s, ProgBlock *b)
+/* After the last micro-batch of a group: what is done once a group, and its sum
+ * with its elder. */
+static void close_run(Steps *s, ProgBlock *b, const Stmt *groups)
 {
     Prog *p = s->p;
-    if (s->group) {
-        ProgBlock *ends = b;
-        if (s->micro)
-            ends = ps_if(p, b, px_eq(p, var(s, s->micro),
-                                     num(s, s->map->micros - 1)), NULL);
-        step_merge_groups(s, ends);
-    }
+    if (!s->group && groups->body.count == 1)
+        return;
+    if (s->micro)
+        b = ps_if(p, b, px_eq(p, var(s, s->micro),
+                              num(s, s->map->micros - 1)), NULL);
+    if (groups->body.count > 1)
+        step_set_call(s, b, "accumulate", px_i32(p, 0));
+    for (int i = 1; i < groups->body.count; i++)
+        step_statement(s, b, groups->body.at[i]);
+    if (s->group)
+        step_merge_groups(s, b);
 }
 
 void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
@@ -206,7 +212,7 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     int count = micros->body.count;
     int up = find_repeat(body, count, false);
     int down = find_repeat(body, count, true);
-    if (groups->body.count != 1 || up == count || down == count)
+    if (up == count || down == count)
         ice("%s is no pipeline", s->map->step->name);
     ProgExpr *each = px_const(p, s->l->action_count);
     ps_comment(p, b, "micro-batches forward and backward, as the stage's table "
@@ -232,7 +238,7 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     enter(s, backward, body[down], middle);
     step_statement(s, backward, body[down]);
     leave(s, backward, body[down], end);
-    close_run(s, backward);
+    close_run(s, backward, groups);
     s->group = s->micro = s->slot = s->first = NULL;
     s->stream = s->records = NULL;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));

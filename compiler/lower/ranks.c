@@ -6,9 +6,13 @@
 #include "steps.h"
 #include "../../runtime/collectives.h"
 
-/* Has a rank one micro-batch a step? */
+/* Has a rank one micro-batch a step, and is a block's gradient then all there
+ * when its backward is? */
 static bool is_whole_group(const Module *m)
 {
+    for (int i = 0; i < m->weights.count; i++)
+        if (m->weights.at[i].derived)
+            return false;
     const Step *train = module_find_step(m, "train");
     for (int i = 0; i < train->body.count; i++) {
         const Stmt *s = train->body.at[i];

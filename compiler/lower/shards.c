@@ -560,12 +560,23 @@ static ProgFunc *square_func(Lower *l)
     return f;
 }
 
+/* Is there something in the unit that counts not, or not always? */
+static bool has_gaps(const Lower *l, const Unit *unit)
+{
+    bool gaps = l->m->mesh.tensor > 1;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        gaps |= w->stack == unit->stack && (w->derived || w->frozen_blocks);
+    }
+    return gaps;
+}
+
 static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
                         ProgExpr *sums)
 {
     Prog *p = s->p;
     Lower *l = s->l;
-    if (l->m->mesh.tensor == 1) {
+    if (!has_gaps(l, unit)) {
         ProgExpr *args[] = { var(s, s->me), sums, gradient_share(s, unit),
                              share(s, unit) };
         step_call(s, b, prog_library(p, "square_blocks"), args, 4);
@@ -582,13 +593,16 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
         if (!in_unit(l, unit, i) || w->frozen)
             continue;
         ProgBlock *where = b;
-        if (w->slice)
+        bool whole = l->m->mesh.tensor > 1 && !w->slice;
+        if (!whole)
             first = NULL;
         else if (!first)
             first = ps_if(p, b, px_eq(p, step_control(s, "slice"), num(s, 0)),
                           NULL);
-        if (!w->slice)
+        if (whole)
             where = first;
+        if (w->frozen_blocks)
+            where = ps_if(p, where, step_trains(s, w), NULL);
         ProgExpr *args[] = {
             var(s, s->me), var(s, to), var(s, g), px_const(p, l->offsets[i]),
             elements_of(l, &w->type),
@@ -752,6 +766,9 @@ static void update_tensor(Steps *s, ProgBlock *b, const Unit *unit,
 static ProgBlock *stage_block(Steps *s, ProgBlock *b, const Unit *unit,
                               int weight)
 {
+    const Weight *w = &s->l->m->weights.at[weight];
+    if (w->frozen_blocks)
+        return ps_if(s->p, b, step_trains(s, w), NULL);
     if (!s->stage || unit->stack >= 0)
         return b;
     if (unit != s->l->units.at)

@@ -128,6 +128,8 @@ void step_finish_loss(Steps *s, ProgBlock *b);
 void step_norm(Steps *s, ProgBlock *b);
 void step_update(Steps *s, ProgBlock *b);
 
+/* Whether the open block's copy of w is trained, where some are not. */
+ProgExpr *step_trains(Steps *s, const Weight *w);
 /* The argument of an update that is no pointer; the update's kernel. */
 ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight);
 const KernelCode *update_code(Steps *s);

@@ -89,7 +89,7 @@ void step_finish_loss(Steps *s, ProgBlock *b)
 
 /* ---- every trained tensor, in checkpoint order ---- */
 /* Whether copy `l` of w is trained, where some are not: runs of blocks. */
-static ProgExpr *trains(Steps *s, const Weight *w)
+ProgExpr *step_trains(Steps *s, const Weight *w)
 {
     Prog *p = s->p;
     ProgExpr *any = NULL;
@@ -283,7 +283,7 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
     ProgExpr *sums = px_offset(p, var(s, from), place);
     ProgExpr *gradient = tensor(s, w, s->dshared[0], s->dw[s->stack]);
     if (w->frozen_blocks)       /* NULL: zeros */
-        gradient = px_select(p, trains(s, w), gradient,
+        gradient = px_select(p, step_trains(s, w), gradient,
                              px_null(p, gradient->type));
     ProgExpr *n = elements_of(s->l, &w->type);
     ProgExpr *args[] = { var(s, s->me), sums, gradient, n };
@@ -386,7 +386,7 @@ ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
 static ProgBlock *masked_block(Steps *s, ProgBlock *b, const Weight *w)
 {
     if (!s->mask || strcmp(s->mask, w->frozen_blocks) != 0)
-        s->masked = ps_if(s->p, b, trains(s, w), NULL);
+        s->masked = ps_if(s->p, b, step_trains(s, w), NULL);
     s->mask = w->frozen_blocks;
     return s->masked;
 }

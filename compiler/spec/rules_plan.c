@@ -32,9 +32,6 @@ static void check_pipeline_model(Loader *loader)
         { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
         { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
           KEY_train_objective },
-        { s->model_position == MODEL_POSITION_RELATIVE
-              || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
-          KEY_model_position },
     };
     for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
         if (unbuilt[i].is && sound(loader, stages, unbuilt[i].key))
@@ -64,10 +61,10 @@ static void check_shard(Loader *loader)
     const Spec *s = loader->spec;
     const KeyId shard = KEY_parallel_shard;
     const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->model_position == MODEL_POSITION_RELATIVE
-              || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
+        { (s->model_position == MODEL_POSITION_RELATIVE
+           || s->model_position == MODEL_POSITION_RELATIVE_LEARNED)
+              && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
           KEY_model_position },
-        { s->train_freeze.count > 0, KEY_train_freeze },
         { s->parallel_pipeline_stages > 1
               && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
           KEY_parallel_pipeline_stages },
