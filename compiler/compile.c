@@ -35,6 +35,8 @@ Plan plan_of(const Spec *s)
             .shard = shard_of(s->parallel_shard),
             .shard_from = s->loc[KEY_parallel_shard],
             .data_from = s->loc[KEY_parallel_data],
+            .context = s->parallel_context,
+            .context_from = s->loc[KEY_parallel_context],
             .tensor = s->parallel_tensor,
             .bucket = s->parallel_bucket,
             .tensor_from = s->loc[KEY_parallel_tensor],
@@ -294,9 +296,11 @@ static const char *plan_text(Arena *arena, const Plan *plan)
     const char *text = "", *and = "";
     const struct { int64_t size; const char *format; } axes[] = {
         { mesh->stages, "%s%s%lld stages" }, { mesh->data, "%s%sdata %lld" },
+        { mesh->context, "%s%scontext %lld" },
         { mesh->tensor, "%s%stensor %lld" },
     };
-    int64_t ranks = mesh->data * mesh->stages * mesh->tensor;
+    int64_t ranks =
+        mesh->data * mesh->stages * mesh->tensor * mesh->context;
     if (ranks == 1)
         return "1 rank, f32";
     for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {

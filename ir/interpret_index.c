@@ -264,9 +264,9 @@ bool run_index(Frame *frame, const Node *node)
 {
     switch (node->op) {
     case OP_positions: run_positions(frame, node); return true;
-    case OP_all_reduce:
-        return machine_fails(frame->machine, "%s: all_reduce wants the other "
-                             "ranks", node->out[0]->name);
+    case OP_all_reduce: case OP_gather_context: case OP_sum_context:
+        return machine_fails(frame->machine, "%s: %s wants the other ranks",
+                             node->out[0]->name, op_info[node->op].name);
     case OP_gather: return run_gather(frame, node);
     case OP_scatter_add: return run_scatter_add(frame, node);
     case OP_cache: return run_cache(frame, node);

@@ -116,7 +116,8 @@ typedef struct Attrs {
     int64_t heads, kv_heads, window, count, numerator, denominator;
     int64_t channels, size, patch, skip;    /* patches */
     int site, slot, pool;
-    int dim, width;                 /* indices into Module.dims */
+    int dim, width, parts;          /* indices into Module.dims */
+    int64_t context;                /* ranks that share a sequence; 0: one */
     bool causal, cached, cross, alibi, edges, relative;
 } Attrs;
 
@@ -253,8 +254,8 @@ typedef struct Step {
     List(Stmt *) body;
 } Step;
 
-/* The ranks that a training step runs on, by axes; rank = (stage · data +
- * replica) · tensor + slice. A step speaks of all of them: its batch is the whole one. */
+/* The ranks that a training step runs on, by axes; rank = ((stage ·
+ * data + replica) · context + chunk) · tensor + slice. A step speaks of all of them: its batch is the whole one. */
 typedef enum Shard {                /* what replicas split between them */
     SHARD_NONE, SHARD_OPTIMIZER, SHARD_GRADIENTS, SHARD_PARAMETERS,
 } Shard;
@@ -263,10 +264,12 @@ extern const char *const shard_names[];
 typedef struct Mesh {
     int64_t data;                   /* replicas, each with its run of the groups */
     int64_t stages;                 /* of the pipeline */
+    int64_t context;                /* ranks that share sequences; with data they
+                                       are one axis, context innermost */
     int64_t tensor;                 /* ranks that slice products: innermost */
     Shard shard;
     int64_t bucket;                 /* bytes of gradients that are summed at a time */
-    Loc data_from, stages_from, tensor_from, shard_from;
+    Loc data_from, stages_from, tensor_from, context_from, shard_from;
 } Mesh;
 
 typedef struct Module {

@@ -465,7 +465,7 @@ static bool stack(Parser *p)
     return parse_end_of_line(p);
 }
 
-/* mesh data=D stages=S tensor=T shard=WHAT bucket=BYTES */
+/* mesh data=D stages=S context=C tensor=T shard=WHAT bucket=BYTES */
 static bool parse_mesh(Parser *p)
 {
     enum { MOST_RANKS = 1 << 20 };
@@ -474,6 +474,8 @@ static bool parse_mesh(Parser *p)
           && parse_integer(p, "data", 1, MOST_RANKS, &mesh->data)
           && parse_expect_word(p, "stages") && parse_expect(p, '=')
           && parse_integer(p, "stages", 1, MOST_RANKS, &mesh->stages)
+          && parse_expect_word(p, "context") && parse_expect(p, '=')
+          && parse_integer(p, "context", 1, MOST_RANKS, &mesh->context)
           && parse_expect_word(p, "tensor") && parse_expect(p, '=')
           && parse_integer(p, "tensor", 1, MOST_RANKS, &mesh->tensor)
           && parse_expect_word(p, "shard") && parse_expect(p, '=')))

@@ -54,6 +54,8 @@ static const Signature signatures[] = {
     {"reduce_scatter_f32", "vTlpl", PL_COLLECTIVE},
     {"all_gather_f32", "vTlpl", PL_COLLECTIVE},
     {"all_gather_f64", "vTlql", PL_COLLECTIVE},
+    {"gather_chunks_f32", "vTlpPlll", PL_COLLECTIVE},
+    {"sum_chunks_f32", "vTlpPlll", PL_COLLECTIVE},
     {"broadcast_f64", "dTlld", PL_COLLECTIVE},
     {"exchange_f32", "vTlpPl", PL_COLLECTIVE},
     {"send_f32", "vTllpPl", PL_COLLECTIVE},
@@ -198,7 +200,8 @@ static const FieldRow kernel_rows[] = {
     ROW(Attention, "i", causal) ROW(Attention, "f", scale)
     ROW(Attention, "f", rate) ROW(Attention, "u", site)
     ROW(Attention, "u", step) ROW(Attention, "U", seed)
-    ROW(Attention, "l", sequence) ROW(Attention, "l", head)
+    ROW(Attention, "l", sequence) 
+    ROW(Attention, "l", all_queries) ROW(Attention, "l", head)
     ROW(Attention, "l", all_heads) ROW(Attention, "P", dout)
     ROW(Attention, "p", dq) ROW(Attention, "p", dk) ROW(Attention, "p", dv)
     ROW(Attention, "p", dq2) ROW(Attention, "p", dtable)

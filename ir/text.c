@@ -60,6 +60,8 @@ const FieldInfo attr_fields[] = {
     { "pool", FIELD_INDEX, offsetof(Attrs, pool) },
     { "dim", FIELD_DIM, offsetof(Attrs, dim) },
     { "width", FIELD_DIM, offsetof(Attrs, width) },
+    { "context", FIELD_INTEGER, offsetof(Attrs, context) },
+    { "parts", FIELD_DIM, offsetof(Attrs, parts) },
     { "causal", FIELD_FLAG, offsetof(Attrs, causal) },
     { "cached", FIELD_FLAG, offsetof(Attrs, cached) },
     { "cross", FIELD_FLAG, offsetof(Attrs, cross) },
@@ -642,9 +644,10 @@ void module_print(const Module *m, Buf *out)
     if (m->sites_per_block)
         buf_printf(&p.line, " sites_per_block=%d", m->sites_per_block);
     end_line(&p, NULL);
-    if (m->mesh.data * m->mesh.stages * m->mesh.tensor > 1) {
-        buf_printf(&p.line, "mesh data=%lld stages=%lld tensor=%lld shard=%s",
-                   (long long)m->mesh.data, (long long)m->mesh.stages,
+    if (m->mesh.data * m->mesh.stages * m->mesh.tensor * m->mesh.context > 1) {
+        buf_printf(&p.line, "mesh data=%lld stages=%lld context=%lld "
+                   "tensor=%lld shard=%s", (long long)m->mesh.data,
+                   (long long)m->mesh.stages, (long long)m->mesh.context,
                    (long long)m->mesh.tensor, shard_names[m->mesh.shard]);
         if (m->mesh.bucket != INT64_MAX)
             buf_printf(&p.line, " bucket=%lld", (long long)m->mesh.bucket);

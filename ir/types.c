@@ -237,6 +237,8 @@ static bool backward_results(const Rule *r, const Type *q, const Type *k)
 {
     r->out[0] = *q;
     r->out[1] = r->out[2] = *k;
+    if (r->node->attrs.context > 1)
+        r->out[1].dims[2] = r->out[2].dims[2] = r->node->attrs.parts;
     if (!type_equal(q, input(r, 5)))
         return wrong(r, "dout must be as q");
     if (r->node->op == OP_attention_backward)
@@ -261,6 +263,9 @@ static bool rule_attention(const Rule *r)
     if (q->rank != 3 || k->rank != 3 || at->heads < 1 || at->kv_heads < 1)
         return wrong(r, "attention wants q, k of rank 3 and head counts");
     int64_t width = dim_size(r, q->dims[2]), narrow = dim_size(r, k->dims[2]);
+    if (at->context > 1 && narrow % at->context)
+        return wrong(r, "k is not of all ranks of the context");
+    narrow /= at->context > 1 ? at->context : 1;
     if (width % at->heads || narrow % at->kv_heads || at->heads % at->kv_heads
         || width / at->heads != narrow / at->kv_heads)
         return wrong(r, "attention's widths do not fit its heads");
@@ -417,6 +422,10 @@ static bool rule_index(const Rule *r)
         r->out[0].dims[r->out[0].rank++] = a->dims[1];
         return true;
     }
+    case OP_gather_context: case OP_sum_context:
+        r->out[0] = *a;
+        r->out[0].dims[2] = r->node->attrs.dim;
+        return a->rank == 3 || wrong(r, "a context's op wants x[B,T,N]");
     case OP_all_reduce:
         r->out[0] = *a;
         return a->rank == 3 || wrong(r, "all_reduce wants x[B,T,N]");

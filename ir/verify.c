@@ -372,7 +372,8 @@ static bool verify_all(Check *c)
     c->where = arena_printf(c->scratch, "module %s", m->name);
     if (m->sites_per_block < 0)
         return check_fails(c, "sites_per_block is %d", m->sites_per_block);
-    if (m->mesh.data < 1 || m->mesh.stages < 1 || m->mesh.tensor < 1)
+    if (m->mesh.data < 1 || m->mesh.stages < 1 || m->mesh.tensor < 1
+        || m->mesh.context < 1)
         return check_fails(c, "a mesh of %lld by %lld ranks",
                            (long long)m->mesh.data, (long long)m->mesh.stages);
     if (!verify_dims(c))

@@ -13,7 +13,8 @@ static const char *operands(Op op)
     case OP_scored: case OP_first: return "i";
     case OP_onehot: return "I";
     case OP_dropout: case OP_cache: case OP_patches: case OP_top_k:
-    case OP_spread: case OP_all_reduce: return "F";
+    case OP_spread: case OP_all_reduce:
+    case OP_gather_context: case OP_sum_context: return "F";
     case OP_expand: case OP_reshape: return "?";
     case OP_pick:
     case OP_pool:

@@ -198,6 +198,19 @@ static const char *attention_name(Autodiff *ad, const Node *n)
 }
 
 /* The gradients of attention, in one op. */
+/* dk, dv; where k and v were gathered from the ranks of a context, every rank
+ * has made parts of it. */
+static void add_keys(Autodiff *ad, Node *n, int i, Value *d)
+{
+    Value *k = n->in[i];
+    if (n->attrs.context > 1) {
+        k = k->node->in[0];
+        const Attrs attrs = { .dim = k->type.dims[2] };
+        d = ad_node(ad, OP_sum_context, ad_name(ad, k), 1, &d, &attrs, NULL);
+    }
+    ad_add(ad, k, d);
+}
+
 static void gradient_attention(Autodiff *ad, Node *n)
 {
     Value *in[MAX_INPUTS] = {
@@ -215,8 +228,9 @@ static void gradient_attention(Autodiff *ad, Node *n)
         ad->m, ad->to, relative ? OP_relative_backward : OP_attention_backward,
         arena_printf(ad->m->arena, "d.%s", attention_name(ad, n)), inputs, in,
         &n->attrs, NULL, ad->origin);
-    for (int i = 0; i < 3; i++)
-        ad_add(ad, n->in[i], back->out[i]);
+    ad_add(ad, n->in[0], back->out[0]);
+    for (int i = 1; i < 3; i++)
+        add_keys(ad, n, i, back->out[i]);
     if (!relative)
         return;
     ad_add(ad, n->in[n->inputs - 2], back->out[3]);
@@ -365,7 +379,8 @@ static bool is_flat(Op op)
     return op == OP_rowmax || op == OP_top_k || op == OP_dispatch
         || op == OP_is_zero || op == OP_first || op == OP_patches
         || op == OP_scored || op == OP_onehot || op == OP_const
-        || op == OP_positions;
+        || op == OP_positions
+        || op == OP_gather_context;     /* attention's gradient has seen to it */
 }
 
 void node_gradient(Autodiff *ad, Node *n)

@@ -103,7 +103,7 @@ static void draw_inputs(Draws *draws, const Step *step)
 /* Random tokens, images, labels …; no data is read. */
 static void draw_batch(Rank *rank, const Step *step)
 {
-    int64_t first = world_replica(rank->world) * step->batch;
+    int64_t first = world_batch(rank->world) * step->batch;
     Draws draws = { .rank = rank, .stream = draw_stream("bench"),
                     .first = first, .rows = step->batch };
     rank_select(rank, step);
@@ -240,7 +240,7 @@ static void put_kernels(JsonWriter *json, const Times *times)
 /* Sequences of a step, over all ranks. */
 static int64_t whole_batch(const Rank *rank, const Step *step)
 {
-    return step->batch * world_data(rank->world);
+    return step->batch * world_batches(rank->world);
 }
 
 static void put_figures(JsonWriter *json, const Rank *rank, const Step *step,

@@ -253,6 +253,72 @@ void all_gather_f64(const Thread *me, long message, double *values, long each)
     gather(me, message, (char *)values, each * (long)sizeof(double));
 }
 
+/* ---- chunks of shared sequences ----------------------------------------- */
+
+/* Where a rank of the context has its half, early or late, in a sequence. */
+static long chunk_start(const Talk *talk, int member, int half, long tokens)
+{
+    long chunk = half ? 2 * talk->members - 1 - member : member;
+    return chunk * (tokens / 2);
+}
+
+void gather_chunks_f32(const Thread *me, long message, float *all,
+                       const float *own, long sequences, long tokens,
+                       long width)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    meet(&talk);
+    long half_floats = tokens / 2 * width, parts = 2 * talk.members;
+    long end = share_end(me, sequences * parts);
+    for (long i = share_start(me, sequences * parts); i < end; i++) {
+        long b = i / parts;
+        int member = (int)(i % parts / 2), half = (int)(i % 2);
+        const float *its = at_member(&talk, member, own);
+        float *to = all + b * tokens * talk.members * width
+            + chunk_start(&talk, member, half, tokens) * width;
+        memcpy(to, its + (2 * b + half) * half_floats,
+               (size_t)half_floats * sizeof(float));
+    }
+    meet(&talk);
+    count(&talk, ALL_GATHER, sequences * tokens * width * (long)sizeof(float));
+}
+
+/* A token's sum over members and, of each, over both parts, in that order. */
+static void sum_token(const Talk *talk, float *to, const float *parts,
+                      long skip, long width)
+{
+    for (int member = 0; member < talk->members; member++) {
+        const float *early = at_member(talk, member, parts);
+        for (long c = 0; c < width; c++) {
+            float both = early[c] + early[skip + c];
+            to[c] = member ? to[c] + both : both;
+        }
+    }
+}
+
+void sum_chunks_f32(const Thread *me, long message, float *own,
+                    const float *parts, long sequences, long tokens, long width)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    meet(&talk);
+    long all = tokens * talk.members * width;       /* of a sequence's part */
+    long end = share_end(me, sequences * tokens);
+    for (long i = share_start(me, sequences * tokens); i < end; i++) {
+        long b = i / tokens, t = i % tokens;
+        int half = t >= tokens / 2;
+        long at = chunk_start(&talk, talk.member, half, tokens)
+            + t % (tokens / 2);
+        sum_token(&talk, own + i * width, parts + 2 * b * all + at * width, all,
+                  width);
+    }
+    meet(&talk);
+    count(&talk, ALL_GATHER, sequences * tokens * width * (long)sizeof(float));
+}
+
 double broadcast_f64(const Thread *me, long message, long from, double mine)
 {
     Talk talk;

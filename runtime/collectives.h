@@ -54,6 +54,19 @@ void reduce_scatter_f32(const Thread *me, long message, float *values,
 void all_gather_f32(const Thread *me, long message, float *values, long each);
 void all_gather_f64(const Thread *me, long message, double *values, long each);
 
+/* Of sequences that the members share, each having two chunks of tokens/2 (see
+ * ops.def): all[sequences][members·tokens][width] of every member's
+ * own[sequences][tokens][width]. */
+void gather_chunks_f32(const Thread *me, long message, float *all,
+                       const float *own, long sequences, long tokens,
+                       long width);
+
+/* own[sequences][tokens][width]: the sums, over members and their two parts, of
+ * parts[sequences][2][members·tokens][width] at this member's positions. */
+void sum_chunks_f32(const Thread *me, long message, float *own,
+                    const float *parts, long sequences, long tokens,
+                    long width);
+
 /* Each of two members gets the other's n numbers. */
 void exchange_f32(const Thread *me, long message, float *theirs,
                   const float *mine, long n);

@@ -70,8 +70,8 @@ static bool run_round(const Examination *exam, int64_t first, int64_t count,
     World *world = exam->rank->world;
     const Program *program = exam->rank->program;
     int64_t each = step_examples(program, exam->step);
-    int data = world_data(world), last = world_stages(world) - 1;
-    int64_t own = first + world_replica(world) * each;
+    int data = world_batches(world), last = world_stages(world) - 1;
+    int64_t own = first + world_batch(world) * each;
     Found found = {0};
     /* replicas that gather weights run together: one may have nothing */
     if (own < count || (world && program->shard == SHARD_WEIGHTS)) {
@@ -86,7 +86,8 @@ static bool run_round(const Examination *exam, int64_t first, int64_t count,
     if (!world_exchange(world, &found, sizeof found, "add evaluations", error))
         return false;
     for (int i = 0; i < data && first + i * each < count; i++)
-        add_found(sum, world_slot(world, world_rank_at(world, last, i, 0)));
+        add_found(sum, world_slot(world, world_rank_at(world, last,
+                                                  i * world_data(world) / data, 0)));
     return true;
 }
 
@@ -127,7 +128,7 @@ bool evaluate(const Examination *exam, int64_t batches, Evaluation *out,
     rank->control.smoothing = 0;
     rank->control.sharpness = 1;
     int64_t round = step_examples(rank->program, exam->step)
-        * world_data(rank->world);
+        * world_batches(rank->world);
     for (int64_t first = 0; first < count; first += round) {
         int signal;
         if (!world_stop(rank->world, &signal, error))

@@ -15,8 +15,8 @@ static bool fill_batch(Rank *rank, const Step *step, const Batch *batch,
 {
     const Program *program = rank->program;
     int64_t own = step_examples(program, step);
-    int64_t examples = own * world_data(rank->world);
-    int64_t first = world_replica(rank->world) * own;
+    int64_t examples = own * world_batches(rank->world);
+    int64_t first = world_batch(rank->world) * own;
     if (batch->examples != examples || batch->sequence != step->sequence)
         return error_set(error, ERROR_INPUT, "%s: a batch of [%lld,%lld]; this "
                          "program's batch is [%lld,%lld] (train.batch, "
@@ -77,18 +77,42 @@ static void output_add_gradient(Output *output, const Weight *weight)
     output_add(output, name, NULL, weight->rank, weight->dims);
 }
 
-/* Each replica has those of its sequences, in the last stage. */
+/* A replica's logits, in the last stage: ranks that share its sequences have two
+ * chunks of each. */
+static bool write_replica(TensorWriter *writer, const Rank *rank, int replica,
+                          const float *place, uint64_t bytes, Error *error)
+{
+    World *world = rank->world;
+    int chunks = program_context(rank->program);
+    int last = world_stages(world) - 1, first = replica * chunks;
+    uint64_t sequences = rank->world
+        ? (uint64_t)program_step(rank->program, "grad")->batch : 1;
+    uint64_t chunk = bytes / sequences / (uint64_t)(2 * chunks);
+    if (chunks == 1)
+        return tensors_append(
+            writer, world_peer(world, world_rank_at(world, last, first, 0),
+                               place), bytes, error);
+    for (uint64_t i = 0; i < sequences * (uint64_t)(2 * chunks); i++) {
+        int at = (int)(i % (uint64_t)(2 * chunks)), late = at >= chunks;
+        int member = first + (late ? 2 * chunks - 1 - at : at);
+        const char *its = world_peer(
+            world, world_rank_at(world, last, member, 0), place);
+        uint64_t b = i / (uint64_t)(2 * chunks);
+        if (!tensors_append(writer, its + (2 * b + (uint64_t)late) * chunk,
+                            chunk, error))
+            return false;
+    }
+    return true;
+}
+
 static bool write_logits(TensorWriter *writer, const Rank *rank,
                          const float *place, uint64_t bytes, Error *error)
 {
-    World *world = rank->world;
-    int data = world_data(world), last = world_stages(world) - 1;
-    for (int replica = 0; replica < data; replica++) {
-        int peer = world_rank_at(world, last, replica, 0);
-        if (!tensors_append(writer, world_peer(world, peer, place),
-                            bytes / (uint64_t)data, error))
+    int data = world_batches(rank->world);
+    for (int replica = 0; replica < data; replica++)
+        if (!write_replica(writer, rank, replica, place,
+                           bytes / (uint64_t)data, error))
             return false;
-    }
     return true;
 }
 
@@ -194,7 +218,7 @@ static bool grad(Rank *rank, const Step *step, const Batch *batch,
     if (!good || !fill_batch(rank, step, batch, error))
         return false;
     rank->control.step = 1;
-    rank->control.first = world_replica(rank->world) * step->batch;
+    rank->control.first = world_batch(rank->world) * step->batch;
     rank->control.seed = (uint64_t)settings.seed;
     rank->control.smoothing = (float)settings.label_smoothing;
     rank->control.sharpness = (float)(1 - settings.label_smoothing);

@@ -146,7 +146,7 @@ static bool make_world(Launcher *l, const Program *program, const Plan *plan,
     *world = (World){
         .program = program, .whole = program,
        .ranks = ranks, .data = program_data(program),
-        .tensor = program_tensor(program),
+        .context = program_context(program), .tensor = program_tensor(program),
         .stages = program_stages(program), .messages = program->message_count,
         .threads = plan->threads,
         .memory = memory, .memory_bytes = memory_bytes,

@@ -271,6 +271,7 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
     team_join(rank->team, world);
     rank->control.stage = world_stage(world);
     rank->control.slice = world_slice(world);
+    rank->control.chunk = world_chunk(world);
     rank->control.replica = world_replica(world);
     rank->control.weights = (float *)(void *)rank->memory;
     rank->control.state = (float *)(void *)state;

@@ -363,11 +363,13 @@ static void put_command(JsonWriter *json, const Record *record)
 /* Ranks by axis. */
 static void put_plan(JsonWriter *json, const Record *record)
 {
-    int ranks = world_ranks(record->world), data = world_data(record->world);
+    const World *world = record->world;
     json_key(json, "plan");
     json_open(json, '{');
-    put_count(json, "data", data);
-    put_count(json, "stages", ranks / data);
+    put_count(json, "data", world_batches(world));
+    put_count(json, "stages", world_stages(world));
+    put_count(json, "context", world_data(world) / world_batches(world));
+    put_count(json, "tensor", world_tensor(world));
     json_close(json, '}');
 }
 

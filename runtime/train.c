@@ -65,7 +65,7 @@ static bool fill_batch(Training *t, Error *error)
     const Control *control = &t->rank.control;
     int64_t step = t->state.step + 1;
     int64_t count = step_examples(t->program, t->step);
-    int64_t first = world_replica(world_of(t)) * count;
+    int64_t first = world_batch(world_of(t)) * count;
     for (int64_t i = 0; i < count; i++) {
         int64_t row = first + i;
         Example example = example_at(t->program, control, t->step, i);
@@ -93,7 +93,7 @@ static void set_control(Training *t, double lr)
     Control *control = &t->rank.control;
     int64_t updates = t->state.updates + 1;
     rank_select(&t->rank, t->step);
-    control->first = world_replica(world_of(t)) * t->step->batch;
+    control->first = world_batch(world_of(t)) * t->step->batch;
     control->dropout = 1;
     control->step = (int32_t)(t->state.step + 1);
     control->seed = (uint64_t)settings->seed;
@@ -136,7 +136,7 @@ static bool run_step(Training *t, StepRecord *record, Error *error)
         .lr = lr,
         .grad_norm = control->grad_norm,
         .tokens = t->step->batch * t->step->sequence
-            * world_data(world_of(t)),
+            * world_batches(world_of(t)),
         .seconds = clock_seconds() - begun,
         .skipped = skipped,
     };

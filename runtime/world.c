@@ -25,9 +25,14 @@ int program_ranks(const Program *program)
     return at_least_one(program->ranks);
 }
 
+int program_context(const Program *program)
+{
+    return at_least_one(program->chunks);
+}
+
 int program_data(const Program *program)
 {
-    return at_least_one(program->data);
+    return at_least_one(program->data) * program_context(program);
 }
 
 int program_stages(const Program *program)
@@ -65,6 +70,21 @@ int world_stages(const World *world)
     return world ? world->stages : 1;
 }
 
+int world_batches(const World *world)
+{
+    return world ? world->data / world->context : 1;
+}
+
+int world_batch(const World *world)
+{
+    return world_replica(world) / (world ? world->context : 1);
+}
+
+int world_chunk(const World *world)
+{
+    return world ? world_replica(world) % world->context : 0;
+}
+
 int world_slice(const World *world)
 {
     return world ? world->rank % world->tensor : 0;
@@ -94,20 +114,24 @@ void world_text(const Program *program, int threads, char text[WORLD_TEXT])
 {
     int ranks = program_ranks(program), stages = program_stages(program);
     int slices = program_tensor(program);
-    char pipeline[32] = "", tensor[32] = "";
+    int chunks = program_context(program);
+    char pipeline[32] = "", tensor[32] = "", context[32] = "";
     if (stages > 1)
         snprintf(pipeline, sizeof pipeline, "pipeline %d, ", stages);
     if (slices > 1)
         snprintf(tensor, sizeof tensor, "tensor %d, ", slices);
-    snprintf(text, WORLD_TEXT, "%d rank%s: %sdata %d, %s%d thread%s%s", ranks,
-             ranks > 1 ? "s" : "", pipeline, program_data(program), tensor,
-             threads, threads > 1 ? "s" : "", ranks > 1 ? " each" : "");
+    if (chunks > 1)
+        snprintf(context, sizeof context, "context %d, ", chunks);
+    snprintf(text, WORLD_TEXT, "%d rank%s: %sdata %d, %s%s%d thread%s%s",
+             ranks, ranks > 1 ? "s" : "", pipeline,
+             program_data(program) / chunks, context, tensor, threads, threads > 1 ? "s" : "", ranks > 1 ? " each" : "");
 }
 
 int axis_members(const World *world, Axis axis)
 {
     switch (axis) {
     case AXIS_DATA:     return world->data;
+    case AXIS_CONTEXT:  return world->context;
     case AXIS_TENSOR:   return world->tensor;
     case AXIS_PIPELINE: return world->stages;
     case AXIS_ENDS:     return world->stages > 1 ? 2 : 1;
@@ -121,6 +145,7 @@ int axis_member(const World *world, Axis axis)
 {
     switch (axis) {
     case AXIS_DATA:     return world_replica(world);
+    case AXIS_CONTEXT:  return world_chunk(world);
     case AXIS_TENSOR:   return world_slice(world);
     case AXIS_PIPELINE: return world_stage(world);
     case AXIS_ENDS:     return world_stage(world) > 0;
@@ -136,6 +161,9 @@ int axis_rank(const World *world, Axis axis, int member)
     int slice = world_slice(world);
     switch (axis) {
     case AXIS_DATA:     return world_rank_at(world, stage, member, slice);
+    case AXIS_CONTEXT:
+        return world_rank_at(world, stage,
+                             replica - world_chunk(world) + member, slice);
     case AXIS_TENSOR:   return world_rank_at(world, stage, replica, member);
     case AXIS_PIPELINE: return world_rank_at(world, member, replica, slice);
     case AXIS_ENDS:
@@ -152,6 +180,7 @@ Axis axis_of(const World *world, long message)
     const char *axis = world->program->messages[message].axis;
     return strcmp(axis, "data") == 0 ? AXIS_DATA
         : strcmp(axis, "tensor") == 0 ? AXIS_TENSOR
+        : strcmp(axis, "context") == 0 ? AXIS_CONTEXT
         : strcmp(axis, "pipeline") == 0 ? AXIS_PIPELINE
         : strcmp(axis, "ends") == 0 ? AXIS_ENDS : AXIS_WORLD;
 }
@@ -165,6 +194,9 @@ static Gate *axis_gate(const World *world, Axis axis)
     int slice = world_slice(world);
     switch (axis) {
     case AXIS_DATA:     return &gates[stage * world->tensor + slice];
+    case AXIS_CONTEXT:
+        return &gates[(stage * world_batches(world) + world_batch(world))
+                      * world->tensor + slice];
     case AXIS_TENSOR:   return &gates[stage * world->data + replica];
     case AXIS_PIPELINE: return &gates[replica * world->tensor + slice];
     case AXIS_ENDS:     return &gates[replica * world->tensor + slice];

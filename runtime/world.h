@@ -1,6 +1,7 @@
 /* world.h: the ranks of a run on one machine. They are processes, forked by a
  * launcher (launch.h) that only watches; each has threads of its own (team.h).
- * Rank = (stage · data + replica) · tensor + slice. All that they share was mapped before the fork
+ * Rank = (stage · data + replica) · tensor + slice, the ranks of a context being
+ * neighbours on the data axis. All that they share was mapped before the fork
  * and lies at the same addresses everywhere: the memory of every rank, whole,
  * and one block of gates, slots and notes (world_block.h).
  *
@@ -24,7 +25,8 @@ typedef struct World World;
 
 /* How many there are: of a program, along each of its axes; at least 1. */
 int program_ranks(const Program *program);
-int program_data(const Program *program);
+int program_data(const Program *program);     /* · context: one axis */
+int program_context(const Program *program);
 int program_stages(const Program *program);
 int program_tensor(const Program *program);
 
@@ -36,6 +38,10 @@ int world_tensor(const World *world);
 int world_stages(const World *world);
 int world_replica(const World *world);
 int world_slice(const World *world);
+int world_chunk(const World *world);            /* of the context */
+/* Which share of the batch is the rank's, and of how many. */
+int world_batch(const World *world);
+int world_batches(const World *world);
 int world_stage(const World *world);
 int world_rank_at(const World *world, int stage, int replica, int slice);
 

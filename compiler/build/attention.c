@@ -140,6 +140,8 @@ static Attrs attention_attrs(const Builder *b, const Attended *to)
         .alibi = !cross && s->model_position == MODEL_POSITION_ALIBI,
         .edges = to->edges != NULL,
         .relative = !cross && is_relative(s),
+        .context = b->context > 1 ? b->context : 0,
+        .parts = b->d.parts,
     };
 }
 
@@ -255,6 +257,14 @@ static void queries_keys_values(Builder *b, const Attended *to, Value *in[3])
     if (to->variant == VARIANT_INSPECT && !b->s->model_attention_projections)
         for (int i = 0; i < 3; i++)
             in[i] = make1(b, OP_copy, names[i], in[i]);
+    if (b->context > 1) {
+        const Attrs attrs = { .dim = b->d.gathered };
+        b->here = b->s->loc[KEY_parallel_context];
+        for (int i = 1; i < 3; i++)
+            in[i] = make(b, OP_gather_context,
+                         arena_printf(a, "%s.all", names[i]), 1, &in[i],
+                         &attrs);
+    }
     if (cached) {
         in[1] = keep_rows(b, kept[1], in[1], SLOT_KEYS);
         in[2] = keep_rows(b, kept[2], in[2], SLOT_VALUES);

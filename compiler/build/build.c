@@ -65,6 +65,14 @@ static void build_width_dims(Builder *b)
     if (d->G != d->H)
         d->E = model_dim(b, "E", kv_heads * s->model_head_dim,
                          "key heads side by side", s->loc[KEY_model_kv_heads]);
+    if (b->context > 1) {
+        int64_t keys = b->m->dims.at[d->E].size * b->context;
+        Loc from = s->loc[KEY_parallel_context];
+        d->gathered = model_dim(b, "gathered", keys,
+                                "keys of all ranks of the context", from);
+        d->parts = model_dim(b, "parts", 2 * keys,
+                             "their gradients, by either chunk", from);
+    }
     if (s->model_ff != MODEL_FF_NONE)
         d->F = model_dim(b, "F", s->model_ff_dim / b->tensor,
                          b->tensor > 1 ? "feed-forward width of a rank"
@@ -132,7 +140,7 @@ static void build_blocks(Builder *b, int stack, const char *name)
         build_prepare(b);
     b->stack = stack;
     build_block(b, name, VARIANT_PLAIN);
-    if (b->tensor > 1)          /* ranks only train and evaluate */
+    if (b->tensor * b->context > 1)     /* ranks only train and evaluate */
         return;
     if (is_generator(b->s) && !encoder)
         build_block(b, arena_printf(a, "%s.cached", name), VARIANT_CACHED);
@@ -146,6 +154,7 @@ Module *build_module(const Spec *spec, const Diag *diag, Arena *arena)
     Builder b = { .m = module_new(arena, diag, spec->name),
                   .s = spec,
                   .tensor = spec->parallel_tensor,
+                  .context = spec->parallel_context,
                   .stack = -1,
                   .side = "" };
     build_row_dims(&b);

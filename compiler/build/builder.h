@@ -10,6 +10,7 @@ typedef struct ModelDims {
     int B, T, R, C, H, G, D, A, E, F, V, P, L, M, two;
     int experts, choices, starts;       /* X, K, X + 1 */
     int classes, next, image, patch, features, types, distances;
+    int gathered, parts;                /* context·E, 2·context·E */
 } ModelDims;
 
 typedef struct Builder {
@@ -20,6 +21,7 @@ typedef struct Builder {
     int stack;                  /* whose block is being written, or -1 */
     bool cached;                /* the block being written keeps a cache */
     int64_t tensor;             /* ranks that slice the products of a block */
+    int64_t context;            /* ranks that share sequences */
     const char *side; /* "", or of an encoder-decoder "encoder", "decoder" */
     ModelDims d;
 } Builder;

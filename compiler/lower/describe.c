@@ -476,10 +476,12 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "sequence", info->sequence);
     put_int(row, "groups", info->groups);
     put_int(row, "causal", is_causal(l));
-    put_int(row, "ranks", l->m->mesh.data * l->m->mesh.stages * l->m->mesh.tensor);
+    put_int(row, "ranks", l->m->mesh.data * l->m->mesh.stages * l->m->mesh.tensor
+                             * l->m->mesh.context);
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
     put_int(row, "tensor", l->m->mesh.tensor);
+    put_int(row, "chunks", l->m->mesh.context);
     put_int(row, "shard", (int64_t)l->m->mesh.shard);
     put_int(row, "parameters", parameter_count(l));
     put_int(row, "weight_bytes", 4 * l->weight_floats);

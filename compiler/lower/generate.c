@@ -342,6 +342,9 @@ static ProgExpr *position_expression(Generate *g)
 {
     ProgExpr *at = px_var(g->p, g->at);
     ProgExpr *t = px_rem(g->p, g->token, px_field(g->p, at, "sequence"));
+    if (g->l->m->mesh.context > 1)
+        return px_cast(g->p, prog_i32(),
+                       px_callv(g->p, chunk_position_func(g->l), at, t, NULL));
     return px_cast(g->p, prog_i32(),
                    px_add(g->p, px_field(g->p, at, "position"), t));
 }
@@ -528,11 +531,21 @@ void dropout_row(Generate *g, ProgBlock *b)
     if (!any)
         return;
     ProgExpr *at = px_var(g->p, g->at);
-    ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"),
-                             px_field(g->p, at, "sequence"));
+    ProgExpr *sequence = px_field(g->p, at, "sequence");
+    ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"), sequence);
+    ProgExpr *row = px_add(g->p, first, g->row);
+    if (g->l->m->mesh.context > 1) {    /* its sequence, its position there */
+        ProgExpr *whole = px_add(g->p, px_field(g->p, at, "first"),
+                                 px_div(g->p, g->row, sequence));
+        ProgExpr *all = px_mul(g->p, sequence,
+                               px_int(g->p, g->l->m->mesh.context));
+        row = px_add(g->p, px_mul(g->p, whole, all),
+                     px_callv(g->p, chunk_position_func(g->l), at,
+                              px_rem(g->p, g->row, sequence), NULL));
+    }
     g->seed_row = prog_local(g->p, g->func, "global_row", prog_u32());
     ps_let(g->p, b, g->seed_row,
-           px_cast(g->p, prog_u32(), px_add(g->p, first, g->row)));
+           px_cast(g->p, prog_u32(), row));
 }
 
 static ProgExpr *dropout_lanes(Generate *g, const Node *n, ProgExpr *x)

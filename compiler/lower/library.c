@@ -159,8 +159,115 @@ static ProgVar *attention_record(Calls *c, const Node *n)
     return a;
 }
 
+static int last_dim(const Value *v)
+{
+    return v->type.dims[v->type.rank - 1];
+}
+
+/* ---- of a sequence that several ranks share: a call a chunk of queries ---- */
+typedef struct Chunks {
+    ProgVar *b, *half;
+    ProgExpr *rows;             /* before these queries: tokens */
+    ProgExpr *queries, *keys;   /* of a chunk; of the whole sequence */
+} Chunks;
+
+static void set_in(Calls *c, ProgBlock *b, ProgVar *a, const char *field,
+                   ProgExpr *value)
+{
+    ps_field_set(c->p, b, px_var(c->p, a), field, value);
+}
+
+/* Where what has `width` values a token begins for these queries. */
+static ProgExpr *chunk_rows_of(Calls *c, const Chunks *at, Value *v,
+                               ProgExpr *width)
+{
+    return px_offset(c->p, pointer_to(c, v), px_mul(c->p, at->rows, width));
+}
+
+/* Where the part of dk or dv that these queries make begins. */
+static ProgExpr *part_of_keys(Calls *c, const Chunks *at, Value *v,
+                              ProgExpr *width)
+{
+    Prog *p = c->p;
+    ProgExpr *part = px_add(p, px_mul(p, px_var(p, at->b), px_int(p, 2)),
+                            px_var(p, at->half));
+    return px_offset(p, pointer_to(c, v),
+                     px_mul(p, px_mul(p, part, at->keys), width));
+}
+
+static void set_chunk(Calls *c, ProgBlock *body, ProgVar *a, const Node *n,
+                      const Chunks *at)
+{
+    Prog *p = c->p;
+    const Module *m = c->l->m;
+    bool back = n->op != OP_attention;
+    ProgExpr *wide = dim_size(c->l, last_dim(n->in[0]));
+    ProgExpr *narrow = px_div(p, dim_size(c->l, last_dim(n->in[1])),
+                              px_int(p, n->attrs.context));
+    ProgExpr *heads = dim_size(c->l, module_find_dim(m, "H"));
+    ProgExpr *all = px_mul(p, px_mul(p, px_var(p, at->b), at->keys), narrow);
+    ProgExpr *part = px_add(p, px_mul(p, px_var(p, at->b), px_int(p, 2)),
+                            px_var(p, at->half));
+    ProgExpr *stats = px_mul(p, px_mul(p, part, heads),
+                             px_mul(p, at->queries, px_int(p, 2)));
+    ProgExpr *chunk = px_field(p, at_field(c, "control"), "chunk");
+    ProgExpr *late = px_sub(p, px_int(p, 2 * n->attrs.context - 1), chunk);
+    set_in(c, body, a, "q", chunk_rows_of(c, at, n->in[0], wide));
+    set_in(c, body, a, "k", px_offset(p, pointer_to(c, n->in[1]), all));
+    set_in(c, body, a, "v", px_offset(p, pointer_to(c, n->in[2]), all));
+    set_in(c, body, a, "lengths",
+           px_offset(p, pointer_to(c, n->in[3]), px_var(p, at->b)));
+    set_in(c, body, a, "pos",
+           px_mul(p, px_select(p, px_eq(p, px_var(p, at->half),
+                                     px_int(p, 0)), chunk, late),
+                  at->queries));
+    if (n->attrs.rate != 0)
+        set_in(c, body, a, "sequence",
+               px_add(p, at_field(c, "first"), px_var(p, at->b)));
+    set_in(c, body, a, "stats",
+           px_offset(p, pointer_to(c, back ? n->in[4] : n->out[1]), stats));
+    if (!back) {
+        set_in(c, body, a, "out", chunk_rows_of(c, at, n->out[0], wide));
+        return;
+    }
+    set_in(c, body, a, "dout", chunk_rows_of(c, at, n->in[5], wide));
+    set_in(c, body, a, "dq", chunk_rows_of(c, at, n->out[0], wide));
+    set_in(c, body, a, "dk", part_of_keys(c, at, n->out[1], narrow));
+    set_in(c, body, a, "dv", part_of_keys(c, at, n->out[2], narrow));
+}
+
+static void call_chunks(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    ProgVar *a = attention_record(c, n);
+    Chunks at = { .b = prog_local(p, c->func, "b", prog_i64()),
+                  .half = prog_local(p, c->func, "half", prog_i64()) };
+    at.queries = px_div(p, at_field(c, "sequence"), px_int(p, 2));
+    at.keys = px_mul(p, at_field(c, "sequence"),
+                     px_int(p, n->attrs.context));
+    set(c, a, "batch", px_int(p, 1));
+    set(c, a, "queries", at.queries);
+    set(c, a, "keys", at.keys);
+    set(c, a, "key_rows", at.keys);
+    set(c, a, "all_queries", at.keys);
+    ProgBlock *body = ps_for(p, &c->func->body, at.b, px_int(p, 0),
+                             at_field(c, "batch"), px_int(p, 1));
+    body = ps_for(p, body, at.half, px_int(p, 0), px_int(p, 2), px_int(p, 1));
+    at.rows = px_add(p, px_mul(p, px_var(p, at.b), at_field(c, "sequence")),
+                     px_mul(p, px_var(p, at.half), at.queries));
+    set_chunk(c, body, a, n, &at);
+    const char *name = n->op == OP_attention ? "attention_forward"
+                                             : "attention_backward";
+    ps_do(p, body, px_callv(p, prog_library(p, name), px_var(p, c->me),
+                            px_address(p, px_var(p, a)), NULL));
+}
+
 static void call_attention(Calls *c, const Node *n)
 {
+    if (n->attrs.context > 1) {
+        call_chunks(c, n);
+        return;
+    }
     Prog *p = c->p;
     ProgVar *a = attention_record(c, n);
     ProgExpr *args[3] = { px_var(p, c->me), px_address(p, px_var(p, a)) };
@@ -268,11 +375,6 @@ static void end_line(Line *line, const char *function)
     Prog *p = line->c->p;
     ps_do(p, &line->c->func->body,
           px_call(p, prog_library(p, function), line->count, line->args));
-}
-
-static int last_dim(const Value *v)
-{
-    return v->type.dims[v->type.rank - 1];
 }
 
 static void call_patches(Calls *c, const Node *n)
@@ -423,6 +525,20 @@ static void call_preference(Calls *c, const Node *n)
     end_line(&line, loss ? "preference_loss" : "preference_grad");
 }
 
+/* Chunks of every rank, or the sums of this one's. */
+static void call_context(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    bool gathers = n->op == OP_gather_context;
+    put(&line, px_const(c->p, slice_talk(c->l, n)));
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put_field(&line, "batch");
+    put_field(&line, "sequence");
+    put_dim(&line, last_dim(gathers ? n->in[0] : n->out[0]));
+    end_line(&line, gathers ? "gather_chunks_f32" : "sum_chunks_f32");
+}
+
 /* All rows that there is room for, whole sixteens. */
 static void call_all_reduce(Calls *c, const Node *n)
 {
@@ -439,6 +555,8 @@ static void call_index(Calls *c, const Node *n)
 {
     switch (n->op) {
     case OP_all_reduce: call_all_reduce(c, n); return;
+    case OP_gather_context:
+    case OP_sum_context: call_context(c, n); return;
     case OP_cache: case OP_recall: call_cache(c, n); return;
     case OP_scatter_add: call_scatter(c, n); return;
     case OP_patches: call_patches(c, n); return;

@@ -132,6 +132,9 @@ const char *shape_comment(const Lower *l, const Type *type);
 /* "spec.yaml:11" or "" */
 const char *where(const Lower *l, const Origin *origin);
 
+/* small.c: long chunk_position(const Call *at, long t): where token t of a rank's
+ * stands in its sequence, which the ranks of the context share. */
+ProgFunc *chunk_position_func(Lower *l);
 /* generate.c, rows.c, columns.c, flat.c: a kernel's function */
 KernelCode lower_kernel(Lower *l, const Func *f, int kernel);
 
@@ -196,12 +199,15 @@ typedef struct StepMap {
     const struct StepMap *by_stage; /* NULL: there is one; this is their union */
     int64_t replicas;               /* ranks that share the batch: data, or 1 */
     int64_t sequences;              /* of it, a rank's */
+    int64_t context;                /* ranks that share each sequence, or 1 */
+    int64_t members;                /* replicas · context: what sums go over */
     int64_t groups, micros, levels; /* a rank's; of a group */
     bool keeps_stream;              /* all L + 1 inputs of blocks, else two */
     List(StepValue) values;
     List(Region) regions;
     List(ChunkRows) chunk_rows;
-    const ProgConst *batch, *micro, *sequence;      /* TRAIN_BATCH … */
+    const ProgConst *batch, *micro, *sequence;      /* TRAIN_BATCH …; tokens of a
+                                                       sequence that a rank has */
     int64_t floats, workspace_floats;
     int constants;                  /* the group of its regions' names */
     double flops;
@@ -221,6 +227,8 @@ const StepValue *find_value(const StepMap *map, const char *name);
 const char *record_region(const Lower *l, const Func *f);
 /* Rows of a statement's chunks. */
 const ProgConst *chunk_rows(const StepMap *map, const Stmt *chunks);
+/* Given by token: of shared sequences a rank takes its own. */
+extern const char *const shared_inputs[3];
 /* Elements of one sequence of what is given: T for tokens. */
 int64_t given_elements(const Lower *l, const StepMap *map, const char *name);
 /* Does a call in the step take an argument of this name? */

@@ -294,7 +294,8 @@ static int64_t survey_product(Survey *s, const Node *n)
     int64_t rows = type_rows(s, &n->in[0]->type);
     if (n->op == OP_matmul || n->op == OP_grouped_matmul)
         s->flops += s->copies * 2.0 * (double)rows * (double)in * (double)out
-            * (is_sliced(s->l, n->in[1]) ? (double)s->l->m->mesh.tensor : 1);
+            * (is_sliced(s->l, n->in[1]) ? (double)s->l->m->mesh.tensor : 1)
+            * (double)s->map->context;
     return matmul_workspace(rows, in, out);
 }
 
@@ -307,7 +308,9 @@ static int64_t survey_attention(Survey *s, const Node *n)
         s->flops += s->copies * products * (double)head * (double)n->attrs.heads
                   * (double)s->map->step->micro * (double)s->l->m->mesh.tensor
                   * visible_pairs(&n->attrs, queries, keys);
-    return attention_workspace(queries, keys, head);
+    return attention_workspace(
+        s->map->context > 1 ? queries / s->map->context / 2 : queries, keys,
+        head);
 }
 
 static void survey_node(Survey *s, const Node *n)
@@ -421,6 +424,8 @@ int64_t given_elements(const Lower *l, const StepMap *map, const char *name)
     return elements;
 }
 
+const char *const shared_inputs[3] = { "tokens", "targets", "types" };
+
 /* What the step's calls take of what is given, and what it counts; with targets
  * the lengths too, past which the runtime scores none. */
 static void add_inputs(Lower *l, StepMap *map)
@@ -435,6 +440,10 @@ static void add_inputs(Lower *l, StepMap *map)
             add(l, map, name, "input",
                 map->sequences * given_elements(l, map, name));
     }
+    for (int i = 0; map->context > 1 && i < 3; i++) /* the rank's tokens */
+        if (find_region(map, shared_inputs[i]))
+            add(l, map, arena_printf(l->arena, "own_%s", shared_inputs[i]),
+                "input", map->sequences * map->step->sequence / map->context);
 }
 
 static void add_totals(Lower *l, StepMap *map)
@@ -516,7 +525,9 @@ static void add_mailboxes(Lower *l, StepMap *map)
 /* The map of one stage, or with -1 of the whole. */
 static StepMap map_part(Lower *l, const Step *step, int stage)
 {
-    StepMap map = { .step = step, .rows = step->micro * step->sequence,
+    int64_t context = l->m->mesh.context;   /* all steps are then ranks' */
+    StepMap map = { .step = step, .context = context,
+                    .rows = step->micro * step->sequence / context,
                     .groups = 1, .micros = 1, .stage = stage, .slots = 1 };
     bool train = !strcmp(step->name, "train");
     bool grad = !strcmp(step->name, "grad");
@@ -525,6 +536,7 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
         map.slots = step->stages.at[stage].slots;
     }
     map.replicas = step_replicas(l->m, step);
+    map.members = map.replicas * context;
     map.sequences = step->batch / map.replicas;
     bool forward = !strcmp(step->name, "forward");
     bool cached =
@@ -634,7 +646,9 @@ static void name_sizes(Lower *l, StepMap *map, int group)
     map->micro = prog_const(l->p, group, upper(l->arena, step, "micro"),
                             map->step->micro, "sequences at a time");
     map->sequence = prog_const(l->p, group, upper(l->arena, step, "sequence"),
-                               map->step->sequence, "tokens of each");
+                               map->step->sequence / map->context,
+                               map->context > 1 ? "tokens of each, a rank's"
+                                                : "tokens of each");
 }
 
 static void name_chunks(Lower *l, StepMap *map, int group,

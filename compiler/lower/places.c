@@ -81,10 +81,19 @@ static ProgExpr *elements_given(Steps *s, const Type *type)
     return all;
 }
 
+/* All of the rank's. */
+ProgExpr *step_given(Steps *s, const char *name)
+{
+    const char *own = arena_printf(s->l->arena, "own_%s", name);
+    if (s->map->context == 1 || !find_region(s->map, own))
+        return step_control(s, name);
+    return px_cast(s->p, prog_pointer(PK_I32, false), step_region(s, own));
+}
+
 /* Of what is given, the part of this micro-batch and chunk. */
 static ProgExpr *given(Steps *s, const char *name)
 {
-    ProgExpr *from = step_control(s, name);
+    ProgExpr *from = step_given(s, name);
     Type type;
     if (!given_type(s->l->m, name, &type))
         ice("a step is given no %s", name);

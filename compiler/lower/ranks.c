@@ -29,8 +29,8 @@ void lower_talks(Lower *l)
     l->stages = (int)mesh->stages;
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
         && is_whole_group(l->m);
-    l->shards = mesh->shard == SHARD_NONE ? 1 : mesh->data;
-    if (mesh->data * mesh->stages * mesh->tensor > 1)
+    l->shards = mesh->shard == SHARD_NONE ? 1 : mesh->data * mesh->context;
+    if (mesh->data * mesh->stages * mesh->tensor * mesh->context > 1)
         l->talk_constants =
             prog_add_const_group(l->p, "What ranks say to each other.");
 }
@@ -85,7 +85,7 @@ static ProgExpr *over_data(Steps *s, const char *name, Collective kind,
     Talk *talk = find_talk(s->l, name, "data", s->l->m->mesh.data_from);
     for (int i = 0; i < s->l->stages; i++)
         foretell(s, talk, i, 1,
-                 collective_bytes(kind, bytes, s->map->replicas));
+                 collective_bytes(kind, bytes, s->map->members));
     return px_const(s->p, talk->index);
 }
 
@@ -108,10 +108,45 @@ static ProgExpr *over_stages(Steps *s, const char *name, Collective kind,
     return px_const(s->p, talk->index);
 }
 
+/* Of a step whose replicas go their own ways: the ranks of a context alone. */
+static bool is_lone(const Steps *s)
+{
+    return !strcmp(s->map->step->name, "eval");
+}
+
+static ProgExpr *over_context(Steps *s, const char *name)
+{
+    Talk *talk = find_talk(s->l, name, "context", s->l->m->mesh.context_from);
+    return px_const(s->p, talk->index);
+}
+
+/* Evaluation's sums of the tokens that each rank of a context has. */
+void step_sum_context(Steps *s, ProgBlock *b)
+{
+    for (int i = 0; s->map->context > 1 && i < STEP_TOTALS; i++) {
+        if (!s->totals[i])
+            continue;
+        ProgExpr *args[] = {
+            var(s, s->me),
+            over_context(s, arena_printf(s->l->arena, "sum %s of chunks",
+                                         step_totals[i])),
+            var(s, s->totals[i]), num(s, 1),
+        };
+        step_call(s, b, prog_library(s->p, "all_reduce_f64"), args, 4);
+    }
+}
+
 ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what)
 {
-    if (s->map->replicas == 1)
+    if (s->map->members == 1)
         return count;
+    if (is_lone(s)) {
+        const char *chunks = arena_printf(s->l->arena, "sum %s of chunks", what);
+        ProgExpr *own[] = { var(s, s->me), over_context(s, chunks), count };
+        return s->map->context == 1
+            ? count
+            : px_call(s->p, prog_library(s->p, "all_reduce_count"), 3, own);
+    }
     const char *name = arena_printf(s->l->arena, "sum %s", what);
     ProgExpr *args[] = { var(s, s->me), over_data(s, name, ALL_REDUCE, 8),
                          count };
@@ -128,7 +163,7 @@ static int64_t bucket_floats(const Lower *l)
 /* A stage's sums of its gradients, a bucket after the other. */
 static void foretell_gradients(Steps *s, Talk *talk, int stage, int64_t floats)
 {
-    int64_t bucket = bucket_floats(s->l), ranks = s->map->replicas;
+    int64_t bucket = bucket_floats(s->l), ranks = s->map->members;
     foretell(s, talk, stage, floats / bucket,
              collective_bytes(ALL_REDUCE, 4 * bucket, ranks));
     foretell(s, talk, stage, floats % bucket > 0,
@@ -165,10 +200,10 @@ static void sum_gradients(Steps *s, ProgBlock *b)
 void step_sum_ranks(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
-    if (s->map->replicas > 1)
+    if (s->map->members > 1)
         ps_comment(p, b, "and so are ranks, by the same tree");
     for (int i = 0; i < STEP_TOTALS; i++) {
-        if (!s->totals[i] || s->map->replicas == 1)
+        if (!s->totals[i] || s->map->members == 1)
             continue;
         const char *name = arena_printf(s->l->arena, "sum %s", step_totals[i]);
         ProgExpr *args[] = { var(s, s->me), over_data(s, name, ALL_REDUCE, 8),
@@ -179,7 +214,7 @@ void step_sum_ranks(Steps *s, ProgBlock *b)
         step_sum_partial(s, b);
     if (s->l->shards > 1)
         step_reduce_shards(s, b);
-    else if (s->map->replicas > 1)
+    else if (s->map->members > 1)
         sum_gradients(s, b);
     step_share_totals(s, b);
 }
@@ -337,27 +372,45 @@ static const char *slice_name(const Lower *l, const Node *n)
     return arena_printf(l->arena, "sum %s", n->out[0]->name);
 }
 
+static bool is_of_context(const Node *n)
+{
+    return n->op == OP_gather_context || n->op == OP_sum_context;
+}
+
+static Talk *node_talk(Lower *l, const Node *n)
+{
+    const Mesh *mesh = &l->m->mesh;
+    if (!is_of_context(n))
+        return find_talk(l, slice_name(l, n), "tensor", mesh->tensor_from);
+    const char *name = arena_printf(
+        l->arena, "%s %s", n->op == OP_sum_context ? "sum" : "gather",
+        n->out[0]->name);
+    return find_talk(l, name, "context", mesh->context_from);
+}
+
 const ProgConst *slice_talk(Lower *l, const Node *n)
 {
-    return find_talk(l, slice_name(l, n), "tensor", l->m->mesh.tensor_from)
-        ->index;
+    return node_talk(l, n)->index;
 }
 
 /* A call of f that runs so often on each rank of a stage. */
 static void foretell_func(Lower *l, const StepMap *map, const Func *f,
                           int64_t calls, int stage)
 {
+    const Mesh *mesh = &l->m->mesh;
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
-        if (n->op != OP_all_reduce)
+        if (n->op != OP_all_reduce && !is_of_context(n))
             continue;
-        Talk *talk = find_talk(l, slice_name(l, n), "tensor",
-                               l->m->mesh.tensor_from);
-        int64_t bytes = 4 * map->stride * type_row_elements(l->m,
-                                                            &n->out[0]->type);
+        Talk *talk = node_talk(l, n);
+        const Value *own = n->op == OP_gather_context ? n->in[0] : n->out[0];
+        int64_t width = type_row_elements(l->m, &own->type);
+        int64_t bytes = is_of_context(n)
+            ? collective_bytes(ALL_GATHER, 4 * map->rows * width, mesh->context)
+            : collective_bytes(ALL_REDUCE, 4 * map->stride * width,
+                               mesh->tensor);
         talk->calls[stage] += calls;
-        talk->bytes[stage] += calls
-            * collective_bytes(ALL_REDUCE, bytes, l->m->mesh.tensor);
+        talk->bytes[stage] += calls * bytes;
     }
 }
 
@@ -383,7 +436,8 @@ static void foretell_body(Lower *l, const StepMap *map, const Stmt *const *body,
 
 void foretell_calls(Lower *l, const StepMap *train)
 {
-    for (int stage = 0; l->m->mesh.tensor > 1 && stage < l->stages; stage++)
+    bool talks = l->m->mesh.tensor * l->m->mesh.context > 1;
+    for (int stage = 0; talks && stage < l->stages; stage++)
         foretell_body(l, train, (const Stmt *const *)train->step->body.at,
                       train->step->body.count, 1, stage);
 }

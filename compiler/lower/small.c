@@ -166,3 +166,78 @@ ProgFunc *ones_func(Lower *l)
     prog_define(p, f);
     return f;
 }
+
+ProgFunc *chunk_position_func(Lower *l)
+{
+    Prog *p = l->p;
+    ProgFunc *f = small_func(p, "chunk_position");
+    if (f)
+        return f;
+    int64_t last = 2 * l->m->mesh.context - 1;
+    f = prog_func(p, "chunk_position", "Where token t of this rank stands in "
+                  "its sequence: of two chunks one is early, one late.",
+                  prog_i64());
+    f->inlined = true;
+    ProgVar *at = prog_param(p, f, "at", prog_pointer_to(l->call, true));
+    ProgVar *t = prog_param(p, f, "t", prog_i64());
+    ProgVar *half = prog_local(p, f, "half", prog_i64());
+    ProgVar *chunk = prog_local(p, f, "chunk", prog_i64());
+    ps_let(p, &f->body, half, px_div(p, px_field(p, px_var(p, at), "sequence"),
+                                     px_int(p, 2)));
+    ps_let(p, &f->body, chunk,
+           px_field(p, px_field(p, px_var(p, at), "control"), "chunk"));
+    ProgExpr *early = px_add(p, px_mul(p, px_var(p, chunk), px_var(p, half)),
+                             px_var(p, t));
+    ProgExpr *behind = px_sub(p, px_int(p, last), px_var(p, chunk));
+    ProgExpr *late = px_add(p, px_mul(p, behind, px_var(p, half)),
+                            px_sub(p, px_var(p, t), px_var(p, half)));
+    ps_return(p, &f->body, px_select(p, px_lt(p, px_var(p, t),
+                                              px_var(p, half)), early, late));
+    prog_define(p, f);
+    return f;
+}
+
+/* void take_chunks(const Thread *me, int *own, const int *all, long sequences,
+ *                  long tokens, long chunk) */
+ProgFunc *take_chunks_func(Lower *l)
+{
+    Prog *p = l->p;
+    ProgFunc *f = small_func(p, "take_chunks");
+    if (f)
+        return f;
+    int64_t ranks = l->m->mesh.context;
+    f = prog_func(p, "take_chunks", "Of whole sequences this rank's tokens: its "
+                  "early chunk, then its late one.", prog_void());
+    const ProgRecord *thread = prog_runtime_record(p, "Thread");
+    ProgVar *me = prog_param(p, f, "me", prog_pointer_to(thread, true));
+    ProgVar *own = prog_param(p, f, "own", prog_pointer(PK_I32, false));
+    ProgVar *all = prog_param(p, f, "all", prog_pointer(PK_I32, true));
+    ProgVar *sequences = prog_param(p, f, "sequences", prog_i64());
+    ProgVar *tokens = prog_param(p, f, "tokens", prog_i64());
+    ProgVar *chunk = prog_param(p, f, "chunk", prog_i64());
+    ProgVar *half = prog_local(p, f, "half", prog_i64());
+    ProgVar *b_ = prog_local(p, f, "b", prog_i64());
+    ProgVar *t = prog_local(p, f, "t", prog_i64());
+    ps_let(p, &f->body, half, px_div(p, px_var(p, tokens), px_int(p, 2)));
+    ProgBlock *b = ps_for(
+        p, &f->body, b_,
+        px_callv(p, prog_library(p, "share_start"), px_var(p, me),
+                 px_var(p, sequences), NULL),
+        px_callv(p, prog_library(p, "share_end"), px_var(p, me),
+                 px_var(p, sequences), NULL), px_int(p, 1));
+    b = ps_for(p, b, t, px_int(p, 0), px_var(p, half), px_int(p, 1));
+    ProgExpr *to = px_add(p, px_mul(p, px_var(p, b_), px_var(p, tokens)),
+                          px_var(p, t));
+    ProgExpr *from = px_add(
+        p, px_mul(p, px_mul(p, px_var(p, b_), px_var(p, tokens)),
+                  px_int(p, ranks)), px_var(p, t));
+    ProgExpr *early = px_mul(p, px_var(p, chunk), px_var(p, half));
+    ProgExpr *late = px_mul(p, px_sub(p, px_int(p, 2 * ranks - 1),
+                                      px_var(p, chunk)), px_var(p, half));
+    ps_store(p, b, px_var(p, own), to,
+             px_load(p, px_var(p, all), px_add(p, from, early)));
+    ps_store(p, b, px_var(p, own), px_add(p, to, px_var(p, half)),
+             px_load(p, px_var(p, all), px_add(p, from, late)));
+    prog_define(p, f);
+    return f;
+}

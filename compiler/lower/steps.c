@@ -182,6 +182,25 @@ static void open_totals(Steps *s, ProgBlock *b)
                                             step_region(s, step_totals[i])));
 }
 
+/* Of whole sequences the rank takes its tokens. */
+static void take_own(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    if (s->map->context == 1)
+        return;
+    for (int i = 0; i < 3; i++) {
+        if (!find_region(s->map, shared_inputs[i]))
+            continue;
+        ProgExpr *args[] = {
+            var(s, s->me), step_given(s, shared_inputs[i]),
+            step_control(s, shared_inputs[i]), px_const(p, s->map->batch),
+            px_const(p, s->map->sequence), step_control(s, "chunk"),
+        };
+        step_call(s, b, take_chunks_func(s->l), args, 6);
+    }
+    step_barrier(s, b);
+}
+
 static void open_step(Steps *s)
 {
     Prog *p = s->p;
@@ -214,6 +233,7 @@ static void open_step(Steps *s)
     if (s->map->replicas > 1)
         set_at(s, b, s->at, "first", step_control(s, "first"));
     open_totals(s, b);
+    take_own(s, b);
 }
 
 static ProgVar *count_ids(Steps *s, ProgBlock *b, const char *what)
@@ -223,7 +243,7 @@ static ProgVar *count_ids(Steps *s, ProgBlock *b, const char *what)
     if (strcmp(what, "labels") != 0)
         ids = px_mul(p, ids, px_const(p, s->map->sequence));
     bool pairs = !strcmp(what, "pairs"), targets = !strcmp(what, "targets");
-    ProgExpr *args[3] = { step_control(s, pairs ? "targets" : what), ids };
+    ProgExpr *args[3] = { step_given(s, pairs ? "targets" : what), ids };
     const ProgFunc *f =
         pairs ? count_pairs_func(s->l) : count_scored_func(s->l);
     if (pairs)
@@ -741,8 +761,10 @@ static void report(Steps *s)
         step_finish_loss(s, b);
     if (!eval && !train && s->l->shards > 1)
         step_gather_gradients(s, b);
-    if (eval)
+    if (eval) {
+        step_sum_context(s, b);
         step_share_totals(s, b);
+    }
     ps_comment(p, b, "what the runtime reads");
     ProgExpr *first = px_eq(p, px_field(p, var(s, s->me), "index"),
                             px_i32(p, 0));
@@ -796,6 +818,8 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
     if (find_region(map, "gradients"))
         add_into_func(l);
     write_small(l, map);
+    if (map->context > 1)
+        take_chunks_func(l);
     lower_actions(l, map->step);
     if (gathers(l, map->step))
         write_gathering(l);

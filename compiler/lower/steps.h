@@ -69,6 +69,8 @@ ProgExpr *step_own_block(Steps *s);
 ProgExpr *step_block_number(Steps *s);
 
 /* places.c */
+/* What is given by that name: of shared sequences the rank's tokens. */
+ProgExpr *step_given(Steps *s, const char *name);
 /* Where a call takes an argument, or leaves a result, of this name. */
 ProgExpr *step_place(Steps *s, const char *name, const Stmt *call, bool result);
 ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
@@ -84,6 +86,7 @@ ProgExpr *step_chunk_row(Steps *s);
 ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what);
 /* The ranks' gradients and sums of losses become the batch's. */
 void step_sum_ranks(Steps *s, ProgBlock *b);
+void step_sum_context(Steps *s, ProgBlock *b);
 void step_share_totals(Steps *s, ProgBlock *b);
 int64_t step_aux_blocks(const Steps *s);
 /* Floats before this rank's auxiliary losses. */
@@ -160,6 +163,7 @@ ProgFunc *small_func(const Prog *p, const char *name);      /* NULL: not yet */
  * ends ("end"). */
 ProgVar *small_share(Prog *p, ProgFunc *f, const char *name, ProgVar *me,
                      ProgVar *n);
+ProgFunc *take_chunks_func(Lower *l);
 ProgFunc *count_scored_func(Lower *l);
 ProgFunc *count_pairs_func(Lower *l);
 ProgFunc *clear_func(Lower *l);

@@ -107,8 +107,41 @@ static void check_tensor(Loader *loader)
         divides(loader, tensor, KEY_model_ff_dim);
 }
 
+/* What ranks that share a sequence do not do yet. */
+static void check_context(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId context = KEY_parallel_context, length = KEY_train_sequence;
+    const struct { bool is; KeyId key; } unbuilt[] = {
+        { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
+        { s->model_input != MODEL_INPUT_TOKENS, KEY_model_input },
+        { s->model_head == MODEL_HEAD_CLASSIFY, KEY_model_head },
+        { s->model_experts != MODEL_EXPERTS_NONE, KEY_model_experts },
+        { s->model_position == MODEL_POSITION_RELATIVE
+              || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
+          KEY_model_position },
+        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE
+              || s->train_objective
+                  == TRAIN_OBJECTIVE_MASKED_TOKEN_NEXT_SENTENCE,
+          KEY_train_objective },
+    };
+    if (loader->bad[context] || s->parallel_context == 1)
+        return;
+    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
+        if (unbuilt[i].is && sound(loader, context, unbuilt[i].key))
+            clash(loader, context, unbuilt[i].key,
+                  "`%s` is not built yet with `%s`", saying(loader, context),
+                  saying(loader, unbuilt[i].key));
+    if (sound(loader, context, length)
+        && s->train_sequence % (2 * s->parallel_context))
+        clash(loader, context, length, "`%s` cuts a sequence into %lld chunks, "
+              "which do not divide `%s`", saying(loader, context),
+              (long long)(2 * s->parallel_context), saying(loader, length));
+}
+
 void check_plan_rules(Loader *loader)
 {
+    check_context(loader);
     check_tensor(loader);
     check_shard(loader);
     check_pipeline(loader);

@@ -79,7 +79,9 @@ static Head head_of(const Attention *a, long b, long h)
         .q2 = a->q2 ? a->q2 + q_offset : 0,
         .table = a->q2 ? a->table + t_offset : 0,
         .dtable = a->q2 && a->dtable ? a->dtable + t_offset : 0,
-        .dropout_row = (uint32_t)(((a->sequence + b) * heads + a->head + h) * a->queries),
+        .dropout_row = (uint32_t)(((a->sequence + b) * heads + a->head + h)
+                                      * (a->all_queries ? a->all_queries : a->queries)
+                                  + (a->all_queries ? a->pos : 0)),
     };
 }
 

@@ -81,6 +81,7 @@ typedef struct Attention {
     uint32_t step;
     uint64_t seed;
     long sequence;          /* global index of this call's first sequence */
+    long all_queries;       /* of a sequence, over all calls; 0: queries is all */
     long head, all_heads;   /* the first head's number among all ranks', and how
                                many those have; all_heads 0: heads is all */
     /* backward only */
