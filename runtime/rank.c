@@ -211,11 +211,11 @@ static bool tensors_fit(const Program *program, bool packed)
         int64_t last = t->repeat - 1;
         if (t->repeat == 0)
             continue;
-        int64_t room = program->weight_bytes;
-        if (packed && !t->constant)
-            room *= program_data(program);
-        if (!inside((t->weight + last * t->weight_stride) * 4, bytes,
-                    room))
+        int64_t room = program->weight_bytes, units = program->gradient_floats;
+        int64_t shares = units / program_data(program);
+        if (packed)             /* tables lie behind shares, not behind all */
+            room += 4 * (units - shares);
+        if (!inside((t->weight + last * t->weight_stride) * 4, bytes, room))
             return false;
         if (t->gradient >= 0
             && !inside((t->gradient + last * t->gradient_stride) * 4, bytes,
