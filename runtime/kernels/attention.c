@@ -619,6 +619,9 @@ static long backward_block(const Thread *me, const Head *head, long query, Range
         backward_table(head, &block, ds, q2, q_row_packed, columns);
     }
     backward_keys(head, &block, dk, dv, (Range){keys.from, old}, columns);
+    /* behind a window no query sees the first keys, where pos is not 0 */
+    clear(a->dk + head->k_offset, k_row, (Range){begun, keys.from}, columns);
+    clear(a->dv + head->k_offset, k_row, (Range){begun, keys.from}, columns);
     dk.resume = dv.resume = 0;
     backward_keys(head, &block, dk, dv, (Range){old, keys.to}, columns);
     return most(begun, keys.to);
