@@ -35,6 +35,8 @@ Plan plan_of(const Spec *s)
             .shard = shard_of(s->parallel_shard),
             .shard_from = s->loc[KEY_parallel_shard],
             .data_from = s->loc[KEY_parallel_data],
+            .experts = s->parallel_experts,
+            .experts_from = s->loc[KEY_parallel_experts],
             .context = s->parallel_context,
             .context_from = s->loc[KEY_parallel_context],
             .tensor = s->parallel_tensor,

@@ -105,6 +105,7 @@ Module *module_new(Arena *arena, const Diag *diag, const char *name)
     m->diag = diag;
     m->name = arena_strdup(arena, name);
     m->mesh.data = m->mesh.stages = m->mesh.tensor = m->mesh.context = 1;
+    m->mesh.experts = 1;
     m->mesh.bucket = INT64_MAX;
     Dim one = { .name = "1", .doc = "one", .kind = DIM_MODEL, .size = 1 };
     list_push(arena, &m->dims, one);

@@ -54,7 +54,9 @@ typedef struct Init {
 } Init;
 
 /* A rank's: all; its run of rows, of columns. */
-typedef enum Slice { SLICE_NONE, SLICE_ROWS, SLICE_COLUMNS } Slice;
+typedef enum Slice {                /* or its experts, of the experts axis */
+    SLICE_NONE, SLICE_ROWS, SLICE_COLUMNS, SLICE_EXPERTS,
+} Slice;
 
 typedef struct Weight {
     const char *name;               /* "attn.q.weight" within a block, else the full name */
@@ -266,10 +268,12 @@ typedef struct Mesh {
     int64_t stages;                 /* of the pipeline */
     int64_t context;                /* ranks that share sequences; with data they
                                        are one axis, context innermost */
+    int64_t experts;                /* ranks that share the experts: neighbours on
+                                       the data axis */
     int64_t tensor;                 /* ranks that slice products: innermost */
     Shard shard;
     int64_t bucket;                 /* bytes of gradients that are summed at a time */
-    Loc data_from, stages_from, tensor_from, context_from, shard_from;
+    Loc data_from, stages_from, tensor_from, context_from, experts_from, shard_from;
 } Mesh;
 
 typedef struct Module {

@@ -372,6 +372,8 @@ static bool weight_flags(Parser *p, Weight *w)
             w->slice = SLICE_ROWS;
         } else if (parse_accept_word(p, "columns")) {
             w->slice = SLICE_COLUMNS;
+        } else if (parse_accept_word(p, "experts")) {
+            w->slice = SLICE_EXPERTS;
         } else if (parse_accept_word(p, "partial")) {
             w->partial = true;
         } else if (parse_accept_word(p, "derived")) {
@@ -465,7 +467,8 @@ static bool stack(Parser *p)
     return parse_end_of_line(p);
 }
 
-/* mesh data=D stages=S context=C tensor=T shard=WHAT bucket=BYTES */
+/* mesh data=D stages=S context=C tensor=T shard=WHAT experts=E
+ * bucket=BYTES */
 static bool parse_mesh(Parser *p)
 {
     enum { MOST_RANKS = 1 << 20 };
@@ -482,6 +485,10 @@ static bool parse_mesh(Parser *p)
         return false;
     int shard = parse_word(p, "shard", shard_names);
     mesh->shard = shard < 0 ? SHARD_NONE : (Shard)shard;
+    if (shard >= 0 && parse_accept_word(p, "experts")
+        && !(parse_expect(p, '=')
+             && parse_integer(p, "experts", 1, MOST_RANKS, &mesh->experts)))
+        return false;
     if (shard >= 0 && parse_accept_word(p, "bucket")
         && !(parse_expect(p, '=')
              && parse_integer(p, "bucket", 1, INT64_MAX, &mesh->bucket)))

@@ -335,7 +335,9 @@ static void print_weight(Printer *p, int number)
         type_print(p->m, &w->file_type, &p->line);
     }
     if (w->slice)
-        buf_printf(&p->line, w->slice == SLICE_ROWS ? " rows" : " columns");
+        buf_printf(&p->line, w->slice == SLICE_ROWS      ? " rows"
+                             : w->slice == SLICE_COLUMNS ? " columns"
+                                                         : " experts");
     if (w->partial)
         buf_printf(&p->line, " partial");
     if (w->constant)
@@ -649,6 +651,8 @@ void module_print(const Module *m, Buf *out)
                    "tensor=%lld shard=%s", (long long)m->mesh.data,
                    (long long)m->mesh.stages, (long long)m->mesh.context,
                    (long long)m->mesh.tensor, shard_names[m->mesh.shard]);
+        if (m->mesh.experts > 1)
+            buf_printf(&p.line, " experts=%lld", (long long)m->mesh.experts);
         if (m->mesh.bucket != INT64_MAX)
             buf_printf(&p.line, " bucket=%lld", (long long)m->mesh.bucket);
         end_line(&p, NULL);

@@ -316,6 +316,9 @@ static const Shape shapes[] = {
     { OP_grouped_input, "BTKO XOI S BTKI", "BTKI", DT_F32 },
     { OP_grouped_weight, "BTKO BTKI S XOI", "XOI", DT_F32 },
     { OP_grouped_bias, "BTKO S XO", "XO", DT_F32 },
+    { OP_own_starts, "S", "D", DT_I32 },
+    { OP_send_rows, "BTKN S O", "BTDN", DT_F32 },
+    { OP_return_rows, "BTKN S O", "BTDN", DT_F32 },
     { OP_preference, "B1 B1 B1 .", ".", DT_F64 },
     { OP_preference_grad, "B1 B1 B1 .", "B1", DT_F32 },
 };

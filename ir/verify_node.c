@@ -32,7 +32,8 @@ static const char *operands(Op op)
     case OP_pool_max_spread:
     case OP_combine_rows:
     case OP_grouped_bias: return "FIF";
-    case OP_gather_rows: return "FII";
+    case OP_gather_rows: case OP_send_rows: case OP_return_rows: return "FII";
+    case OP_own_starts: return "I";
     case OP_spread_rows: return "FFII";
     case OP_grouped_matmul:
     case OP_grouped_input:

@@ -306,6 +306,17 @@ static void gradient_gather_rows(Autodiff *ad, Node *n)
            ad_2(ad, OP_collect_rows, n->in[0], dy_of(ad, n), place));
 }
 
+/* What was sent comes back, and the other way round. */
+static void gradient_travel(Autodiff *ad, Node *n)
+{
+    Value *in[3] = { dy_of(ad, n), ad_value(ad, n->in[1]),
+                     ad_value(ad, n->in[2]) };
+    const Attrs attrs = { .dim = n->in[0]->type.dims[2] };
+    ad_add(ad, n->in[0],
+           ad_node(ad, n->op == OP_send_rows ? OP_return_rows : OP_send_rows,
+                   ad_name(ad, n->in[0]), 3, in, &attrs, NULL));
+}
+
 /* y = Σ_e gate · row: drow = gate · dy, dgate = dy · row */
 static void gradient_combine_rows(Autodiff *ad, Node *n)
 {
@@ -368,6 +379,7 @@ static Rule *const rules[OP_COUNT] = {
     [OP_spread] = gradient_spread, [OP_all_reduce] = gradient_all_reduce,
     [OP_pool] = gradient_pool, [OP_gather_rows] = gradient_gather_rows,
     [OP_combine_rows] = gradient_combine_rows,
+    [OP_send_rows] = gradient_travel, [OP_return_rows] = gradient_travel,
     [OP_grouped_matmul] = gradient_grouped_matmul,
     [OP_preference] = gradient_preference,
 };
@@ -379,7 +391,7 @@ static bool is_flat(Op op)
     return op == OP_rowmax || op == OP_top_k || op == OP_dispatch
         || op == OP_is_zero || op == OP_first || op == OP_patches
         || op == OP_scored || op == OP_onehot || op == OP_const
-        || op == OP_positions
+        || op == OP_positions || op == OP_own_starts
         || op == OP_gather_context;     /* attention's gradient has seen to it */
 }
 

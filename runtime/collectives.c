@@ -253,6 +253,100 @@ void all_gather_f64(const Thread *me, long message, double *values, long each)
     gather(me, message, (char *)values, each * (long)sizeof(double));
 }
 
+/* ---- rows of shared experts --------------------------------------------- */
+
+/* Rows that a member sends to expert x: between its starts. */
+static long rows_for(const Talk *talk, int member, const int32_t *starts,
+                     long x)
+{
+    const int32_t *its = at_member(talk, member, starts);
+    return its[x + 1] - its[x];
+}
+
+void own_starts(const Thread *me, long message, int32_t *own,
+                const int32_t *starts, long experts)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    meet(&talk);
+    if (me->index == 0) {
+        long first = talk.member * experts, at = 0;
+        for (long j = 0; j < experts; j++) {
+            own[j] = (int32_t)at;
+            for (int m = 0; m < talk.members; m++)
+                at += rows_for(&talk, m, starts, first + j);
+        }
+        own[experts] = (int32_t)at;
+    }
+    meet(&talk);
+    count(&talk, SEND, (talk.members * experts + 1) * (long)sizeof(int32_t));
+}
+
+/* Row r of expert x of a member, where the expert's rank has it: behind the rows
+ * of members before. */
+static long row_there(const Talk *talk, int member, const int32_t *starts,
+                      const int32_t *own, long x, long experts)
+{
+    int rank = (int)(x / experts);
+    const int32_t *its = at_member(talk, rank, own);
+    long at = its[x % experts];
+    for (int m = 0; m < member; m++)
+        at += rows_for(talk, m, starts, x);
+    return at;
+}
+
+/* This thread's share of the rows that the rank has sent, or gets back. */
+static void move_rows(const Talk *talk, float *here, float *there,
+                      const int32_t *starts, const int32_t *own, long experts,
+                      long width, bool back)
+{
+    const Thread *me = talk->me;
+    long all = talk->members * experts, rows = starts[all];
+    long from = share_start(me, rows), end = share_end(me, rows);
+    for (long x = 0; x < all; x++) {
+        long first = starts[x] > from ? starts[x] : from;
+        long last = starts[x + 1] < end ? starts[x + 1] : end;
+        if (first >= last)
+            continue;
+        long at = row_there(talk, talk->member, starts, own, x, experts)
+            + first - starts[x];
+        float *its = floats_of(talk, (int)(x / experts), there) + at * width;
+        float *mine = here + first * width;
+        memcpy(back ? mine : its, back ? its : mine,
+               (size_t)((last - first) * width) * sizeof(float));
+    }
+}
+
+/* Each rank writes its rows where their experts are. */
+void send_rows_f32(const Thread *me, long message, float *received,
+                   const float *rows, const int32_t *starts,
+                   const int32_t *own, long experts, long width, long most)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    meet(&talk);
+    float *mine = floats_of(&talk, talk.member, (float *)(uintptr_t)rows);
+    move_rows(&talk, mine, received, starts, own, experts, width, false);
+    meet(&talk);
+    count(&talk, SEND, most * width * (long)sizeof(float));
+}
+
+void return_rows_f32(const Thread *me, long message, float *rows,
+                     const float *received, const int32_t *starts,
+                     const int32_t *own, long experts, long width, long most)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    meet(&talk);
+    move_rows(&talk, rows, (float *)(uintptr_t)received, starts, own, experts,
+              width, true);
+    meet(&talk);
+    count(&talk, SEND, most * width * (long)sizeof(float));
+}
+
 /* ---- chunks of shared sequences ----------------------------------------- */
 
 /* Where a rank of the context has its half, early or late, in a sequence. */

@@ -54,6 +54,21 @@ void reduce_scatter_f32(const Thread *me, long message, float *values,
 void all_gather_f32(const Thread *me, long message, float *values, long each);
 void all_gather_f64(const Thread *me, long message, double *values, long each);
 
+/* Of rows that members send to experts, of which each member has `experts`:
+ * `starts` says where a member's rows of every expert begin, and their end; own
+ * then where those of this member's experts do, by expert, then by member. */
+void own_starts(const Thread *me, long message, int32_t *own,
+                const int32_t *starts, long experts);
+
+/* The rows themselves, of `width` floats: to the members with their experts, or
+ * back from there. A member has at most `most`, which is what is counted. */
+void send_rows_f32(const Thread *me, long message, float *received,
+                   const float *rows, const int32_t *starts,
+                   const int32_t *own, long experts, long width, long most);
+void return_rows_f32(const Thread *me, long message, float *rows,
+                     const float *received, const int32_t *starts,
+                     const int32_t *own, long experts, long width, long most);
+
 /* Of sequences that the members share, each having two chunks of tokens/2 (see
  * ops.def): all[sequences][members·tokens][width] of every member's
  * own[sequences][tokens][width]. */

@@ -73,8 +73,9 @@ static bool run_round(const Examination *exam, int64_t first, int64_t count,
     int data = world_batches(world), last = world_stages(world) - 1;
     int64_t own = first + world_batch(world) * each;
     Found found = {0};
-    /* replicas that gather weights run together: one may have nothing */
-    if (own < count || (world && program->shard == SHARD_WEIGHTS)) {
+    /* replicas that share weights run together: one may have nothing */
+    if (own < count || (world && (program->shard == SHARD_WEIGHTS
+                                   || program_experts(program) > 1))) {
         if (!fill_batch(exam, own, count, error))
             return false;
         found = run_call(exam);

@@ -45,7 +45,8 @@ static int64_t in_slice(const World *world, const Weight *weight,
     int64_t parts = world_tensor(world);
     *count = weight->elements - element;
     *slice = world_slice(world);
-    if (parts == 1 || weight->tensor->slice == SLICE_WHOLE)
+    if (parts == 1 || weight->tensor->slice == SLICE_WHOLE
+        || weight->tensor->slice == SLICE_EXPERTS)
         return element;
     if (weight->tensor->slice == SLICE_ROWS) {
         int64_t each = weight->elements / parts;
@@ -59,6 +60,16 @@ static int64_t in_slice(const World *world, const Weight *weight,
     return element / columns * each + column % each;
 }
 
+/* The same of ranks that share experts; *member: on the data axis. */
+static int64_t in_experts(const Rank *rank, const Weight *weight,
+                          int64_t element, int *member, int64_t *count)
+{
+    int64_t each = weight->elements / program_experts(rank->program);
+    *member += (int)(element / each) - world_expert(rank->world);
+    *count = each - element % each;
+    return element % each;
+}
+
 Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
                int64_t element)
 {
@@ -67,6 +78,8 @@ Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
     bool weights = kind == PLACE_WEIGHT;
     Place place = {0};
     int64_t at = in_slice(world, weight, element, &slice, &place.count);
+    if (world && weight->tensor->slice == SLICE_EXPERTS)
+        at = in_experts(rank, weight, element, &member, &place.count);
     at += weights ? weight->weight : weight->gradient;
     if (is_split(rank, weight, kind)) {
         int64_t share = weight->tensor->share;

@@ -206,7 +206,9 @@ static bool tensors_fit(const Program *program, bool packed)
         const Tensor *t = &program->tensors[i];
         int64_t bytes = t->dim0 * (t->rank > 1 ? t->dim1 : 1)
             * (t->rank > 2 ? t->dim2 : 1) * 4;
-        if (t->slice != SLICE_WHOLE)
+        if (t->slice == SLICE_EXPERTS)
+            bytes /= program_experts(program);
+        else if (t->slice != SLICE_WHOLE)
             bytes /= program_tensor(program);
         int64_t last = t->repeat - 1;
         if (t->repeat == 0)
@@ -271,6 +273,7 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
     team_join(rank->team, world);
     rank->control.stage = world_stage(world);
     rank->control.slice = world_slice(world);
+    rank->control.expert = world_expert(world);
     rank->control.chunk = world_chunk(world);
     rank->control.replica = world_replica(world);
     rank->control.weights = (float *)(void *)rank->memory;

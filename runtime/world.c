@@ -30,6 +30,11 @@ int program_context(const Program *program)
     return at_least_one(program->chunks);
 }
 
+int program_experts(const Program *program)
+{
+    return at_least_one(program->expert_ranks);
+}
+
 int program_data(const Program *program)
 {
     return at_least_one(program->data) * program_context(program);
@@ -78,6 +83,11 @@ int world_batches(const World *world)
 int world_batch(const World *world)
 {
     return world_replica(world) / (world ? world->context : 1);
+}
+
+int world_expert(const World *world)
+{
+    return world ? world_replica(world) % world->experts : 0;
 }
 
 int world_chunk(const World *world)
@@ -132,6 +142,8 @@ int axis_members(const World *world, Axis axis)
     switch (axis) {
     case AXIS_DATA:     return world->data;
     case AXIS_CONTEXT:  return world->context;
+    case AXIS_EXPERTS:  return world->experts;
+    case AXIS_SAME:     return world->data / world->experts;
     case AXIS_TENSOR:   return world->tensor;
     case AXIS_PIPELINE: return world->stages;
     case AXIS_ENDS:     return world->stages > 1 ? 2 : 1;
@@ -146,6 +158,8 @@ int axis_member(const World *world, Axis axis)
     switch (axis) {
     case AXIS_DATA:     return world_replica(world);
     case AXIS_CONTEXT:  return world_chunk(world);
+    case AXIS_EXPERTS:  return world_expert(world);
+    case AXIS_SAME:     return world_replica(world) / world->experts;
     case AXIS_TENSOR:   return world_slice(world);
     case AXIS_PIPELINE: return world_stage(world);
     case AXIS_ENDS:     return world_stage(world) > 0;
@@ -164,6 +178,12 @@ int axis_rank(const World *world, Axis axis, int member)
     case AXIS_CONTEXT:
         return world_rank_at(world, stage,
                              replica - world_chunk(world) + member, slice);
+    case AXIS_EXPERTS:
+        return world_rank_at(world, stage,
+                             replica - world_expert(world) + member, slice);
+    case AXIS_SAME:
+        return world_rank_at(world, stage, member * world->experts
+                             + world_expert(world), slice);
     case AXIS_TENSOR:   return world_rank_at(world, stage, replica, member);
     case AXIS_PIPELINE: return world_rank_at(world, member, replica, slice);
     case AXIS_ENDS:
@@ -181,6 +201,8 @@ Axis axis_of(const World *world, long message)
     return strcmp(axis, "data") == 0 ? AXIS_DATA
         : strcmp(axis, "tensor") == 0 ? AXIS_TENSOR
         : strcmp(axis, "context") == 0 ? AXIS_CONTEXT
+        : strcmp(axis, "experts") == 0 ? AXIS_EXPERTS
+        : strcmp(axis, "same experts") == 0 ? AXIS_SAME
         : strcmp(axis, "pipeline") == 0 ? AXIS_PIPELINE
         : strcmp(axis, "ends") == 0 ? AXIS_ENDS : AXIS_WORLD;
 }
@@ -197,6 +219,10 @@ static Gate *axis_gate(const World *world, Axis axis)
     case AXIS_CONTEXT:
         return &gates[(stage * world_batches(world) + world_batch(world))
                       * world->tensor + slice];
+    case AXIS_EXPERTS:
+        return &gates[stage * world->data + replica - world_expert(world)];
+    case AXIS_SAME:
+        return &gates[stage * world->data + world_expert(world)];
     case AXIS_TENSOR:   return &gates[stage * world->data + replica];
     case AXIS_PIPELINE: return &gates[replica * world->tensor + slice];
     case AXIS_ENDS:     return &gates[replica * world->tensor + slice];

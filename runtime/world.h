@@ -27,6 +27,7 @@ typedef struct World World;
 int program_ranks(const Program *program);
 int program_data(const Program *program);     /* · context: one axis */
 int program_context(const Program *program);
+int program_experts(const Program *program);
 int program_stages(const Program *program);
 int program_tensor(const Program *program);
 
@@ -39,6 +40,7 @@ int world_stages(const World *world);
 int world_replica(const World *world);
 int world_slice(const World *world);
 int world_chunk(const World *world);            /* of the context */
+int world_expert(const World *world);           /* of those with the experts */
 /* Which share of the batch is the rank's, and of how many. */
 int world_batch(const World *world);
 int world_batches(const World *world);

@@ -21,7 +21,7 @@ enum { WORLD_LINE = 64 };
 /* Whose members talk: those that differ in it alone; of "ends", of a pipeline
  * the first and the last. */
 typedef enum Axis {
-    AXIS_DATA, AXIS_CONTEXT, AXIS_TENSOR, AXIS_PIPELINE, AXIS_ENDS, AXIS_WORLD, AXES
+    AXIS_DATA, AXIS_CONTEXT, AXIS_EXPERTS, AXIS_SAME, AXIS_TENSOR, AXIS_PIPELINE, AXIS_ENDS, AXIS_WORLD, AXES
 } Axis;
 
 typedef struct Waited {         /* a counter with those who sleep on it */
@@ -74,7 +74,7 @@ typedef struct Block {
 struct World {
     const Program *program;     /* as this rank's stage has it */
     const Program *whole;
-    int rank, ranks, data, context, tensor, stages;
+    int rank, ranks, data, context, experts, tensor, stages;
     int threads;                /* of each rank */
     int messages;
     int spins;

@@ -40,6 +40,19 @@ static void build_stacks(Builder *b)
     b->m->sites_per_block = two ? 5 : 3;
 }
 
+/* Of the ranks that share the experts. */
+static void build_shared_experts(Builder *b)
+{
+    const Spec *s = b->s;
+    ModelDims *d = &b->d;
+    Loc from = s->loc[KEY_parallel_experts];
+    int64_t own = s->model_experts_count / b->experts;
+    d->own_experts = model_dim(b, "XR", own, "experts of a rank", from);
+    d->own_starts = model_dim(b, "XR1", own + 1, "where their rows begin", from);
+    d->received = model_dim(b, "KR", b->experts * s->model_experts_top_k,
+                            "rows that a token's place has room for", from);
+}
+
 static void build_width_dims(Builder *b)
 {
     const Spec *s = b->s;
@@ -87,6 +100,9 @@ static void build_width_dims(Builder *b)
         d->choices =
             model_dim(b, "K", s->model_experts_top_k, "experts of a token",
                       s->loc[KEY_model_experts_top_k]);
+        d->own_experts = d->experts;
+        if (b->experts > 1)
+            build_shared_experts(b);
     }
 }
 
@@ -140,7 +156,7 @@ static void build_blocks(Builder *b, int stack, const char *name)
         build_prepare(b);
     b->stack = stack;
     build_block(b, name, VARIANT_PLAIN);
-    if (b->tensor * b->context > 1)     /* ranks only train and evaluate */
+    if (b->tensor * b->context * b->experts > 1)     /* ranks only train and evaluate */
         return;
     if (is_generator(b->s) && !encoder)
         build_block(b, arena_printf(a, "%s.cached", name), VARIANT_CACHED);
@@ -155,6 +171,7 @@ Module *build_module(const Spec *spec, const Diag *diag, Arena *arena)
                   .s = spec,
                   .tensor = spec->parallel_tensor,
                   .context = spec->parallel_context,
+                  .experts = spec->parallel_experts,
                   .stack = -1,
                   .side = "" };
     build_row_dims(&b);

@@ -10,6 +10,7 @@ typedef struct ModelDims {
     int B, T, R, C, H, G, D, A, E, F, V, P, L, M, two;
     int experts, choices, starts;       /* X, K, X + 1 */
     int classes, next, image, patch, features, types, distances;
+    int own_experts, own_starts, received;  /* X/ranks, and one more; ranks·K */
     int gathered, parts;                /* context·E, 2·context·E */
 } ModelDims;
 
@@ -22,6 +23,7 @@ typedef struct Builder {
     bool cached;                /* the block being written keeps a cache */
     int64_t tensor;             /* ranks that slice the products of a block */
     int64_t context;            /* ranks that share sequences */
+    int64_t experts;            /* ranks that share the experts */
     const char *side; /* "", or of an encoder-decoder "encoder", "decoder" */
     ModelDims d;
 } Builder;

@@ -4,20 +4,43 @@
  * Padding is not routed. */
 #include "builder.h"
 
+/* Marks a weight of which a rank has its experts' part. */
+static Value *shared(Builder *b, Value *weight)
+{
+    if (b->experts > 1)
+        b->m->weights.at[weight->weight].slice = SLICE_EXPERTS;
+    return weight;
+}
+
 /* A weight of all experts, a matrix each: ff.experts.NAME.weight [X, out, in].
  */
 static Value *expert_matrix(Builder *b, const char *name, int out, int in,
                             bool residual)
 {
     const char *full = arena_printf(b->m->arena, "ff.experts.%s.weight", name);
-    int dims[3] = { b->d.experts, out, in };
-    return weight(b, full, 3, dims, matrix_init(b, out, in, residual));
+    int dims[3] = { b->d.own_experts, out, in };
+    return shared(b, weight(b, full, 3, dims,
+                            matrix_init(b, out, in, residual)));
 }
 
 /* Where the rows of this call go. */
 typedef struct Route {
     Value *gate, *keep, *probabilities, *starts, *order, *place;
+    Value *own;                 /* the starts of this rank's experts */
 } Route;
+
+/* Rows to the ranks of their experts, or back. */
+static Value *travel(Builder *b, Op op, const char *name, const Route *route,
+                     Value *rows)
+{
+    if (b->experts == 1)
+        return rows;
+    const Attrs attrs = { .dim = op == OP_send_rows ? b->d.received
+                                                    : b->d.choices };
+    b->here = b->s->loc[KEY_parallel_experts];
+    return make(b, op, name, 3, (Value *[]){ rows, route->starts, route->own },
+                &attrs);
+}
 
 static Value *expert_linear(Builder *b, const char *name, const Route *route,
                             Value *x, int out)
@@ -25,11 +48,12 @@ static Value *expert_linear(Builder *b, const char *name, const Route *route,
     int in = x->type.dims[x->type.rank - 1];
     Value *inputs[4] = { x,
                          expert_matrix(b, name, out, in, !strcmp(name, "down")),
-                         route->starts };
+                         route->own };
     if (b->s->model_ff_bias)
-        inputs[3] =
-            weight(b, arena_printf(b->m->arena, "ff.experts.%s.bias", name), 2,
-                   (int[]){ b->d.experts, out }, (Init){ .kind = INIT_ZEROS });
+        inputs[3] = shared(
+            b, weight(b, arena_printf(b->m->arena, "ff.experts.%s.bias", name),
+                      2, (int[]){ b->d.own_experts, out },
+                      (Init){ .kind = INIT_ZEROS }));
     return make(b, OP_grouped_matmul,
                 arena_printf(b->m->arena, "ff.%s_rows", name),
                 b->s->model_ff_bias ? 4 : 3, inputs, NULL);
@@ -73,6 +97,12 @@ static Route build_route(Builder *b, Value *x, Value *lengths)
                     (Value *[]){ r.keep, lengths }, &attrs);
     r.order = r.starts->node->out[1];
     r.place = r.starts->node->out[2];
+    r.own = r.starts;
+    if (b->experts > 1) {
+        b->here = s->loc[KEY_parallel_experts];
+        r.own = make(b, OP_own_starts, "ff.own_starts", 1, &r.starts,
+                     &(Attrs){ .dim = b->d.own_starts });
+    }
     return r;
 }
 
@@ -107,6 +137,7 @@ Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux)
     Attrs choices = { .dim = b->d.choices };
     Value *rows = make(b, OP_gather_rows, "ff.rows", 3,
                        (Value *[]){ x, route.order, route.starts }, &choices);
+    rows = travel(b, OP_send_rows, "ff.received", &route, rows);
     Value *hidden;
     b->here = s->loc[KEY_model_ff_dim];
     if (s->model_ff_gated) {
@@ -123,6 +154,7 @@ Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux)
     }
     b->here = s->loc[KEY_model_ff_dim];
     Value *down = expert_linear(b, "down", &route, hidden, b->d.C);
+    down = travel(b, OP_return_rows, "ff.returned", &route, down);
     return make(b, OP_combine_rows, "ff.down", 3,
                 (Value *[]){ down, route.place, route.gate }, NULL);
 }

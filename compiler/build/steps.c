@@ -220,7 +220,7 @@ void build_steps(Builder *b)
                           s->train_sequence);
     call_stacks(b, eval, "");
     call_losses(b, eval, ".nll");
-    if (b->tensor * b->context > 1)
+    if (b->tensor * b->context * b->experts > 1)
         return;
     if (is_generator(s))
         build_generate(b);

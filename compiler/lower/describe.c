@@ -155,6 +155,8 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part)
         if ((axis == 0 && w->slice == SLICE_ROWS)
             || (axis == 1 && w->slice == SLICE_COLUMNS))
             size *= l->m->mesh.tensor;
+        if (axis == 0 && w->slice == SLICE_EXPERTS)
+            size *= l->m->mesh.experts;
         put_int(&row, fields[axis], size);
     }
     put_int(&row, "weight", place.weight);
@@ -417,7 +419,7 @@ static int64_t parameter_count(const Lower *l)
         if (!w->constant && !w->derived)
             count += (w->stack >= 0 ? stack_blocks(l->m, w->stack) : 1)
                 * type_elements(l->m, &w->type)
-                * (w->slice ? l->m->mesh.tensor : 1);
+                * (w->slice ? l->slices : 1);
     }
     return count;
 }
@@ -482,6 +484,7 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "stages", l->m->mesh.stages);
     put_int(row, "tensor", l->m->mesh.tensor);
     put_int(row, "chunks", l->m->mesh.context);
+    put_int(row, "expert_ranks", l->m->mesh.experts);
     put_int(row, "shard", (int64_t)l->m->mesh.shard);
     put_int(row, "parameters", parameter_count(l));
     put_int(row, "weight_bytes", 4 * l->weight_floats);

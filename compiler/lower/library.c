@@ -539,6 +539,27 @@ static void call_context(Calls *c, const Node *n)
     end_line(&line, gathers ? "gather_chunks_f32" : "sum_chunks_f32");
 }
 
+/* Rows of experts that ranks share: to them, or back. */
+static void call_travel(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    int own = module_find_dim(c->l->m, "XR");
+    put(&line, px_const(c->p, slice_talk(c->l, n)));
+    put_value(&line, n->out[0]);
+    for (int i = 0; i < n->inputs; i++)
+        put_value(&line, n->in[i]);
+    put_dim(&line, own);
+    if (n->op == OP_own_starts) {
+        end_line(&line, "own_starts");
+        return;
+    }
+    put_dim(&line, last_dim(n->out[0]));
+    put(&line, px_mul(c->p, at_field(c, "rows"),
+                      dim_size(c->l, module_find_dim(c->l->m, "K"))));
+    end_line(&line, n->op == OP_send_rows ? "send_rows_f32"
+                                          : "return_rows_f32");
+}
+
 /* All rows that there is room for, whole sixteens. */
 static void call_all_reduce(Calls *c, const Node *n)
 {
@@ -555,6 +576,9 @@ static void call_index(Calls *c, const Node *n)
 {
     switch (n->op) {
     case OP_all_reduce: call_all_reduce(c, n); return;
+    case OP_own_starts:
+    case OP_send_rows:
+    case OP_return_rows: call_travel(c, n); return;
     case OP_gather_context:
     case OP_sum_context: call_context(c, n); return;
     case OP_cache: case OP_recall: call_cache(c, n); return;

@@ -99,6 +99,9 @@ typedef struct Lower {
     const ProgConst *gradients_const, *moment_const;
     /* functions that point a Shared at weights or at a use's gradients */
     ProgFunc *shared_weights, *shared_sums[MOST_SITES];
+    int64_t slices;                 /* ranks of which each has its part of some
+                                       weights: tensor's, or the experts' */
+    const char *slice_field;        /* of Control: which is this rank's */
     bool early;                     /* a block's gradient leaves at once */
     int64_t shards;                 /* ranks that split units; 1: none do */
     List(Unit) units;

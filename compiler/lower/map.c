@@ -395,7 +395,7 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
                   : map->stage < 0   ? norm_blocks(l)
                                      : part_norm_room(l);
     /* of every stage and slice; before them a rank's own, share by share */
-    int64_t blocks = shares + l->stages * l->m->mesh.tensor * slice;
+    int64_t blocks = shares + l->stages * l->slices * slice;
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
     add(l, map, "gradients", "gradients",

@@ -26,6 +26,8 @@ static bool is_whole_group(const Module *m)
 void lower_talks(Lower *l)
 {
     const Mesh *mesh = &l->m->mesh;
+    l->slices = mesh->tensor > 1 ? mesh->tensor : mesh->experts;
+    l->slice_field = mesh->tensor > 1 ? "slice" : "expert";
     l->stages = (int)mesh->stages;
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
         && is_whole_group(l->m);
@@ -170,6 +172,75 @@ static void foretell_gradients(Steps *s, Talk *talk, int stage, int64_t floats)
              collective_bytes(ALL_REDUCE, 4 * (floats % bucket), ranks));
 }
 
+/* Where the experts' gradients begin in a block's: all stand behind the others. */
+static int64_t experts_begin(const Lower *l, int stack)
+{
+    int64_t at = l->stacks[stack].gradient_floats;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        if (w->stack == stack && w->slice == SLICE_EXPERTS && !w->frozen
+            && l->site_at[0][i] < at)
+            at = l->site_at[0][i];
+    }
+    return at;
+}
+
+/* A run of gradients: over all replicas, or over those with the same experts. */
+static void sum_run(Steps *s, ProgBlock *b, const Talk *talk, ProgExpr *at,
+                    ProgExpr *n)
+{
+    ProgExpr *args[] = { var(s, s->me), px_const(s->p, talk->index),
+                         px_offset(s->p, var(s, s->gradients), at), n };
+    step_call(s, b, prog_library(s->p, "all_reduce_f32"), args, 4);
+}
+
+/* Experts are a few ranks' alone: their gradients are summed over those that have
+ * the same, the others over all. */
+static void sum_apart(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    const Mesh *mesh = &l->m->mesh;
+    const StackLayout *stack = &l->stacks[0];
+    find_talk(l, "sum gradients", "data", mesh->data_from);
+    Talk *same = find_talk(l, "sum experts' gradients", "same experts",
+                           mesh->experts_from);
+    Talk *all = find_talk(l, "sum gradients", "data", mesh->data_from);
+    int64_t dense = experts_begin(l, 0), each = stack->gradient_floats;
+    int64_t members = mesh->data / mesh->experts;
+    for (int i = 0; i < l->stages; i++) {
+        int64_t blocks = l->parts ? part_blocks(l, i) : stack_blocks(l->m, 0);
+        int64_t floats = l->parts ? l->parts[i].gradient_floats
+                                  : l->gradient_floats;
+        int64_t before = l->parts ? l->parts[i].gradient_blocks_at
+                                  : stack->gradient_at;
+        int64_t behind = floats - before - blocks * each;
+        const int64_t runs[3][2] = { { 1, before }, { blocks, dense },
+                                     { 1, behind } };
+        for (int j = 0; j < 3; j++)
+            foretell(s, all, i, runs[j][0],
+                     collective_bytes(ALL_REDUCE, 4 * runs[j][1],
+                                      s->map->members));
+        if (members > 1)
+            foretell(s, same, i, blocks,
+                     collective_bytes(ALL_REDUCE, 4 * (each - dense), members));
+    }
+    ProgExpr *blocks_at = s->stage ? step_stage_field(s, "gradient_blocks")
+                                   : px_const(p, stack->gradient_at_const);
+    ProgExpr *blocks = px_sub(p, step_blocks(s), step_first_block(s));
+    ProgExpr *behind = px_add(p, blocks_at,
+                              px_mul(p, blocks, num(s, each)));
+    sum_run(s, b, all, num(s, 0), blocks_at);
+    s->block = prog_local(p, s->func, "l", prog_i64());
+    ProgBlock *body = ps_for(p, b, s->block, step_first_block(s),
+                             step_blocks(s), num(s, 1));
+    ProgExpr *at = step_gradient_block(s);
+    sum_run(s, body, all, at, num(s, dense));
+    sum_run(s, body, same, px_add(p, at, num(s, dense)), num(s, each - dense));
+    s->block = NULL;
+    sum_run(s, b, all, behind, px_sub(p, step_gradient_floats(s), behind));
+}
+
 /* Gradients of all uses, on every data rank of each stage. */
 static void sum_gradients(Steps *s, ProgBlock *b)
 {
@@ -181,11 +252,16 @@ static void sum_gradients(Steps *s, ProgBlock *b)
         int64_t floats = s->l->parts ? s->l->parts[i].gradient_floats
                                      : s->l->gradient_floats;
         most = floats > most ? floats : most;
-        foretell_gradients(s, talk, i, floats);
+        if (s->l->m->mesh.experts == 1)
+            foretell_gradients(s, talk, i, floats);
     }
     if (!most)                  /* all is frozen */
         return;
     ProgExpr *at = var(s, s->gradients), *n = step_gradient_floats(s);
+    if (s->l->m->mesh.experts > 1) {
+        sum_apart(s, b);
+        return;
+    }
     if (most > bucket) {
         ProgVar *from = prog_local(p, s->func, "from", prog_i64());
         b = ps_for(p, b, from, num(s, 0), n, num(s, bucket));
@@ -377,9 +453,22 @@ static bool is_of_context(const Node *n)
     return n->op == OP_gather_context || n->op == OP_sum_context;
 }
 
+static bool is_of_experts(const Node *n)
+{
+    return n->op == OP_own_starts || n->op == OP_send_rows
+        || n->op == OP_return_rows;
+}
+
 static Talk *node_talk(Lower *l, const Node *n)
 {
     const Mesh *mesh = &l->m->mesh;
+    if (is_of_experts(n))
+        return find_talk(l, arena_printf(l->arena, "%s %s",
+                                         n->op == OP_own_starts  ? "count"
+                                         : n->op == OP_send_rows ? "send"
+                                                                 : "return",
+                                         n->out[0]->name),
+                         "experts", mesh->experts_from);
     if (!is_of_context(n))
         return find_talk(l, slice_name(l, n), "tensor", mesh->tensor_from);
     const char *name = arena_printf(
@@ -400,9 +489,20 @@ static void foretell_func(Lower *l, const StepMap *map, const Func *f,
     const Mesh *mesh = &l->m->mesh;
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
-        if (n->op != OP_all_reduce && !is_of_context(n))
+        bool travels = is_of_experts(n);
+        if (n->op != OP_all_reduce && !is_of_context(n) && !travels)
             continue;
         Talk *talk = node_talk(l, n);
+        if (travels) {          /* of rows what all of them would be */
+            int64_t rows = map->rows
+                * l->m->dims.at[module_find_dim(l->m, "K")].size;
+            int64_t all = n->op == OP_own_starts
+                ? l->m->dims.at[module_find_dim(l->m, "X")].size + 1
+                : rows * l->m->dims.at[n->out[0]->type.dims[3]].size;
+            talk->calls[stage] += calls;
+            talk->bytes[stage] += calls * 4 * all;
+            continue;
+        }
         const Value *own = n->op == OP_gather_context ? n->in[0] : n->out[0];
         int64_t width = type_row_elements(l->m, &own->type);
         int64_t bytes = is_of_context(n)
@@ -436,7 +536,8 @@ static void foretell_body(Lower *l, const StepMap *map, const Stmt *const *body,
 
 void foretell_calls(Lower *l, const StepMap *train)
 {
-    bool talks = l->m->mesh.tensor * l->m->mesh.context > 1;
+    bool talks =
+        l->m->mesh.tensor * l->m->mesh.context * l->m->mesh.experts > 1;
     for (int stage = 0; talks && stage < l->stages; stage++)
         foretell_body(l, train, (const Stmt *const *)train->step->body.at,
                       train->step->body.count, 1, stage);
@@ -488,11 +589,14 @@ void step_sum_partial(Steps *s, ProgBlock *b)
  * the first one. */
 void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
 {
-    Talk *talk = find_talk(s->l, "gather slices' norms", "tensor",
-                           s->l->m->mesh.tensor_from);
+    const Mesh *mesh = &s->l->m->mesh;
+    bool tensor = mesh->tensor > 1;
+    Talk *talk = find_talk(s->l, "gather slices' norms",
+                           tensor ? "tensor" : "experts",
+                           tensor ? mesh->tensor_from : mesh->experts_from);
     for (int i = 0; i < s->l->stages; i++)
         foretell(s, talk, i, 1, collective_bytes(ALL_GATHER, 8 * each,
-                                                 s->l->m->mesh.tensor));
+                                                 s->l->slices));
     ProgExpr *args[] = { var(s, s->me), px_const(s->p, talk->index), norms,
                          num(s, each) };
     step_call(s, b, prog_library(s->p, "all_gather_f64"), args, 4);

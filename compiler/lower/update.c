@@ -274,8 +274,9 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
 {
     Prog *p = s->p;
     const Weight *w = &s->l->m->weights.at[weight];
-    if (s->l->m->mesh.tensor > 1 && !w->slice)      /* all slices have it */
-        b = ps_if(p, b, px_eq(p, step_control(s, "slice"), num(s, 0)), NULL);
+    if (s->l->slices > 1 && !w->slice)              /* all slices have it */
+        b = ps_if(p, b, px_eq(p, step_control(s, s->l->slice_field), num(s, 0)),
+                  NULL);
     ProgExpr *place = s->stage ? stage_norm(s, at, each)
                     : s->block ? nth(s, at, s->block, each)
                                : num(s, at);
@@ -302,7 +303,7 @@ void step_norm(Steps *s, ProgBlock *b)
     const Region *r = find_region(s->map, "norms");
     ProgVar *all = s->norm;
     Lower *l = s->l;
-    int64_t tensor = l->m->mesh.tensor, raw = 0;
+    int64_t tensor = l->slices, raw = 0;
     int64_t slice = s->stage ? part_norm_room(l) : r->floats / 2 / tensor;
     if (l->shards > 1) {    /* in front are those of shares, rank by rank */
         raw = slice = shard_norms(l) * l->shards;
@@ -319,7 +320,7 @@ void step_norm(Steps *s, ProgBlock *b)
     if (tensor > 1)         /* in them of slice 0, of slice 1, … */
         s->norm = step_let(s, b, "slice_norms",
                            px_offset(p, var(s, s->norm),
-                                     px_mul(p, step_control(s, "slice"),
+                                     px_mul(p, step_control(s, l->slice_field),
                                             num(s, slice))));
     if (s->stage && l->shards == 1)
         s->block_norms =

@@ -139,8 +139,36 @@ static void check_context(Loader *loader)
               (long long)(2 * s->parallel_context), saying(loader, length));
 }
 
+static void check_experts(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId ranks = KEY_parallel_experts, data = KEY_parallel_data;
+    const struct { bool is; KeyId key; } unbuilt[] = {
+        { s->parallel_shard != PARALLEL_SHARD_NONE, KEY_parallel_shard },
+        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
+          KEY_train_objective },
+        { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
+        { s->model_experts_buffer > 0, KEY_model_experts_buffer },
+    };
+    if (loader->bad[ranks] || s->parallel_experts == 1)
+        return;
+    if (s->model_experts == MODEL_EXPERTS_NONE) {
+        clash(loader, ranks, KEY_model_experts, "`%s` shares experts, and "
+              "there are none", saying(loader, ranks));
+        return;
+    }
+    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
+        if (unbuilt[i].is && sound(loader, ranks, unbuilt[i].key))
+            clash(loader, ranks, unbuilt[i].key,
+                  "`%s` is not built yet with `%s`", saying(loader, ranks),
+                  saying(loader, unbuilt[i].key));
+    divides(loader, ranks, data);
+    divides(loader, ranks, KEY_model_experts_count);
+}
+
 void check_plan_rules(Loader *loader)
 {
+    check_experts(loader);
     check_context(loader);
     check_tensor(loader);
     check_shard(loader);
