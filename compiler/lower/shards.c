@@ -560,29 +560,13 @@ static ProgFunc *square_func(Lower *l)
     return f;
 }
 
-/* Is there something in the unit that counts not, or not always? */
-static bool has_gaps(const Lower *l, const Unit *unit)
-{
-    bool gaps = l->m->mesh.tensor > 1;
-    for (int i = 0; i < l->m->weights.count; i++) {
-        const Weight *w = &l->m->weights.at[i];
-        gaps |= w->stack == unit->stack && (w->derived || w->frozen_blocks);
-    }
-    return gaps;
-}
-
+/* A tensor at a time: what lies between them is nobody's. What every slice has
+ * whole counts in the first. */
 static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
                         ProgExpr *sums)
 {
     Prog *p = s->p;
     Lower *l = s->l;
-    if (!has_gaps(l, unit)) {
-        ProgExpr *args[] = { var(s, s->me), sums, gradient_share(s, unit),
-                             share(s, unit) };
-        step_call(s, b, prog_library(p, "square_blocks"), args, 4);
-        return;
-    }
-    /* what every slice has whole counts in the first */
     ProgVar *to = step_let(s, b, arena_printf(l->arena, "%s_norms", unit->name),
                            sums);
     ProgVar *g = step_let(s, b, arena_printf(l->arena, "%s_g", unit->name),
@@ -593,12 +577,12 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
         if (!in_unit(l, unit, i) || w->frozen)
             continue;
         ProgBlock *where = b;
-        bool whole = l->m->mesh.tensor > 1 && !w->slice;
+        bool whole = l->slices > 1 && !w->slice;
         if (!whole)
             first = NULL;
         else if (!first)
-            first = ps_if(p, b, px_eq(p, step_control(s, "slice"), num(s, 0)),
-                          NULL);
+            first = ps_if(p, b, px_eq(p, step_control(s, l->slice_field),
+                                      num(s, 0)), NULL);
         if (whole)
             where = first;
         if (w->frozen_blocks)

@@ -805,7 +805,9 @@ static void write_small(Lower *l, const StepMap *map)
         count_scored_func(l);
     if (step_takes(step, "reference"))
         count_pairs_func(l);
-    if (has_kind(body, step->body.count, STEP_ZERO))
+    bool gaps = l->stages > 1 || l->slices > 1 || l->shards > 1;
+    if (has_kind(body, step->body.count, STEP_ZERO)
+        || (gaps && has_kind(body, step->body.count, STEP_NORM)))
         clear_func(l);
 }
 

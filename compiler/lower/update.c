@@ -291,6 +291,16 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
     step_call(s, b, prog_library(p, "square_blocks"), args, 4);
 }
 
+/* Where no rank has a norm there is a 0, which other steps may have written
+ * over. */
+static void clear_norms(Steps *s, ProgBlock *b, int64_t floats)
+{
+    ProgExpr *args[] = { var(s, s->me), step_region(s, "norms"),
+                         num(s, (floats + 15) / 16 * 16) };
+    step_call(s, b, clear_func(s->l), args, 3);
+    step_barrier(s, b);
+}
+
 /* grad_norm, whether all is finite, and what clips the gradients. */
 void step_norm(Steps *s, ProgBlock *b)
 {
@@ -311,6 +321,8 @@ void step_norm(Steps *s, ProgBlock *b)
                            px_offset(p, var(s, all), num(s, raw)));
     }
     const ProgVar *whole = s->norm;
+    if (s->stage || tensor > 1 || raw)
+        clear_norms(s, b, r->floats);
     if (s->stage)           /* those of stage 0, of stage 1, … */
         s->norm = step_let(s, b, "own_norms",
                            px_offset(p, var(s, whole),
