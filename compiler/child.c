@@ -8,6 +8,7 @@
 #include <spawn.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -62,6 +63,36 @@ int child_wait(Child *child, Buf *output)
     close(child->output);
     child->pid = 0;
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/* Has it ended before so many ticks are over? A tick is 5 ms. */
+static bool ends_within(const Child *child, int ticks)
+{
+    const struct timespec tick = { .tv_nsec = 5000000 };
+    siginfo_t info;
+    for (int i = 0; i < ticks; i++) {
+        info.si_pid = 0;
+        if (waitid(P_PID, (id_t)child->pid, &info, WEXITED | WNOHANG | WNOWAIT)
+            || info.si_pid == child->pid)
+            return true;
+        nanosleep(&tick, NULL);
+    }
+    return false;
+}
+
+int child_wait_within(Child *child, int seconds, Buf *output)
+{
+    enum { SECOND = 200 };
+    if (ends_within(child, seconds * SECOND))
+        return child_wait(child, output);
+    for (int i = 0; i < 2; i++) {           /* the second ends it at once */
+        kill(child->pid, SIGTERM);
+        ends_within(child, SECOND);
+    }
+    if (!ends_within(child, SECOND))
+        kill(child->pid, SIGKILL);
+    child_wait(child, output);
+    return 124;
 }
 
 int child_run(const char *const *argv, const char *directory, Buf *output)

@@ -16,6 +16,9 @@ bool child_start(Child *child, const char *const *argv, const char *directory);
 /* Waits for it and appends what it printed; its exit status, or 128 +
  * signal. */
 int child_wait(Child *child, Buf *output);
+/* The same, but one that takes longer than so many seconds is ended, and the
+ * status is 124. */
+int child_wait_within(Child *child, int seconds, Buf *output);
 /* Both; -1 where it cannot be started. */
 int child_run(const char *const *argv, const char *directory, Buf *output);
 /* What was printed, for a message: at most some 3000 bytes, without newlines at

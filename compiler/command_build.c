@@ -5,14 +5,10 @@
 #define _GNU_SOURCE
 #include "commands.h"
 #include "compile.h"
-#include "link.h"
 #include "options.h"
 #include "package.h"
-#include "plugin.h"
+#include "program.h"
 #include "target.h"
-#include "../ir/prog_make.h"
-#include <errno.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 /* What both commands work with. */
@@ -80,20 +76,7 @@ static int compile(Job *job)
     };
     if (!compile_spec(job->diag, job->arena, &options, &job->compiled))
         return WRONG_INPUT;
-    Prog *prog = job->compiled.prog;
-    prog_prune(prog);
-    prog_verify(prog);
-    if (!package_is_name(prog->name)) {
-        diag_error(job->diag, job->compiled.spec->loc[KEY_name],
-                   "`%s` cannot name files: wanted letters, digits, `.`, `_`, "
-                   "`-`", prog->name);
-        return WRONG_INPUT;
-    }
-    package_stamp(prog, "target", "", "PROGRAM_TARGET");
-    package_stamp(prog, "features", "", "PROGRAM_FEATURES");
-    package_stamp(prog, "source_hash", "", NULL);
-    package_stamp(prog, "source_hash", package_source_hash(prog), NULL);
-    return DONE;
+    return program_finish(job->diag, &job->compiled);
 }
 
 static Package *make_package(const Job *job)
@@ -119,30 +102,6 @@ static const char build_usage[] =
     "  --cpu   what it runs on; native (the default) is the highest level\n"
     "          that this machine has\n"
     "  -v      says what each pass did\n";
-
-/* The Prog through LLVM into an anonymous file, which lld reads. */
-static int build_llvm(Job *job, const Place *place, const char *output)
-{
-    Diag *diag = job->diag;
-    Prog *prog = job->compiled.prog;
-    package_stamp(prog, "target", job->target.text, NULL);
-    package_stamp(prog, "features", job->target.features, NULL);
-    EmitLlvm *emit = plugin_load(diag, place->directory);
-    if (!emit)
-        return LACKING;
-    int object = memfd_create("object", 0);
-    if (object < 0) {
-        diag_error_at(diag, "trainwright", "no anonymous file: %s",
-                      strerror(errno));
-        return LACKING;
-    }
-    const char *path = arena_printf(job->arena, "/proc/self/fd/%d", object);
-    int status = LACKING;
-    if (emit(prog, &job->target.emit, path, diag))
-        status = link_program(diag, path, job->target.emit.level, output);
-    close(object);
-    return status;
-}
 
 /* The data degrees under which the bits are these: 1 and the powers of two that
  * divide the groups (contract, section 5). */
@@ -177,7 +136,8 @@ static int build(Job *job, const Place *place)
                                                   job->compiled.prog->name);
     status = cc ? package_compile(job->diag, make_package(job),
                                   job->target.emit.level, output)
-                : build_llvm(job, place, output);
+                : program_link(job->diag, job->compiled.prog, &job->target,
+                               place, output);
     if (status != DONE)
         return status;
     printf("%s: %s%s\n", output, job->target.text,

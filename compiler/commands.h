@@ -20,5 +20,7 @@ typedef struct Place {
 
 int command_build(int argc, char **argv, const Place *place);
 int command_emit(int argc, char **argv, const Place *place);
+int command_check(int argc, char **argv, const Place *place);
+int command_diff(int argc, char **argv);
 int command_env(int argc, char **argv, const Place *place);
 #endif

@@ -4,6 +4,7 @@
 #include "ir_commands.h"
 #include "commands.h"
 #include "compile.h"
+#include "rank_text.h"
 #include "tensor_files.h"
 #include "../runtime/files.h"
 #include <stdlib.h>
@@ -151,10 +152,11 @@ static int finish(const Diag *diag, int status)
 
 /* ---- ir ---- */
 static const char ir_usage[] =
-    "usage: trainwright ir SPEC.yaml [--after PASS | --all] [-v] [-f OVERLAY.yaml]…\n"
-    "         [--set KEY=VALUE]…\n"
+    "usage: trainwright ir SPEC.yaml [--after PASS | --all | --rank R] [-v]\n"
+    "         [-f OVERLAY.yaml]… [--set KEY=VALUE]…\n"
     "Prints the IR as text: as built (--after build), after PASS, after every pass (--all),\n"
-    "or after the last; -v says what each pass did.\n";
+    "or after the last; -v says what each pass did. With --rank the training step as\n"
+    "rank R runs it: its blocks, its groups, its messages in their order.\n";
 
 static void print_after(const Module *m, const char *pass, void *context)
 {
@@ -167,20 +169,30 @@ static void print_after(const Module *m, const char *pass, void *context)
 static int print_ir(const Line *line, Arena *arena, Diag *diag)
 {
     const char *after = flag(line, "--after");
+    int64_t rank = -1;
+    if (!number_flag(line, "--rank", 0, 1 << 30, &rank))
+        return WRONG_USAGE;
     Flag *overlays = find_flag(line, "-f"), *sets = find_flag(line, "--set");
     CompileOptions options = {
         .from = { .path = line->file, .overlays = overlays->all.at, .sets = sets->all.at,
                   .overlay_count = overlays->all.count, .set_count = sets->all.count },
-        .target = "cpu", .features = "", .stop_after = after ? after : "place",
+        .target = "cpu", .features = "",
+        .stop_after = after ? after : rank < 0 ? "place" : NULL,
         .after = flag(line, "--all") ? print_after : NULL,
         .verbose = flag(line, "-v") != NULL,
     };
     Compiled out = {0};
     bool good = compile_spec(diag, arena, &options, &out);
-    if (good && !options.after)
+    int status = good ? DONE : WRONG_INPUT;
+    if (good && !options.after && rank < 0)
         print_module(out.module);
+    else if (good && rank >= 0 && !rank_text(out.prog, rank, arena)) {
+        fprintf(stderr, "trainwright ir: the plan has no rank %lld\n",
+                (long long)rank);
+        status = WRONG_USAGE;
+    }
     buf_free(&out.spec_text);
-    return good ? DONE : WRONG_INPUT;
+    return status;
 }
 
 int command_ir(int argc, char **argv)
@@ -202,8 +214,12 @@ int command_ir(int argc, char **argv)
         status = DONE;
     } else if (fine && after && strcmp(after, "build") && !pass_find(after)) {
         bad_usage(&line, "there is no pass", after);
-    } else if (fine && (flag(&line, "--dot") || flag(&line, "--rank"))) {
-        fprintf(stderr, "trainwright ir: --dot and --rank are not built yet\n");
+    } else if (fine && flag(&line, "--dot")) {
+        fprintf(stderr, "trainwright ir: --dot is not built yet\n");
+    } else if (fine && flag(&line, "--rank")
+               && (after || flag(&line, "--all"))) {
+        bad_usage(&line, "--rank is of the whole program, not of",
+                  after ? after : "--all");
     } else if (fine && !line.file) {
         bad_usage(&line, "a spec is wanted, got", "nothing");
     } else if (fine) {

@@ -32,9 +32,9 @@ static int init(int argc, char **argv, const Place *place)
 static const Command commands[] = {
     {"build", NULL, command_build, "make the program that trains a model"},
     {"emit", NULL, command_emit, "write that program's source"},
-    {"check", NULL, NULL, "validate a spec and prove its plan"},
+    {"check", NULL, command_check, "validate a spec and prove its plan"},
     {"plan", NULL, NULL, "what a spec costs: memory, time, messages"},
-    {"diff", NULL, NULL, "two plans side by side"},
+    {"diff", command_diff, NULL, "two plans side by side"},
     {"import", NULL, NULL, "weights from a Hugging Face checkpoint"},
     {"export", NULL, NULL, "weights to one"},
     {"tokenize", NULL, NULL, "text to tokens"},

@@ -20,6 +20,7 @@ enum {
     SM,
     SINGLE,
     VERBOSE,
+    JSON,
     ROWS
 };
 
@@ -35,6 +36,7 @@ static const OptionRow rows[ROWS] = {
     [SM] = {"--sm", OPTION_BUILD, "NUMBER", NULL},
     [SINGLE] = {"--single-file", OPTION_SINGLE, NULL, NULL},
     [VERBOSE] = {"-v", OPTION_VERBOSE, NULL, NULL},
+    [JSON] = {"--json", OPTION_JSON, NULL, NULL},
 };
 
 /* Says what is wrong; false. */
@@ -86,6 +88,7 @@ static void take(Options *o, Arena *arena, int row, const char *value)
     case SM: o->sm = value; return;
     case SINGLE: o->single_file = true; return;
     case VERBOSE: o->verbose = true; return;
+    case JSON: o->json = true; return;
     }
 }
 
@@ -139,7 +142,7 @@ bool options_read(Options *o, Arena *arena, int argc, char **argv,
         }
         take(o, arena, row, value);
     }
-    if (!o->spec && !o->help) {
+    if (!o->spec && !o->help && !(allowed & OPTION_BARE)) {
         fprintf(stderr, "trainwright %s: SPEC.yaml is missing\n%s", command,
                 usage);
         return false;

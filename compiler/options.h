@@ -10,6 +10,8 @@ enum {
     OPTION_BUILD = 4,           /* --via llvm|cc, --cpu LEVEL, --sm NUMBER */
     OPTION_SINGLE = 8,          /* --single-file */
     OPTION_VERBOSE = 16,        /* -v */
+    OPTION_JSON = 32,           /* --json */
+    OPTION_BARE = 64,           /* SPEC may be left out */
 };
 
 typedef struct Options {
@@ -17,7 +19,7 @@ typedef struct Options {
     List(const char *) overlays;
     List(const char *) sets;
     const char *output, *target, *via, *cpu, *sm;   /* NULL where not given */
-    bool single_file, verbose;
+    bool single_file, verbose, json;
     bool help;                  /* --help: nothing else was checked */
 } Options;
 

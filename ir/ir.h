@@ -11,7 +11,7 @@
 #define IR_H
 #include "base.h"
 
-/* ---- types ---------------------------------------------------------------- */
+/* ---- types --------------------------------------------------------------- */
 typedef enum Dtype { DT_F32, DT_F64, DT_I32 } Dtype;
 
 enum { MAX_RANK = 4 };
@@ -33,12 +33,12 @@ typedef struct Type {
     int dims[MAX_RANK];             /* indices into Module.dims */
 } Type;
 
-/* ---- where a thing comes from --------------------------------------------- */
+/* ---- where a thing comes from -------------------------------------------- */
 /* model: the line that describes it; cause: the line that made a pass add it
  * (line 0: none); pass: its name, or NULL for the front end. */
 typedef struct Origin { Loc model, cause; const char *pass; } Origin;
 
-/* ---- weights -------------------------------------------------------------- */
+/* ---- weights ------------------------------------------------------------- */
 typedef enum InitKind {
     INIT_ZEROS, INIT_ONES,
     INIT_NORMAL,                    /* normal(0, std); residual: std/sqrt(2·blocks) */
@@ -85,7 +85,7 @@ typedef struct Stack {
     const char *dim;                /* its number of blocks: "L" */
 } Stack;
 
-/* ---- values, nodes, functions ---------------------------------------------- */
+/* ---- values, nodes, functions -------------------------------------------- */
 typedef enum Op {
 #define INFIX(name, sign) OP_##name,
 #define CALL(name, cost, f64) OP_##name,
@@ -196,7 +196,7 @@ typedef struct Func {
     Origin origin;
 } Func;
 
-/* ---- steps ----------------------------------------------------------------- */
+/* ---- steps --------------------------------------------------------------- */
 /* Values of a step are named. Given are tokens, targets, lengths and the like,
  * of the whole batch (see given_type); inside a micro loop they are its slice.
  * Sums over all of a step's calls are f64: see step_totals. Scalars: see
@@ -257,7 +257,8 @@ typedef struct Step {
 } Step;
 
 /* The ranks that a training step runs on, by axes; rank = ((stage ·
- * data + replica) · context + chunk) · tensor + slice. A step speaks of all of them: its batch is the whole one. */
+ * data + replica) · context + chunk) · tensor + slice. A step speaks of all of
+ * them: its batch is the whole one. */
 typedef enum Shard {                /* what replicas split between them */
     SHARD_NONE, SHARD_OPTIMIZER, SHARD_GRADIENTS, SHARD_PARAMETERS,
 } Shard;
@@ -273,7 +274,8 @@ typedef struct Mesh {
     int64_t tensor;                 /* ranks that slice products: innermost */
     Shard shard;
     int64_t bucket;                 /* bytes of gradients that are summed at a time */
-    Loc data_from, stages_from, tensor_from, context_from, experts_from, shard_from;
+    Loc data_from, stages_from, tensor_from, context_from, experts_from,
+        shard_from;
 } Mesh;
 
 typedef struct Module {
@@ -291,7 +293,7 @@ typedef struct Module {
                                        outside blocks it is s */
 } Module;
 
-/* ---- graph.c: building -------------------------------------------------------- */
+/* ---- graph.c: building --------------------------------------------------- */
 Module *module_new(Arena *arena, const Diag *diag, const char *name);
 int module_dim(Module *m, const char *name, DimKind kind, int64_t size);  /* adds or finds */
 int module_find_dim(const Module *m, const char *name);                   /* -1: none */
@@ -336,7 +338,7 @@ void func_drop_values(Func *f);
 void func_replace_uses(Func *f, Value *old, Value *by);
 bool attrs_equal(const Attrs *a, const Attrs *b);
 
-/* ---- kernels.c: what follows from the kernels of a fused function --------------- */
+/* ---- kernels.c: what follows from the kernels of a fused function -------- */
 /* Fills Node.phase and Value.in_memory. Deterministic; the text form leaves them out. */
 void func_derive(const Module *m, Func *f);
 /* The value whose memory v lies in: a view's source, what a sum that begins at `init`
@@ -374,16 +376,16 @@ enum { MOST_SITES = 3 };            /* uses of one weight in a step */
  * epsilon, decay, momentum, clip_scale. */
 extern const char *const step_scalars[];
 
-/* ---- text.c, parse.c ------------------------------------------------------------ */
+/* ---- text.c, parse.c ----------------------------------------------------- */
 void module_print(const Module *m, Buf *out);
 /* NULL and diagnostics when it is not well formed. parse(print(m)) equals m. */
 Module *module_parse(Diag *diag, Arena *arena, int source);
 
-/* ---- verify.c --------------------------------------------------------------------- */
+/* ---- verify.c ------------------------------------------------------------ */
 /* Checks everything that must hold; false with a text that names function and node. */
 bool module_verify(const Module *m, Buf *why);
 
-/* ---- interpret.c -------------------------------------------------------------------- */
+/* ---- interpret.c --------------------------------------------------------- */
 typedef struct Tensor {             /* values are doubles in memory in either arithmetic;
                                        in f32 each is an f32 value exactly */
     const char *name;

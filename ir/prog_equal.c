@@ -33,8 +33,8 @@ static bool same_expr(const ProgExpr *a, const ProgExpr *b)
         return a == b;
     if (a->kind != b->kind || !same_type(&a->type, &b->type)
         || a->integer != b->integer || !same_number(a->number, b->number)
-        || a->data != b->data || a->constant != b->constant || a->callee != b->callee
-        || !same_variable(a->variable, b->variable)
+        || a->data != b->data || a->constant != b->constant
+        || a->callee != b->callee || !same_variable(a->variable, b->variable)
         || !same_text(a->field, b->field) || a->args.count != b->args.count)
         return false;
     for (int i = 0; i < a->args.count; i++)

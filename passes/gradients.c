@@ -392,7 +392,7 @@ static bool is_flat(Op op)
         || op == OP_is_zero || op == OP_first || op == OP_patches
         || op == OP_scored || op == OP_onehot || op == OP_const
         || op == OP_positions || op == OP_own_starts
-        || op == OP_gather_context;     /* attention's gradient has seen to it */
+        || op == OP_gather_context; /* attention's gradient has seen to it */
 }
 
 void node_gradient(Autodiff *ad, Node *n)

@@ -22,7 +22,7 @@ typedef struct Plan {
     bool momentum;                  /* sgd with a moment */
     Mesh mesh;
     PipelineKind pipeline;
-    const int64_t *split;           /* blocks of each stage; NULL: as even as can be */
+    const int64_t *split; /* blocks of each stage; NULL: as even as can be */
     /* lines of the spec */
     Loc recompute_from, optimizer_from, micro_from, groups_from;
 } Plan;

@@ -181,8 +181,8 @@ static void run_gpipe(Module *m, StageRun *run, int64_t micros)
 }
 
 /* As many forward as there are stages behind, then one forward, one backward
- * (PipeDream-flush, Narayanan et al. 2021): no stage has more micro-batches open
- * than there are stages from it on. */
+ * (PipeDream-flush, Narayanan et al. 2021): no stage has more micro-batches
+ * open than there are stages from it on. */
 static void run_1f1b(Module *m, StageRun *run, int64_t micros, int64_t behind)
 {
     int64_t ahead = behind < micros ? behind : micros;
@@ -197,8 +197,8 @@ static void run_1f1b(Module *m, StageRun *run, int64_t micros, int64_t behind)
         add_action(m, run, true, i);
 }
 
-/* Blocks of stage s: as the spec says, or L / stages, the first L mod stages one
- * more: the last has the head. */
+/* Blocks of stage s: as the spec says, or L / stages, the first L mod stages
+ * one more: the last has the head. */
 static int64_t stage_blocks(const Module *m, const Plan *plan, int64_t s)
 {
     int64_t blocks = stack_blocks(m, 0), stages = plan->mesh.stages;

@@ -283,8 +283,8 @@ void own_starts(const Thread *me, long message, int32_t *own,
     count(&talk, SEND, (talk.members * experts + 1) * (long)sizeof(int32_t));
 }
 
-/* Row r of expert x of a member, where the expert's rank has it: behind the rows
- * of members before. */
+/* Row r of expert x of a member, where the expert's rank has it: behind the
+ * rows of members before. */
 static long row_there(const Talk *talk, int member, const int32_t *starts,
                       const int32_t *own, long x, long experts)
 {

@@ -87,8 +87,9 @@ static bool run_round(const Examination *exam, int64_t first, int64_t count,
     if (!world_exchange(world, &found, sizeof found, "add evaluations", error))
         return false;
     for (int i = 0; i < data && first + i * each < count; i++)
-        add_found(sum, world_slot(world, world_rank_at(world, last,
-                                                  i * world_data(world) / data, 0)));
+        add_found(sum, world_slot(world, world_rank_at(
+                                             world, last,
+                                             i * world_data(world) / data, 0)));
     return true;
 }
 

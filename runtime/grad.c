@@ -77,8 +77,8 @@ static void output_add_gradient(Output *output, const Weight *weight)
     output_add(output, name, NULL, weight->rank, weight->dims);
 }
 
-/* A replica's logits, in the last stage: ranks that share its sequences have two
- * chunks of each. */
+/* A replica's logits, in the last stage: ranks that share its sequences have
+ * two chunks of each. */
 static bool write_replica(TensorWriter *writer, const Rank *rank, int replica,
                           const float *place, uint64_t bytes, Error *error)
 {

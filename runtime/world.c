@@ -132,9 +132,10 @@ void world_text(const Program *program, int threads, char text[WORLD_TEXT])
         snprintf(tensor, sizeof tensor, "tensor %d, ", slices);
     if (chunks > 1)
         snprintf(context, sizeof context, "context %d, ", chunks);
-    snprintf(text, WORLD_TEXT, "%d rank%s: %sdata %d, %s%s%d thread%s%s",
-             ranks, ranks > 1 ? "s" : "", pipeline,
-             program_data(program) / chunks, context, tensor, threads, threads > 1 ? "s" : "", ranks > 1 ? " each" : "");
+    snprintf(text, WORLD_TEXT, "%d rank%s: %sdata %d, %s%s%d thread%s%s", ranks,
+             ranks > 1 ? "s" : "", pipeline, program_data(program) / chunks,
+             context, tensor, threads, threads > 1 ? "s" : "",
+             ranks > 1 ? " each" : "");
 }
 
 int axis_members(const World *world, Axis axis)

@@ -1,9 +1,9 @@
 /* world.h: the ranks of a run on one machine. They are processes, forked by a
  * launcher (launch.h) that only watches; each has threads of its own (team.h).
- * Rank = (stage · data + replica) · tensor + slice, the ranks of a context being
- * neighbours on the data axis. All that they share was mapped before the fork
- * and lies at the same addresses everywhere: the memory of every rank, whole,
- * and one block of gates, slots and notes (world_block.h).
+ * Rank = (stage · data + replica) · tensor + slice, the ranks of a context
+ * being neighbours on the data axis. All that they share was mapped before the
+ * fork and lies at the same addresses everywhere: the memory of every rank,
+ * whole, and one block of gates, slots and notes (world_block.h).
  *
  * A rank fails by returning an error, as one alone does; world_fail makes it
  * known, and the others find it at their next wait, which then returns false

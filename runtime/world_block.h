@@ -21,7 +21,15 @@ enum { WORLD_LINE = 64 };
 /* Whose members talk: those that differ in it alone; of "ends", of a pipeline
  * the first and the last. */
 typedef enum Axis {
-    AXIS_DATA, AXIS_CONTEXT, AXIS_EXPERTS, AXIS_SAME, AXIS_TENSOR, AXIS_PIPELINE, AXIS_ENDS, AXIS_WORLD, AXES
+    AXIS_DATA,
+    AXIS_CONTEXT,
+    AXIS_EXPERTS,
+    AXIS_SAME,
+    AXIS_TENSOR,
+    AXIS_PIPELINE,
+    AXIS_ENDS,
+    AXIS_WORLD,
+    AXES
 } Axis;
 
 typedef struct Waited {         /* a counter with those who sleep on it */

@@ -48,7 +48,8 @@ static void build_shared_experts(Builder *b)
     Loc from = s->loc[KEY_parallel_experts];
     int64_t own = s->model_experts_count / b->experts;
     d->own_experts = model_dim(b, "XR", own, "experts of a rank", from);
-    d->own_starts = model_dim(b, "XR1", own + 1, "where their rows begin", from);
+    d->own_starts =
+        model_dim(b, "XR1", own + 1, "where their rows begin", from);
     d->received = model_dim(b, "KR", b->experts * s->model_experts_top_k,
                             "rows that a token's place has room for", from);
 }
@@ -156,7 +157,8 @@ static void build_blocks(Builder *b, int stack, const char *name)
         build_prepare(b);
     b->stack = stack;
     build_block(b, name, VARIANT_PLAIN);
-    if (b->tensor * b->context * b->experts > 1)     /* ranks only train and evaluate */
+    if (b->tensor * b->context * b->experts
+        > 1) /* ranks only train and evaluate */
         return;
     if (is_generator(b->s) && !encoder)
         build_block(b, arena_printf(a, "%s.cached", name), VARIANT_CACHED);

@@ -478,8 +478,9 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "sequence", info->sequence);
     put_int(row, "groups", info->groups);
     put_int(row, "causal", is_causal(l));
-    put_int(row, "ranks", l->m->mesh.data * l->m->mesh.stages * l->m->mesh.tensor
-                             * l->m->mesh.context);
+    put_int(row, "ranks",
+            l->m->mesh.data * l->m->mesh.stages * l->m->mesh.tensor
+                * l->m->mesh.context);
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
     put_int(row, "tensor", l->m->mesh.tensor);

@@ -164,7 +164,8 @@ static int last_dim(const Value *v)
     return v->type.dims[v->type.rank - 1];
 }
 
-/* ---- of a sequence that several ranks share: a call a chunk of queries ---- */
+/* ---- of a sequence that several ranks share: a call a chunk of queries ----
+ */
 typedef struct Chunks {
     ProgVar *b, *half;
     ProgExpr *rows;             /* before these queries: tokens */

@@ -63,7 +63,7 @@ typedef struct PartLayout {
 typedef struct Unit {
     int stack;                      /* whose blocks; -1: outside */
     int64_t at, floats;             /* of block 0; of one */
-    int64_t gradient_at;            /* the same, but early one serves all blocks */
+    int64_t gradient_at; /* the same, but early one serves all blocks */
     const char *name;               /* "before", "block", "behind" */
     const ProgConst *at_const, *share;      /* floats of one share */
     int64_t norms;                  /* before its own, of one rank's */
@@ -107,7 +107,7 @@ typedef struct Lower {
     List(Unit) units;
     ProgFunc *gathered_weights;     /* points a Shared at gathered units */
     const ProgConst *shards_const, **offsets;   /* by weight: in its unit */
-    int stages;                     /* of the pipeline; 1: what follows is NULL */
+    int stages; /* of the pipeline; 1: what follows is NULL */
     PartLayout *parts;              /* by stage */
     ProgRecord *stage;              /* a row of the table of stages */
     ProgData *stage_data;
@@ -135,8 +135,8 @@ const char *shape_comment(const Lower *l, const Type *type);
 /* "spec.yaml:11" or "" */
 const char *where(const Lower *l, const Origin *origin);
 
-/* small.c: long chunk_position(const Call *at, long t): where token t of a rank's
- * stands in its sequence, which the ranks of the context share. */
+/* small.c: long chunk_position(const Call *at, long t): where token t of a
+ * rank's stands in its sequence, which the ranks of the context share. */
 ProgFunc *chunk_position_func(Lower *l);
 /* generate.c, rows.c, columns.c, flat.c: a kernel's function */
 KernelCode lower_kernel(Lower *l, const Func *f, int kernel);
@@ -199,7 +199,8 @@ typedef struct StepMap {
     int64_t blocks, slots;          /* of the stage; open micro-batches */
     const ProgRecord *places;       /* of regions, by stage: TrainPlaces */
     const ProgData *place_data;
-    const struct StepMap *by_stage; /* NULL: there is one; this is their union */
+    const struct StepMap
+        *by_stage; /* NULL: there is one; this is their union */
     int64_t replicas;               /* ranks that share the batch: data, or 1 */
     int64_t sequences;              /* of it, a rank's */
     int64_t context;                /* ranks that share each sequence, or 1 */
@@ -209,8 +210,8 @@ typedef struct StepMap {
     List(StepValue) values;
     List(Region) regions;
     List(ChunkRows) chunk_rows;
-    const ProgConst *batch, *micro, *sequence;      /* TRAIN_BATCH …; tokens of a
-                                                       sequence that a rank has */
+    const ProgConst *batch, *micro, *sequence; /* TRAIN_BATCH …; tokens of a
+                                                  sequence that a rank has */
     int64_t floats, workspace_floats;
     int constants;                  /* the group of its regions' names */
     double flops;

@@ -1,8 +1,8 @@
 /* parts.c: what each stage of a pipeline keeps: its blocks, and of the
  * parameters outside blocks those that its functions use. The first stage has
  * what embeds, the last what follows the blocks; a tied embedding is on both.
- * Where it lies differs by stage, so emitted code reads it from a table, stages:
- * one row a stage, one field a parameter. */
+ * Where it lies differs by stage, so emitted code reads it from a table,
+ * stages: one row a stage, one field a parameter. */
 #include "lowering.h"
 
 enum { ALIGN_FLOATS = 1024 };

@@ -1,8 +1,8 @@
-/* pipeline.c: a step whose blocks lie on the stages of a pipeline. All stages run
- * the same code: a loop over the actions that the table gives a stage, each a
- * micro-batch forward or backward. Rows of x come from the stage before and go
- * to the next, rows of dx the other way; the first stage embeds, the last has
- * what stands behind the blocks, and does it when backward begins. */
+/* pipeline.c: a step whose blocks lie on the stages of a pipeline. All stages
+ * run the same code: a loop over the actions that the table gives a stage, each
+ * a micro-batch forward or backward. Rows of x come from the stage before and
+ * go to the next, rows of dx the other way; the first stage embeds, the last
+ * has what stands behind the blocks, and does it when backward begins. */
 #include "steps.h"
 
 ProgExpr *step_stage_field(Steps *s, const char *field)

@@ -1,8 +1,8 @@
-/* ranks.c: where a step's ranks talk. Ranks that share a batch have a run of its
- * groups each: their counts, sums of losses and gradients are added over ranks
- * by the tree that goes on where each rank's own ended, so that the bits are
- * those of one rank that has all groups. Every message has a name, its line of
- * the spec, and a forecast of its calls and bytes. */
+/* ranks.c: where a step's ranks talk. Ranks that share a batch have a run of
+ * its groups each: their counts, sums of losses and gradients are added over
+ * ranks by the tree that goes on where each rank's own ended, so that the bits
+ * are those of one rank that has all groups. Every message has a name, its line
+ * of the spec, and a forecast of its calls and bytes. */
 #include "steps.h"
 #include "../../runtime/collectives.h"
 
@@ -143,7 +143,8 @@ ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what)
     if (s->map->members == 1)
         return count;
     if (is_lone(s)) {
-        const char *chunks = arena_printf(s->l->arena, "sum %s of chunks", what);
+        const char *chunks =
+            arena_printf(s->l->arena, "sum %s of chunks", what);
         ProgExpr *own[] = { var(s, s->me), over_context(s, chunks), count };
         return s->map->context == 1
             ? count
@@ -172,7 +173,8 @@ static void foretell_gradients(Steps *s, Talk *talk, int stage, int64_t floats)
              collective_bytes(ALL_REDUCE, 4 * (floats % bucket), ranks));
 }
 
-/* Where the experts' gradients begin in a block's: all stand behind the others. */
+/* Where the experts' gradients begin in a block's: all stand behind the others.
+ */
 static int64_t experts_begin(const Lower *l, int stack)
 {
     int64_t at = l->stacks[stack].gradient_floats;
@@ -185,7 +187,8 @@ static int64_t experts_begin(const Lower *l, int stack)
     return at;
 }
 
-/* A run of gradients: over all replicas, or over those with the same experts. */
+/* A run of gradients: over all replicas, or over those with the same experts.
+ */
 static void sum_run(Steps *s, ProgBlock *b, const Talk *talk, ProgExpr *at,
                     ProgExpr *n)
 {
@@ -194,8 +197,8 @@ static void sum_run(Steps *s, ProgBlock *b, const Talk *talk, ProgExpr *at,
     step_call(s, b, prog_library(s->p, "all_reduce_f32"), args, 4);
 }
 
-/* Experts are a few ranks' alone: their gradients are summed over those that have
- * the same, the others over all. */
+/* Experts are a few ranks' alone: their gradients are summed over those that
+ * have the same, the others over all. */
 static void sum_apart(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
@@ -373,7 +376,8 @@ static Talk *rows_talk(Steps *s, bool down)
 static ProgExpr *neighbour(Steps *s, bool next)
 {
     ProgExpr *stage = step_control(s, "stage");
-    return next ? px_add(s->p, stage, num(s, 1)) : px_sub(s->p, stage, num(s, 1));
+    return next ? px_add(s->p, stage, num(s, 1))
+                : px_sub(s->p, stage, num(s, 1));
 }
 
 void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows)

@@ -206,8 +206,10 @@ ProgFunc *take_chunks_func(Lower *l)
     if (f)
         return f;
     int64_t ranks = l->m->mesh.context;
-    f = prog_func(p, "take_chunks", "Of whole sequences this rank's tokens: its "
-                  "early chunk, then its late one.", prog_void());
+    f = prog_func(p, "take_chunks",
+                  "Of whole sequences this rank's tokens: its "
+                  "early chunk, then its late one.",
+                  prog_void());
     const ProgRecord *thread = prog_runtime_record(p, "Thread");
     ProgVar *me = prog_param(p, f, "me", prog_pointer_to(thread, true));
     ProgVar *own = prog_param(p, f, "own", prog_pointer(PK_I32, false));

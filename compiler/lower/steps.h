@@ -137,13 +137,34 @@ ProgExpr *step_trains(Steps *s, const Weight *w);
 ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight);
 const KernelCode *update_code(Steps *s);
 
-/* shards.c */
+/* shards.c: units, and where a rank's shares of them lie */
 int64_t kept_shares(const Lower *l);    /* floats of blocks' gradients kept */
+bool in_unit(const Lower *l, const Unit *unit, int weight);
+const Unit *block_unit(const Lower *l, int stack);
+ProgExpr *step_replica(Steps *s);       /* whose share: 0 … SHARDS - 1 */
+ProgExpr *step_share(Steps *s, const Unit *unit);           /* its floats */
+ProgExpr *step_unit_begin(Steps *s, const Unit *unit);      /* among weights */
+ProgExpr *step_whole_moment(Steps *s);  /* floats of a moment, of all ranks */
+/* The share, at `base` of something that has nothing but shares. */
+ProgExpr *step_packed_share(Steps *s, const Unit *unit, ProgExpr *base);
+ProgExpr *step_weight_share(Steps *s, const Unit *unit);
+ProgExpr *step_gradient_share(Steps *s, const Unit *unit);
+/* The index of a message about each of the unit's blocks, `times` a step. */
+ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
+                            const Unit *unit, int64_t times);
+/* A loop over the unit's blocks, or b itself; and its end. */
+ProgBlock *step_each_block(Steps *s, ProgBlock *b, const Unit *unit);
+void step_end_blocks(Steps *s);
 void step_reduce_shards(Steps *s, ProgBlock *b);
 void step_keep_share(Steps *s, ProgBlock *b);
+ProgFunc *copy_func(Lower *l);
+
+/* owned.c */
 void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
                       ProgExpr *ordered_at);
 void step_update_shares(Steps *s, ProgBlock *b);
+
+/* gather.c */
 void step_gather_weights(Steps *s, ProgBlock *b);
 void step_gather_gradients(Steps *s, ProgBlock *b);
 void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,

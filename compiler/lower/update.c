@@ -301,6 +301,24 @@ static void clear_norms(Steps *s, ProgBlock *b, int64_t floats)
     step_barrier(s, b);
 }
 
+/* Whether norm and loss are finite, and what clips the gradients. */
+static void judge_norm(Steps *s, ProgBlock *b, const ProgVar *norm)
+{
+    Prog *p = s->p;
+    ps_comment(p, b, "x - x is 0 for all that is finite; another step is not "
+               "applied");
+    ProgExpr *n = var(s, norm), *loss = var(s, s->loss_value);
+    ProgExpr *finite = px_and(p, px_eq(p, px_sub(p, n, n), px_f64(p, 0)),
+                              px_eq(p, px_sub(p, loss, loss), px_f32(p, 0)));
+    s->applied = step_let(s, b, "applied", finite);
+    ProgExpr *clip = px_cast(p, prog_f64(), step_control(s, "clip"));
+    ProgExpr *clips = px_and(p, px_lt(p, px_f64(p, 0), clip),
+                             px_lt(p, clip, n));
+    ProgExpr *factor = px_cast(p, prog_f32(), px_div(p, clip, n));
+    s->clip_scale = step_let(s, b, "clip_scale",
+                             px_select(p, clips, factor, px_f32(p, 1)));
+}
+
 /* grad_norm, whether all is finite, and what clips the gradients. */
 void step_norm(Steps *s, ProgBlock *b)
 {
@@ -354,20 +372,9 @@ void step_norm(Steps *s, ProgBlock *b)
     ProgExpr *args[] = { var(s, whole), num(s, r->floats / 2 - raw) };
     ProgVar *norm = step_let(s, b, "norm",
                              px_call(p, prog_library(p, "norm_f64"), 2, args));
-    step_finish_loss(s, b);
-    ps_comment(p, b, "x - x is 0 for all that is finite; another step is not "
-               "applied");
-    ProgExpr *n = var(s, norm), *loss = var(s, s->loss_value);
-    ProgExpr *finite = px_and(p, px_eq(p, px_sub(p, n, n), px_f64(p, 0)),
-                              px_eq(p, px_sub(p, loss, loss), px_f32(p, 0)));
-    s->applied = step_let(s, b, "applied", finite);
-    ProgExpr *clip = px_cast(p, prog_f64(), step_control(s, "clip"));
-    ProgExpr *clips = px_and(p, px_lt(p, px_f64(p, 0), clip),
-                             px_lt(p, clip, n));
-    ProgExpr *factor = px_cast(p, prog_f32(), px_div(p, clip, n));
-    s->clip_scale = step_let(s, b, "clip_scale",
-                             px_select(p, clips, factor, px_f32(p, 1)));
     s->norm = norm;
+    step_finish_loss(s, b);
+    judge_norm(s, b, norm);
 }
 
 ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)

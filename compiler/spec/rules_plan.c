@@ -6,7 +6,8 @@ static void check_split(Loader *loader)
 {
     const Spec *s = loader->spec;
     const KeyId split = KEY_parallel_pipeline_split;
-    const KeyId stages = KEY_parallel_pipeline_stages, blocks = KEY_model_blocks;
+    const KeyId stages = KEY_parallel_pipeline_stages,
+                blocks = KEY_model_blocks;
     const SpecCounts *counts = &s->parallel_pipeline_split;
     int64_t sum = 0;
     if (!counts->count || !sound(loader, split, stages))
@@ -43,7 +44,8 @@ static void check_pipeline_model(Loader *loader)
 static void check_pipeline(Loader *loader)
 {
     const Spec *s = loader->spec;
-    const KeyId stages = KEY_parallel_pipeline_stages, blocks = KEY_model_blocks;
+    const KeyId stages = KEY_parallel_pipeline_stages,
+                blocks = KEY_model_blocks;
     if (loader->bad[stages] || s->parallel_pipeline_stages == 1)
         return;
     check_pipeline_model(loader);

@@ -1,13 +1,14 @@
 # fit.awk: the law that losses follow as a model grows, by least squares.
 #
-#     awk -f fit.awk losses.txt         lines of: parameters loss, smallest first
+#     awk -f fit.awk losses.txt     # lines of: parameters loss, smallest first
 #
-# The law is L(N) = E + A N^-b: Hoffmann et al. 2022, equation 2, with the number
-# of tokens fixed, whose share is then in E. For a given E it is a straight line
-# between log N and log(L - E), which least squares finds; E is the one, of steps
-# of 0.001 below the smallest loss, whose law is nearest to the losses. With E = 0
-# it is a pure power law, printed to compare. Both are also fitted without the
-# largest size, and asked for it. Lines `name value ...` on stdout:
+# The law is L(N) = E + A N^-b: Hoffmann et al. 2022, equation 2, with the
+# number of tokens fixed, whose share is then in E. For a given E it is a
+# straight line between log N and log(L - E), which least squares finds; E is
+# the one, of steps of 0.001 below the smallest loss, whose law is nearest to
+# the losses. With E = 0 it is a pure power law, printed to compare. Both are
+# also fitted without the largest size, and asked for it. Lines `name value
+# ...` on stdout:
 #
 #     law E A b       from all sizes
 #     pure A b

@@ -67,7 +67,7 @@ expect 1 "pipe that nobody writes" "$tw" build small.yaml -f pipe
 expect 0 "module small" sh -c "(sleep 0.3; cat small.yaml) | '$tw' ir /dev/stdin"
 expect 2 "unknown command" "$tw" --version more
 expect 2 "not built yet" "$tw" ir small.yaml --dot
-expect 2 "not built yet" "$tw" ir small.yaml --rank 0
+expect 2 "the plan has no rank 1" "$tw" ir small.yaml --rank 1
 expect 0 "autodiff: " "$tw" ir small.yaml -v --after autodiff
 
 # ---- sizes and what is frozen ---------------------------------------------------

@@ -1,0 +1,495 @@
+/* check_messages.c: what the ranks of the full-size program say to each other.
+ * Every rank's step is walked (walk.h), then all are played against each other
+ * with the rules of runtime/collectives.h: a collective ends when all of its
+ * members are at it, with one size, a sum with one place; a send waits while
+ * two of its rows have not been taken; a receive waits for the next row. What
+ * no rank can leave is a failure. Calls and bytes are counted as the runtime
+ * counts them and compared with the program's own forecast. */
+#include "check.h"
+#include "walk.h"
+#include "../runtime/collectives.h"
+
+/* Above so many ranks the first, the second and the last of each axis stand for
+ * all: what a rank does depends on its number along the data and the tensor
+ * axis by its place in the batch alone. */
+enum { MOST_RANKS = 64, SLOTS = 2 };
+
+typedef struct Player {
+    const Walked *walked;
+    int next;                       /* event */
+    int64_t *sent, *taken;          /* by message */
+} Player;
+
+typedef struct Game {
+    Check *c;
+    const Facts *facts;
+    List(Player) players;
+    int messages;
+    const char *wrong;
+    int64_t events;
+} Game;
+
+static const FactMessage *message_of(const Game *g, const Event *e)
+{
+    const FactStage *stage = &g->facts->by_stage.at[0];
+    return e->message >= 0 && e->message < stage->messages.count
+        ? &stage->messages.at[e->message] : NULL;
+}
+
+static const char *message_name(const Game *g, const Event *e)
+{
+    const FactMessage *m = message_of(g, e);
+    return m ? m->name : "an unknown message";
+}
+
+static const char *seat_text(const Game *g, const Player *p)
+{
+    const Seat *s = &p->walked->seat;
+    return arena_printf(g->c->arena, "stage %lld, replica %lld, slice %lld",
+                        (long long)s->stage, (long long)s->replica,
+                        (long long)s->slice);
+}
+
+static bool is_named(const Event *e, const char *name)
+{
+    return !strcmp(e->func->name, name);
+}
+
+/* ---- who sits where ---- */
+static bool is_walked(int64_t i, int64_t count, bool all)
+{
+    return all || i < 2 || i == count - 1;
+}
+
+static void seat_player(Game *g, const Seat *seat)
+{
+    Arena *arena = g->c->arena;
+    size_t bytes = (size_t)(g->messages + 1) * sizeof(int64_t);
+    Player p = { .walked = walk_train(g->facts, *seat, arena) };
+    p.sent = arena_alloc(arena, bytes);
+    p.taken = arena_alloc(arena, bytes);
+    g->events += p.walked->events.count;
+    if (p.walked->wrong && !g->wrong)
+        g->wrong = arena_printf(arena, "%s (%s)", p.walked->wrong,
+                                seat_text(g, &p));
+    list_push(arena, &g->players, p);
+}
+
+static void seat_players(Game *g)
+{
+    const Facts *f = g->facts;
+    bool all = f->ranks <= MOST_RANKS;
+    for (int64_t rank = 0; rank < f->ranks; rank++) {
+        const Seat seat = walk_seat(f, rank);
+        if (is_walked(seat.replica, f->replicas, all)
+            && is_walked(seat.slice, f->tensor, all))
+            seat_player(g, &seat);
+    }
+}
+
+/* Do two ranks differ along the axis alone? */
+static bool same_group(const Game *g, const char *axis, const Seat *a,
+                       const Seat *b)
+{
+    bool stage = a->stage == b->stage, replica = a->replica == b->replica;
+    bool slice = a->slice == b->slice;
+    int64_t last = g->facts->stages - 1;
+    if (!strcmp(axis, "data"))
+        return stage && slice;
+    if (!strcmp(axis, "context"))
+        return stage && slice
+            && a->replica / g->facts->context == b->replica / g->facts->context;
+    if (!strcmp(axis, "experts"))
+        return stage && slice
+            && a->replica / g->facts->experts == b->replica / g->facts->experts;
+    if (!strcmp(axis, "same experts"))
+        return stage && slice
+            && a->replica % g->facts->experts == b->replica % g->facts->experts;
+    if (!strcmp(axis, "tensor"))
+        return stage && replica;
+    if (!strcmp(axis, "pipeline"))
+        return replica && slice;
+    if (!strcmp(axis, "ends"))
+        return replica && slice && (b->stage == 0 || b->stage == last);
+    return true;
+}
+
+static Player *player_at(const Game *g, const Seat *near, int64_t stage)
+{
+    for (int i = 0; i < g->players.count; i++) {
+        const Seat *seat = &g->players.at[i].walked->seat;
+        if (seat->stage == stage && seat->replica == near->replica
+            && seat->slice == near->slice)
+            return &g->players.at[i];
+    }
+    return NULL;
+}
+
+static const Event *event_of(const Player *p)
+{
+    return p->next < p->walked->events.count
+        ? &p->walked->events.at[p->next] : NULL;
+}
+
+/* ---- rows between stages ---- */
+/* Event k of a rank's sends of a message. */
+static const Event *nth_send(const Player *p, int64_t message, int64_t k)
+{
+    for (int i = 0; i < p->walked->events.count; i++) {
+        const Event *e = &p->walked->events.at[i];
+        if (e->kind == EVENT_TALK && e->message == message
+            && is_named(e, "send_f32") && k-- == 0)
+            return e;
+    }
+    return NULL;
+}
+
+static bool complain(Game *g, const Player *p, const Event *e, const char *what)
+{
+    if (!g->wrong)
+        g->wrong = arena_printf(g->c->arena, "`%s` (%s): %s",
+                                message_name(g, e), seat_text(g, p), what);
+    return false;
+}
+
+static bool try_send(Game *g, Player *p, const Event *e)
+{
+    if (!player_at(g, &p->walked->seat, e->peer))
+        return complain(g, p, e, "goes to a stage that there is not");
+    if (p->sent[e->message] - p->taken[e->message] >= SLOTS)
+        return false;
+    p->sent[e->message]++;
+    return true;
+}
+
+static bool try_receive(Game *g, Player *p, const Event *e)
+{
+    Player *from = player_at(g, &p->walked->seat, e->peer);
+    if (!from)
+        return complain(g, p, e, "comes from a stage that there is not");
+    int64_t k = from->taken[e->message];
+    if (k >= from->sent[e->message])
+        return false;
+    const Event *sent = nth_send(from, e->message, k);
+    if (sent->peer != p->walked->seat.stage)
+        return complain(g, p, e, "was sent to another stage");
+    if (sent->n != e->n)
+        return complain(g, p, e, "is received with another size than it was "
+                        "sent with");
+    if (sent->first != e->first)
+        return complain(g, p, e, "is of another micro-batch than the one that "
+                        "it is received for");
+    from->taken[e->message]++;
+    return true;
+}
+
+/* ---- collectives ---- */
+static bool same_place(const Event *a, const Event *b)
+{
+    bool both = a->at.base && b->at.base;
+    return (!a->at.base && !b->at.base)
+        || (both && !strcmp(a->at.base, b->at.base)
+            && a->at.bytes == b->at.bytes);
+}
+
+/* A sum reads its members' numbers at its own place in their memory; the other
+ * collectives tell each other where theirs lie. */
+static bool meets_alike(const Event *a, const Event *b)
+{
+    bool sum = is_named(a, "all_reduce_f32")
+        || is_named(a, "all_reduce_into_f32")
+        || is_named(a, "reduce_scatter_f32");
+    return !sum || same_place(a, b);
+}
+
+static bool try_collective(Game *g, Player *p, const Event *e)
+{
+    const char *axis = message_of(g, e)->axis;
+    for (int i = 0; i < g->players.count; i++) {
+        Player *other = &g->players.at[i];
+        if (!same_group(g, axis, &p->walked->seat, &other->walked->seat))
+            continue;
+        const Event *o = event_of(other);
+        if (!o || o->kind != EVENT_TALK || o->message != e->message
+            || strcmp(o->func->name, e->func->name) != 0)
+            return false;
+        if (o->n != e->n)
+            return complain(g, other, o, "has another size than on another "
+                            "rank");
+        if (o->peer != e->peer)
+            return complain(g, other, o, "comes from another rank than on "
+                            "another rank");
+        if (!meets_alike(e, o))
+            return complain(g, other, o, "lies at another place than on "
+                            "another rank");
+    }
+    for (int i = 0; i < g->players.count; i++) {
+        Player *other = &g->players.at[i];
+        if (other != p
+            && same_group(g, axis, &p->walked->seat, &other->walked->seat))
+            other->next++;
+    }
+    return true;
+}
+
+static bool try_event(Game *g, Player *p, const Event *e)
+{
+    if (e->kind != EVENT_TALK)
+        return true;
+    if (!message_of(g, e))
+        return complain(g, p, e, "is not among the program's messages");
+    if (is_named(e, "send_f32"))
+        return try_send(g, p, e);
+    if (is_named(e, "receive_f32"))
+        return try_receive(g, p, e);
+    return try_collective(g, p, e);
+}
+
+/* Plays until nobody can go on. */
+static void play(Game *g)
+{
+    bool moved = true;
+    while (moved && !g->wrong) {
+        moved = false;
+        for (int i = 0; i < g->players.count && !g->wrong; i++) {
+            Player *p = &g->players.at[i];
+            const Event *e;
+            while ((e = event_of(p)) && try_event(g, p, e)) {
+                p->next++;
+                moved = true;
+            }
+        }
+    }
+    for (int i = 0; i < g->players.count && !g->wrong; i++) {
+        const Player *p = &g->players.at[i];
+        const Event *e = event_of(p);
+        if (e)
+            complain(g, p, e, "is waited for, and never comes");
+        for (int m = 0; m < g->messages && !g->wrong; m++)
+            if (p->sent[m] != p->taken[m])
+                g->wrong = arena_printf(
+                    g->c->arena, "%lld rows of message %d are sent and not "
+                    "received (%s)", (long long)(p->sent[m] - p->taken[m]), m,
+                    seat_text(g, p));
+    }
+}
+
+/* ---- the forecast ---- */
+typedef struct TalkSize {
+    const char *func;
+    Collective kind;
+    int each;
+} TalkSize;
+
+/* Bytes of a number; what the runtime counts for each (receives count
+ * nothing). */
+static const TalkSize sizes[] = {
+    { "all_reduce_count", ALL_REDUCE, 8 },
+    { "all_reduce_f32", ALL_REDUCE, 4 },
+    { "all_reduce_into_f32", ALL_REDUCE, 4 },
+    { "all_reduce_f64", ALL_REDUCE, 8 },
+    { "reduce_scatter_f32", REDUCE_SCATTER, 4 },
+    { "all_gather_f32", ALL_GATHER, 4 },
+    { "all_gather_f64", ALL_GATHER, 8 },
+    { "exchange_f32", SEND, 4 },
+    { "broadcast_f64", BROADCAST, 8 },
+    { "send_f32", SEND, 4 },
+    { "send_rows_f32", SEND, 4 },
+    { "return_rows_f32", SEND, 4 },
+    { "gather_chunks_f32", ALL_GATHER, 4 },
+    { "sum_chunks_f32", ALL_GATHER, 4 },
+    { "own_starts", SEND, 4 },
+};
+
+static void count_event(const Game *g, const Event *e, int64_t *calls,
+                        int64_t *bytes)
+{
+    const FactMessage *m = e->kind == EVENT_TALK ? message_of(g, e) : NULL;
+    int64_t members = m ? facts_members(g->facts, m->axis) : 0;
+    for (size_t i = 0; members > 1 && i < sizeof sizes / sizeof *sizes; i++)
+        if (is_named(e, sizes[i].func)) {
+            int64_t n = is_named(e, "own_starts") ? members * e->n + 1 : e->n;
+            calls[e->message]++;
+            bytes[e->message] +=
+                collective_bytes(sizes[i].kind, n * sizes[i].each, members);
+        }
+}
+
+static void compare_forecast(Game *g, const Player *p)
+{
+    size_t room = (size_t)(g->messages + 1) * sizeof(int64_t);
+    int64_t *calls = arena_alloc(g->c->arena, room);
+    int64_t *bytes = arena_alloc(g->c->arena, room);
+    const FactStage *stage = &g->facts->by_stage.at[p->walked->seat.stage];
+    for (int i = 0; i < p->walked->events.count; i++)
+        count_event(g, &p->walked->events.at[i], calls, bytes);
+    for (int i = 0; i < g->messages && !g->wrong; i++) {
+        const FactMessage *m = &stage->messages.at[i];
+        if (calls[i] != m->calls || bytes[i] != m->bytes)
+            g->wrong = arena_printf(
+                g->c->arena, "`%s` (%s): %lld calls, %lld bytes; the program "
+                "says %lld, %lld", m->name, seat_text(g, p),
+                (long long)calls[i], (long long)bytes[i], (long long)m->calls,
+                (long long)m->bytes);
+    }
+}
+
+/* ---- records ---- */
+/* A record that forward left is read by the backward of the same block and
+ * micro-batch, before another forward writes there. */
+static bool is_of(const Event *read, const Event *kept)
+{
+    bool looped = strstr(read->func->name, "block") != NULL;
+    return read->first == kept->first
+        && (!looped || read->block == kept->block);
+}
+
+static void check_records(Game *g, const Player *p)
+{
+    List(const Event *) open = {0};
+    for (int i = 0; i < p->walked->events.count && !g->wrong; i++) {
+        const Event *e = &p->walked->events.at[i];
+        if (e->kind != EVENT_RECORD || !e->at.base)
+            continue;
+        int found = -1;
+        for (int j = 0; j < open.count; j++)
+            if (open.at[j]->at.bytes == e->at.bytes)
+                found = j;
+        bool kept = strstr(e->func->name, "forward") != NULL;
+        if (kept && found >= 0)
+            g->wrong = arena_printf(
+                g->c->arena, "%s (%s) writes over a record that backward has "
+                "not read", e->func->name, seat_text(g, p));
+        else if (kept)
+            list_push(g->c->arena, &open, e);
+        else if (e->backward && (found < 0 || !is_of(e, open.at[found])))
+            g->wrong = arena_printf(
+                g->c->arena, "%s (%s) reads a record that is not its "
+                "forward's", e->func->name, seat_text(g, p));
+        else if (e->backward)
+            open.at[found] = open.at[--open.count];
+    }
+}
+
+/* ---- updates ---- */
+typedef struct Span { int64_t from, to; } Span;
+typedef struct Spans { List(Span) list; } Spans;
+
+/* Elements that overlap none before; -1: they do. */
+static int64_t add_span(Game *g, Spans *spans, Span span)
+{
+    for (int i = 0; i < spans->list.count; i++) {
+        const Span *other = &spans->list.at[i];
+        if (other->from < span.to && span.from < other->to)
+            return -1;
+    }
+    list_push(g->c->arena, &spans->list, span);
+    return span.to - span.from;
+}
+
+/* Of one rank: each element at most once. Gives how many. */
+static int64_t updates_of(Game *g, const Player *p)
+{
+    Spans spans = {0};
+    int64_t sum = 0;
+    for (int i = 0; i < p->walked->events.count && !g->wrong; i++) {
+        const Event *e = &p->walked->events.at[i];
+        if (e->kind != EVENT_UPDATE || e->n < 1)
+            continue;
+        const Span span = { e->at.bytes / 4, e->at.bytes / 4 + e->n };
+        int64_t added = add_span(g, &spans, span);
+        if (added < 0)
+            g->wrong = arena_printf(g->c->arena, "parameters at %lld floats "
+                                    "are updated twice (%s)",
+                                    (long long)span.from, seat_text(g, p));
+        sum += added;
+    }
+    return sum;
+}
+
+/* Trained elements that a stage's tensors have on one rank. */
+static int64_t trained(const Game *g, int stage)
+{
+    const ProgData *t = g->facts->by_stage.at[stage].tensors;
+    int64_t sum = 0;
+    for (int i = 0; t && i < t->rows; i++) {
+        const char *frozen = facts_text(t, i, "frozen");
+        int64_t copies = facts_int(t, i, "repeat");
+        if (facts_int(t, i, "constant") || facts_int(t, i, "gradient") < 0)
+            continue;
+        for (const char *f = frozen; *f; f++)
+            copies -= *f == 'f';
+        sum += facts_floats(g->facts, t, i) * copies;
+    }
+    return sum;
+}
+
+/* Of the ranks that have one slice of a stage. */
+static void check_slice(Game *g, int stage, int64_t slice)
+{
+    bool split = g->facts->shard && g->facts->replicas > 1;
+    int64_t sum = 0, ranks = 0, wanted = trained(g, stage);
+    for (int i = 0; i < g->players.count; i++) {
+        const Player *p = &g->players.at[i];
+        if (p->walked->seat.stage != stage || p->walked->seat.slice != slice)
+            continue;
+        sum += updates_of(g, p);
+        ranks++;
+    }
+    if (split && g->facts->ranks > MOST_RANKS)
+        return;                     /* not all owners were walked */
+    wanted *= split ? 1 : ranks;
+    if (!g->wrong && sum != wanted)
+        g->wrong = arena_printf(g->c->arena, "stage %d updates %lld elements "
+                                "of %lld", stage, (long long)sum,
+                                (long long)wanted);
+}
+
+static void check_updates(Game *g)
+{
+    for (int stage = 0; stage < g->facts->stages; stage++)
+        for (int64_t slice = 0; slice < g->facts->tensor; slice++)
+            if (!g->wrong)
+                check_slice(g, stage, slice);
+}
+
+/* ---- claims ---- */
+/* Says what was found wrong once, and begins anew. */
+static void say(Game *g, const char *name, const char *text)
+{
+    ClaimStatus status = g->wrong ? CLAIM_FAILED : CLAIM_PROVED;
+    claim(g->c, name, text, status, "%s",
+          g->wrong ? g->wrong
+                   : arena_printf(g->c->arena,
+                                  "%d of %lld ranks walked, %lld events",
+                                  g->players.count, (long long)g->facts->ranks,
+                                  (long long)g->events));
+    g->wrong = NULL;
+}
+
+void check_messages(Check *c)
+{
+    Game g = { .c = c, .facts = c->facts,
+               .messages = c->facts->by_stage.at[0].messages.count };
+    seat_players(&g);
+    if (g.wrong) {
+        say(&g, "static", "every size and place of a plan is known before it "
+            "runs");
+        return;
+    }
+    say(&g, "static", "every size and place of a plan is known before it runs");
+    play(&g);
+    say(&g, "messages", "every send has its receive and every collective its "
+        "members, in one order, with one size and place; none waits for ever");
+    for (int i = 0; i < g.players.count && !g.wrong; i++)
+        compare_forecast(&g, &g.players.at[i]);
+    say(&g, "forecast", "calls and bytes of every message are what the program "
+        "says");
+    for (int i = 0; i < g.players.count && !g.wrong; i++)
+        check_records(&g, &g.players.at[i]);
+    say(&g, "records", "what forward keeps is read by its own backward before "
+        "anything writes there");
+    check_updates(&g);
+    say(&g, "updates", "each trained element is updated once: on every "
+        "replica, or on the one that owns it");
+}

@@ -1,0 +1,241 @@
+/* check_shrink.c: a small spec of the same structure, for runs that take no
+ * time: the same kinds of layers, the same plan, sizes that keep what the plan
+ * cuts (vocabulary modulo tensor, blocks modulo stages, two micro-batches a
+ * group where there are several, more micro-batches than stages). It is the
+ * spec itself with settings behind its own, for the plan and for one rank. */
+#include "check.h"
+
+enum { MOST_RANKS = 16, MOST_GROUPS = 16 };
+
+typedef struct Shrink {
+    Check *c;
+    const Spec *s;
+    List(const char *) all, plan, one;      /* settings */
+    Buf told;
+    int64_t data, stages, tensor, context, groups;
+    int64_t n, micro;               /* micro-batches a group, and their size */
+} Shrink;
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static void set(Shrink *k, const char *key, int64_t value)
+{
+    list_push(k->c->arena, &k->all, arena_printf(k->c->arena, "%s=%lld", key,
+                                                 (long long)value));
+    buf_printf(&k->told, "%s%s %lld", k->told.length ? ", " : "", key,
+               (long long)value);
+}
+
+static void set_plan(Shrink *k, const char *key, int64_t value)
+{
+    list_push(k->c->arena, &k->plan, arena_printf(k->c->arena, "%s=%lld", key,
+                                                  (long long)value));
+}
+
+static void set_one(Shrink *k, const char *setting)
+{
+    list_push(k->c->arena, &k->one, setting);
+}
+
+/* Data is cut to two replicas where there are too many ranks to run. */
+static bool shrink_mesh(Shrink *k)
+{
+    const Spec *s = k->s;
+    k->data = s->parallel_data;
+    k->stages = s->parallel_pipeline_stages;
+    k->tensor = s->parallel_tensor;
+    k->context = s->parallel_context;
+    k->groups = s->reproducible_groups;
+    int64_t few = largest(2, s->parallel_experts);
+    int64_t others = k->context * k->stages * k->tensor;
+    bool power = (k->groups & (k->groups - 1)) == 0;
+    if (power && k->data * others > MOST_RANKS && k->data > few
+        && k->data % few == 0) {
+        k->groups = k->groups / k->data * few;
+        k->data = few;
+    }
+    if (power && k->groups > MOST_GROUPS)
+        k->groups = largest(k->data, MOST_GROUPS);
+    return k->data * others <= MOST_RANKS;
+}
+
+static void shrink_batch(Shrink *k)
+{
+    const Spec *s = k->s;
+    int64_t group = s->train_batch / s->reproducible_groups;
+    int64_t micro = least(s->train_micro_batch, group);
+    int64_t wanted = (k->stages + k->groups / k->data) / (k->groups / k->data);
+    k->n = least(group / micro, largest(2, wanted));
+    k->micro = least(micro, 2);
+    set(k, "train.batch", k->groups * k->n * k->micro);
+    set(k, "reproducible.groups", k->groups);
+    int64_t spans = largest(1, s->train_micro_batch / group);
+    spans = least(spans, k->groups / k->data);
+    set_plan(k, "train.micro_batch",
+             spans > 1 ? spans * k->n * k->micro : k->micro);
+    set_plan(k, "parallel.data", k->data);
+}
+
+static void shrink_blocks(Shrink *k)
+{
+    const Spec *s = k->s;
+    Arena *a = k->c->arena;
+    int64_t blocks = s->model_blocks, to = least(blocks, 2);
+    if (s->train_freeze.count)      /* its globs may name blocks */
+        return;
+    if (s->model_kind == MODEL_KIND_ENCODER_DECODER) {
+        int64_t encoder = least(s->model_blocks_encoder, 2);
+        list_push(a, &k->all,
+                  arena_printf(a, "model.blocks={encoder: %lld, decoder: %lld}",
+                               (long long)encoder, (long long)to));
+        return;
+    }
+    if (k->stages > 1)
+        to = least(blocks, k->stages + blocks % k->stages);
+    if (s->parallel_pipeline_split.count) {
+        Buf split = {0};
+        to = 0;
+        for (int i = 0; i < s->parallel_pipeline_split.count; i++) {
+            int64_t one = least(s->parallel_pipeline_split.at[i], 2);
+            buf_printf(&split, "%s%lld", i ? ", " : "", (long long)one);
+            to += one;
+        }
+        list_push(a, &k->plan, arena_printf(a, "parallel.pipeline.split=[%s]",
+                                            split.text));
+        buf_free(&split);
+    }
+    set(k, "model.blocks", to);
+}
+
+static void shrink_width(Shrink *k)
+{
+    const Spec *s = k->s;
+    int64_t kv = k->tensor * least(s->model_kv_heads / k->tensor, 2);
+    int64_t heads = kv * least(s->model_heads / s->model_kv_heads, 2);
+    int64_t wide = s->model_head_dim;
+    int64_t head = wide <= 8 ? wide : 8 + wide % 2;
+    bool side = s->model_dim == s->model_heads * wide;
+    set(k, "model.dim", side ? heads * head
+                             : least(s->model_dim, 16 + s->model_dim % 16));
+    set(k, "model.heads", heads);
+    if (s->given[KEY_model_kv_heads] || kv != heads)
+        set(k, "model.kv_heads", kv);
+    if (s->given[KEY_model_head_dim] || !side)
+        set(k, "model.head_dim", head);
+    int64_t experts = largest(2, s->parallel_experts);
+    int64_t ff = (24 + k->tensor - 1) / k->tensor * k->tensor;
+    if (s->model_ff == MODEL_FF_LAYER)
+        set(k, "model.ff.dim", least(s->model_ff_dim, ff));
+    if (s->model_experts == MODEL_EXPERTS_LAYER)
+        set(k, "model.experts.count", largest(s->model_experts_top_k,
+                                              least(s->model_experts_count,
+                                                    2 * experts)));
+    if (s->model_attention_window > 0)
+        set(k, "model.attention.window", least(s->model_attention_window, 5));
+}
+
+static void shrink_input(Shrink *k)
+{
+    const Spec *s = k->s;
+    int64_t chunks = 2 * k->context, whole = chunks * largest(1, 12 / chunks);
+    int64_t length = least(s->train_sequence, whole);
+    int64_t patch = least(s->model_input_image_patch, 3);
+    int64_t side = s->model_input == MODEL_INPUT_IMAGE
+        ? s->model_input_image_size / s->model_input_image_patch : 0;
+    int64_t nodes = least(s->model_input_graph_nodes, 6);
+    int64_t vocab = 264 + largest(0, s->model_vocab - 264) % k->tensor;
+    switch (s->model_input) {
+    case MODEL_INPUT_TOKENS:
+        set(k, "model.vocab", least(s->model_vocab, vocab));
+        set(k, "model.context", largest(length, least(s->model_context, 16)));
+        set(k, "train.sequence", length);
+        return;
+    case MODEL_INPUT_IMAGE:
+        set(k, "model.input.image.patch", patch);
+        set(k, "model.input.image.size", patch * least(side, 2));
+        return;
+    case MODEL_INPUT_GRAPH:
+        set(k, "model.input.graph.nodes", nodes);
+        set(k, "model.input.graph.features",
+            least(s->model_input_graph_features, 5));
+        if (s->given[KEY_model_context])
+            set(k, "model.context", nodes + 2);
+        if (s->given[KEY_train_sequence])
+            set(k, "train.sequence", nodes);
+        return;
+    }
+}
+
+/* What the data are, and that nothing is held out of them. */
+static void settle_data(Shrink *k)
+{
+    static const char *const settings[] = {
+        "train.data.format=safetensors", "train.data.eval=none",
+        "train.data.split=0", "train.data.special={}",
+    };
+    for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
+        list_push(k->c->arena, &k->all, settings[i]);
+}
+
+static void settle_one(Shrink *k)
+{
+    Arena *a = k->c->arena;
+    bool power = (k->groups & (k->groups - 1)) == 0;
+    set_one(k, "parallel.data=1");
+    set_one(k, "parallel.tensor=1");
+    set_one(k, "parallel.context=1");
+    set_one(k, "parallel.experts=1");
+    set_one(k, "parallel.shard=none");
+    set_one(k, "parallel.pipeline.stages=1");
+    set_one(k, "parallel.pipeline.split=auto");
+    set_one(k, "memory.recompute=none");
+    if (!power)
+        set_one(k, "reproducible.groups=1");
+    set_one(k, arena_printf(a, "train.micro_batch=%lld",
+                            (long long)(k->n * k->micro
+                                        * (power ? 1 : k->groups))));
+    if (k->s->memory_recompute == MEMORY_RECOMPUTE_AUTO)
+        list_push(a, &k->plan, "memory.recompute=block");
+    bool cut = k->tensor > 1 || k->context > 1 || k->s->parallel_experts > 1;
+    k->c->bits = power && !cut;
+    k->c->no_bits = !power ? "one rank has no such groups"
+                           : "sums are cut along an axis";
+}
+
+/* The spec's own sources, with settings behind its own. */
+static SpecSources sources(Shrink *k, const char *const *more, int count)
+{
+    const Options *o = &k->c->options;
+    List(const char *) sets = {0};
+    for (int i = 0; i < o->sets.count; i++)
+        list_push(k->c->arena, &sets, o->sets.at[i]);
+    for (int i = 0; i < k->all.count; i++)
+        list_push(k->c->arena, &sets, k->all.at[i]);
+    for (int i = 0; i < count; i++)
+        list_push(k->c->arena, &sets, more[i]);
+    return (SpecSources){ o->spec, o->overlays.at, o->overlays.count, sets.at,
+                          sets.count };
+}
+
+bool check_shrink(Check *c)
+{
+    Shrink k = { .c = c, .s = c->compiled.spec };
+    if (!shrink_mesh(&k)) {
+        claim(c, "values", "a small spec of the same structure computes what "
+              "one rank does", CLAIM_ASSUMED, "%lld ranks are more than the %d "
+              "that check runs", (long long)c->facts->ranks, (int)MOST_RANKS);
+        return false;
+    }
+    shrink_batch(&k);
+    shrink_blocks(&k);
+    shrink_width(&k);
+    shrink_input(&k);
+    settle_data(&k);
+    settle_one(&k);
+    c->plan_from = sources(&k, k.plan.at, k.plan.count);
+    c->one_from = sources(&k, k.one.at, k.one.count);
+    c->shrunk = arena_strdup(c->arena, k.told.text);
+    buf_free(&k.told);
+    return true;
+}

@@ -1,0 +1,188 @@
+/* facts.c: reads a program's description back (facts.h). Names of tables and of
+ * fields are those of runtime/program.def and of lower/describe.c. */
+#include "facts.h"
+#include "../ir/ir.h"
+
+const ProgData *facts_data(const Prog *p, const char *name)
+{
+    for (int i = 0; i < p->items.count; i++)
+        if (p->items.at[i].kind == PI_DATA
+            && !strcmp(p->items.at[i].data->name, name))
+            return p->items.at[i].data;
+    return NULL;
+}
+
+const ProgDatum *facts_field(const ProgData *data, int row, const char *name)
+{
+    const ProgRecord *record = data->record;
+    for (int i = 0; i < record->fields.count; i++)
+        if (!strcmp(record->fields.at[i].name, name))
+            return &data->values.at[row * record->fields.count + i];
+    ice("%s has no field %s", data->name, name);
+}
+
+int64_t facts_int(const ProgData *data, int row, const char *name)
+{
+    return facts_field(data, row, name)->integer;
+}
+
+const char *facts_text(const ProgData *data, int row, const char *name)
+{
+    const char *text = facts_field(data, row, name)->text;
+    return text ? text : "";
+}
+
+int facts_row(const ProgData *data, const char *name, const char *text)
+{
+    for (int i = 0; data && i < data->rows; i++)
+        if (!strcmp(facts_text(data, i, name), text))
+            return i;
+    return -1;
+}
+
+static void add_class(FactStage *stage, Arena *arena, const char *name,
+                      int64_t bytes)
+{
+    const FactClass one = { name, bytes };
+    if (bytes)
+        list_push(arena, &stage->classes, one);
+}
+
+static int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* What a rank maps to train: weights and moments, and behind them the values of
+ * train, or those of its evaluations where they are more. */
+static void read_memory(FactStage *stage, Arena *arena, const ProgData *steps,
+                        const ProgData *own)
+{
+    int row = facts_row(own, "name", "train");
+    const ProgData *from = row < 0 ? steps : own;
+    row = row < 0 ? facts_row(steps, "name", "train") : row;
+    const ProgData *memory = facts_field(from, row, "memory")->data;
+    stage->batch = facts_int(from, row, "batch");
+    stage->moments = facts_int(from, row, "state_bytes");
+    stage->values = facts_int(from, row, "value_bytes");
+    stage->thread = facts_int(from, row, "thread_bytes");
+    stage->entry = facts_field(from, row, "entry")->func;
+    int64_t values = stage->values;
+    int eval = facts_row(own, "name", "eval");
+    const ProgData *other = eval < 0 ? steps : own;
+    eval = eval < 0 ? facts_row(steps, "name", "eval") : eval;
+    if (eval >= 0) {
+        values = largest(values, facts_int(other, eval, "value_bytes"));
+        stage->thread = largest(stage->thread,
+                                facts_int(other, eval, "thread_bytes"));
+    }
+    add_class(stage, arena, "weights", stage->weights);
+    add_class(stage, arena, "moments", stage->moments);
+    for (int i = 0; memory && i < memory->rows; i++)
+        add_class(stage, arena, facts_text(memory, i, "name"),
+                  facts_int(memory, i, "bytes"));
+    add_class(stage, arena, "other_steps", values - stage->values);
+    stage->fixed = stage->weights + stage->moments + values;
+    stage->total = stage->fixed + stage->thread;
+}
+
+static void read_messages(FactStage *stage, Arena *arena,
+                          const ProgData *messages)
+{
+    for (int i = 0; messages && i < messages->rows; i++) {
+        const FactMessage one = {
+            .name = facts_text(messages, i, "name"),
+            .where = facts_text(messages, i, "where"),
+            .axis = facts_text(messages, i, "axis"),
+            .calls = facts_int(messages, i, "calls"),
+            .bytes = facts_int(messages, i, "bytes"),
+        };
+        list_push(arena, &stage->messages, one);
+    }
+}
+
+static void read_stage(Facts *facts, Arena *arena, int number)
+{
+    const ProgData *program = facts->program;
+    const ProgData *parts = facts_field(program, 0, "parts")->data;
+    const ProgData *steps = facts_field(program, 0, "steps")->data;
+    const ProgData *stages = facts_data(facts->prog, "stages");
+    const ProgData *from = parts ? parts : program;
+    int row = parts ? number : 0;
+    FactStage stage = { .to = facts_int(program, 0, "blocks") };
+    stage.weights = facts_int(from, row, "weight_bytes");
+    stage.tensors = facts_field(from, row, "tensors")->data;
+    if (stages && facts->stages > 1) {
+        stage.from = facts_int(stages, number, "from");
+        stage.to = facts_int(stages, number, "to");
+    }
+    read_memory(&stage, arena, steps,
+                parts ? facts_field(parts, row, "steps")->data : NULL);
+    read_messages(&stage, arena, facts_field(from, row, "messages")->data);
+    list_push(arena, &facts->by_stage, stage);
+}
+
+Facts *facts_of(const Prog *p, Arena *arena)
+{
+    Facts *facts = arena_alloc(arena, sizeof *facts);
+    const ProgData *program = facts_data(p, "program");
+    if (!program)
+        ice("the program has no description");
+    facts->prog = p;
+    facts->program = program;
+    facts->ranks = facts_int(program, 0, "ranks");
+    facts->data = facts_int(program, 0, "data");
+    facts->stages = facts_int(program, 0, "stages");
+    facts->tensor = facts_int(program, 0, "tensor");
+    facts->context = facts_int(program, 0, "chunks");
+    facts->experts = facts_int(program, 0, "expert_ranks");
+    facts->replicas = facts->data * facts->context;
+    facts->shard = facts_int(program, 0, "shard");
+    facts->groups = facts_int(program, 0, "groups");
+    facts->parameters = facts_int(program, 0, "parameters");
+    for (int i = 0; i < facts->stages; i++)
+        read_stage(facts, arena, i);
+    return facts;
+}
+
+int64_t facts_members(const Facts *facts, const char *axis)
+{
+    return !strcmp(axis, "data")         ? facts->replicas
+         : !strcmp(axis, "context")      ? facts->context
+         : !strcmp(axis, "experts")      ? facts->experts
+         : !strcmp(axis, "same experts") ? facts->replicas / facts->experts
+         : !strcmp(axis, "tensor")       ? facts->tensor
+         : !strcmp(axis, "pipeline")     ? facts->stages
+         : !strcmp(axis, "ends")         ? 2
+                                         : facts->ranks;
+}
+
+int64_t facts_floats(const Facts *facts, const ProgData *tensors, int row)
+{
+    int64_t floats = facts_int(tensors, row, "dim0")
+        * facts_int(tensors, row, "dim1") * facts_int(tensors, row, "dim2");
+    switch ((Slice)facts_int(tensors, row, "slice")) {
+    case SLICE_NONE: return floats;
+    case SLICE_ROWS: case SLICE_COLUMNS: return floats / facts->tensor;
+    case SLICE_EXPERTS: return floats / facts->experts;
+    }
+    return floats;
+}
+
+const char *facts_ranks(const Facts *facts, Arena *arena)
+{
+    const struct { const char *name; int64_t size; } axes[] = {
+        { "data", facts->data }, { "stages", facts->stages },
+        { "tensor", facts->tensor }, { "context", facts->context },
+        { "experts", facts->experts },
+    };
+    const char *text = arena_printf(arena, "%lld rank%s",
+                                    (long long)facts->ranks,
+                                    facts->ranks == 1 ? "" : "s");
+    bool first = true;
+    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
+        if (axes[i].size == 1)
+            continue;
+        text = arena_printf(arena, "%s%s %s %lld", text, first ? ":" : ",",
+                            axes[i].name, (long long)axes[i].size);
+        first = false;
+    }
+    return text;
+}

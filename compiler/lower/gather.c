@@ -1,0 +1,181 @@
+/* gather.c: weights of which a rank keeps its share (ZeRO-3): those outside
+ * blocks are gathered once a step, a block's before each call, and dropped by
+ * the next one's. See shards.c for units and shares. */
+#include "steps.h"
+#include "../../runtime/collectives.h"
+
+/* void gather_unit(const Thread *me, long message, float *all,
+ *                  const float *own, long member, long each) */
+static ProgFunc *gather_func(Lower *l)
+{
+    Prog *p = l->p;
+    ProgFunc *f = small_func(p, "gather_unit");
+    if (f)
+        return f;
+    ProgFunc *copy = copy_func(l);
+    f = prog_func(p, "gather_unit", "All shares of a unit, of which this rank "
+                  "has its own.", prog_void());
+    const ProgRecord *thread = prog_runtime_record(p, "Thread");
+    ProgVar *me = prog_param(p, f, "me", prog_pointer_to(thread, true));
+    ProgVar *message = prog_param(p, f, "message", prog_i64());
+    ProgVar *all = prog_param(p, f, "all", prog_pointer(PK_F32, false));
+    ProgVar *own = prog_param(p, f, "own", prog_pointer(PK_F32, true));
+    ProgVar *number = prog_param(p, f, "member", prog_i64());
+    ProgVar *each = prog_param(p, f, "each", prog_i64());
+    ProgExpr *to = px_offset(p, px_var(p, all),
+                             px_mul(p, px_var(p, number), px_var(p, each)));
+    ps_do(p, &f->body, px_callv(p, prog_library(p, "barrier"), px_var(p, me),
+                                NULL));
+    ps_do(p, &f->body, px_callv(p, copy, px_var(p, me), to, px_var(p, own),
+                                px_var(p, each), NULL));
+    ps_do(p, &f->body, px_callv(p, prog_library(p, "all_gather_f32"),
+                                px_var(p, me), px_var(p, message),
+                                px_var(p, all), px_var(p, each), NULL));
+    prog_define(p, f);
+    return f;
+}
+
+void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
+                      const char *message, ProgExpr *all, ProgExpr *own)
+{
+    int64_t times = 1;
+    if (unit->stack >= 0) /* each micro-batch gathers its blocks */
+        times = s->map->micros * s->map->groups;
+    ProgExpr *args[] = {
+        var(s, s->me), step_unit_message(s, message, ALL_GATHER, unit, times),
+        all, own, step_replica(s), step_share(s, unit),
+    };
+    step_call(s, b, gather_func(s->l), args, 6);
+}
+
+const char *gathered_region(const Lower *l, const Unit *unit)
+{
+    return arena_printf(l->arena, "%s_weights", unit->name);
+}
+
+/* void gathered_weights(Shared *to, float *before, …, float *tables) */
+static ProgFunc *gathered_func(Lower *l)
+{
+    Prog *p = l->p;
+    if (l->gathered_weights)
+        return l->gathered_weights;
+    ProgFunc *f = prog_func(p, "gathered_weights", "Where gathered parameters "
+                            "lie.", prog_void());
+    f->inlined = true;
+    ProgVar *to = prog_param(p, f, "to", prog_pointer_to(l->shared, false));
+    ProgVar *units[8] = {0};
+    for (int i = 0; i < l->units.count; i++)
+        if (l->units.at[i].stack < 0)
+            units[i] = prog_param(p, f, l->units.at[i].name,
+                                  prog_pointer(PK_F32, false));
+    ProgVar *tables = prog_param(p, f, "tables", prog_pointer(PK_F32, false));
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        const Unit *unit = unit_of(l, i);
+        if (w->stack >= 0)
+            continue;
+        ProgExpr *at = unit
+            ? px_offset(p, px_var(p, units[unit - l->units.at]),
+                        px_const(p, l->offsets[i]))
+            : px_offset(p, px_var(p, tables),
+                        px_int(p, l->weight_at[i] - l->moment_floats));
+        p->here = w->origin.model;
+        ps_field_set(p, &f->body, px_var(p, to), c_name(l, w->name), at);
+    }
+    p->here = (Loc){0};
+    prog_define(p, f);
+    l->gathered_weights = f;
+    return f;
+}
+
+void write_gathering(Lower *l)
+{
+    gather_func(l);
+    gathered_func(l);
+}
+
+/* What lies outside blocks, for the whole step. */
+void step_gather_shared(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    List(ProgExpr *) args = {0};
+    ps_comment(p, b, "parameters outside blocks, of which a rank has a share");
+    list_push(l->arena, &args, px_address(p, var(s, s->shared)));
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        if (unit->stack >= 0)
+            continue;
+        ProgExpr *all = step_region(s, gathered_region(l, unit));
+        step_gather_unit(
+            s, b, unit, "gather weights", all,
+            step_packed_share(s, unit, step_control(s, "weights")));
+        list_push(l->arena, &args, all);
+    }
+    list_push(l->arena, &args,
+              px_offset(p, step_control(s, "weights"),
+                        px_div(p, px_const(p, l->moment_const),
+                               px_const(p, l->shards_const))));
+    step_call(s, b, gathered_func(l), args.at, args.count);
+}
+
+/* The open block's, for one call. */
+ProgExpr *step_gather_block(Steps *s, ProgBlock *b)
+{
+    const Unit *unit = block_unit(s->l, s->stack);
+    ProgExpr *all = step_region(s, gathered_region(s->l, unit));
+    step_gather_unit(s, b, unit, "gather weights", all,
+                     step_packed_share(s, unit, step_control(s, "weights")));
+    return all;
+}
+
+/* ---- once a step ---- */
+/* What the owners have made of their shares of the weights. */
+void step_gather_weights(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    if (l->m->mesh.shard == SHARD_PARAMETERS)
+        return;
+    ps_comment(p, b, "every rank gets all weights");
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        ProgBlock *body = step_each_block(s, b, unit);
+        ProgExpr *at = step_unit_begin(s, unit);
+        if (unit->stack >= 0)
+            at = px_add(
+                p, at,
+                px_mul(p, step_own_block(s),
+                       px_const(p, l->stacks[unit->stack].floats_const)));
+        ProgExpr *args[] = {
+            var(s, s->me),
+            step_unit_message(s, "gather weights", ALL_GATHER, unit, 1),
+            px_offset(p, step_control(s, "weights"), at),
+            step_share(s, unit),
+        };
+        step_call(s, body, prog_library(p, "all_gather_f32"), args, 4);
+        step_end_blocks(s);
+    }
+}
+
+/* `grad` leaves all gradients on every rank, as moments lie. */
+void step_gather_gradients(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    ps_comment(p, b, "every rank gets all gradients");
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        ProgBlock *body = step_each_block(s, b, unit);
+        ProgExpr *at = step_unit_begin(s, unit);
+        if (unit->stack >= 0)
+            at = px_add(
+                p, at,
+                px_mul(p, step_own_block(s),
+                       px_const(p, l->stacks[unit->stack].floats_const)));
+        step_gather_unit(s, body, unit, "gather gradients",
+                         px_offset(p, step_region(s, "whole"), at),
+                         step_gradient_share(s, unit));
+        step_end_blocks(s);
+    }
+}

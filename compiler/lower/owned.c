@@ -1,0 +1,322 @@
+/* owned.c: what a rank owns of tensors: its norms, and the update of its share
+ * (ZeRO). See shards.c for units and shares. */
+#include "steps.h"
+#include "../../runtime/collectives.h"
+
+/* from, to: of a tensor [at, at + n) of a unit what lies in [start, start +
+ * each), from start on. */
+static void share_range(Prog *p, ProgFunc *f, ProgVar *const v[6])
+{
+    ProgExpr *each = px_var(p, v[3]);
+    ProgExpr *begin = px_sub(p, px_var(p, v[0]), px_var(p, v[2]));
+    ProgExpr *end = px_add(p, begin, px_var(p, v[1]));
+    ps_let(p, &f->body, v[4], px_select(p, px_lt(p, begin, px_int(p, 0)),
+                                        px_int(p, 0), begin));
+    ps_let(p, &f->body, v[5], px_select(p, px_lt(p, each, end), each, end));
+}
+
+/* ---- the norm ---- */
+/* void order_norms(double *to, const double *from, long count, long each) */
+static ProgFunc *order_func(Lower *l)
+{
+    Prog *p = l->p;
+    ProgFunc *f = small_func(p, "order_norms");
+    if (f)
+        return f;
+    f = prog_func(p, "order_norms", "Of `count` units, of which each rank has "
+                  "`each` norms, from rank by rank to unit by unit.",
+                  prog_void());
+    ProgVar *to = prog_param(p, f, "to", prog_pointer(PK_F64, false));
+    ProgVar *from = prog_param(p, f, "from", prog_pointer(PK_F64, true));
+    ProgVar *count = prog_param(p, f, "count", prog_i64());
+    ProgVar *each = prog_param(p, f, "each", prog_i64());
+    ProgVar *unit = prog_local(p, f, "unit", prog_i64());
+    ProgVar *rank = prog_local(p, f, "rank", prog_i64());
+    ProgVar *i = prog_local(p, f, "i", prog_i64());
+    ProgExpr *shards = px_const(p, l->shards_const);
+    ProgBlock *b = ps_for(p, &f->body, unit, px_int(p, 0), px_var(p, count),
+                          px_int(p, 1));
+    b = ps_for(p, b, rank, px_int(p, 0), shards, px_int(p, 1));
+    b = ps_for(p, b, i, px_int(p, 0), px_var(p, each), px_int(p, 1));
+    ProgExpr *row = px_add(p, px_mul(p, px_var(p, unit), shards),
+                           px_var(p, rank));
+    ProgExpr *at = px_add(p, px_mul(p, row, px_var(p, each)), px_var(p, i));
+    ProgExpr *there = px_add(
+        p, px_mul(p, px_var(p, rank), px_int(p, shard_norms(l))),
+        px_add(p, px_mul(p, px_var(p, unit), px_var(p, each)), px_var(p, i)));
+    ps_store(p, b, px_var(p, to), at, px_load(p, px_var(p, from), there));
+    prog_define(p, f);
+    return f;
+}
+
+/* Before a unit's norms, among those of one rank. */
+static ProgExpr *norms_before_unit(Steps *s, int i)
+{
+    Prog *p = s->p;
+    const Unit *units = s->l->units.at;
+    if (!s->stage || i == 0)
+        return num(s, units[i].norms);
+    ProgExpr *at = px_div(p, step_share(s, &units[0]), num(s, 1024));
+    if (i == 1)
+        return at;
+    return px_add(p, at, px_mul(p, step_stage_field(s, "count"),
+                                px_div(p, step_share(s, &units[1]),
+                                       num(s, 1024))));
+}
+
+/* void square_share(const Thread *me, double *sums, const float *g, long at,
+ *                   long n, long start, long each) */
+static ProgFunc *square_func(Lower *l)
+{
+    Prog *p = l->p;
+    ProgFunc *f = small_func(p, "square_share");
+    if (f)
+        return f;
+    f = prog_func(p, "square_share", "The norms of what a rank owns of a "
+                  "tensor, among those of its share of the unit (see "
+                  "update_share).", prog_void());
+    const ProgRecord *thread = prog_runtime_record(p, "Thread");
+    ProgVar *me = prog_param(p, f, "me", prog_pointer_to(thread, true));
+    ProgVar *sums = prog_param(p, f, "sums", prog_pointer(PK_F64, false));
+    ProgVar *g = prog_param(p, f, "g", prog_pointer(PK_F32, true));
+    ProgVar *at = prog_param(p, f, "at", prog_i64());
+    ProgVar *n = prog_param(p, f, "n", prog_i64());
+    ProgVar *start = prog_param(p, f, "start", prog_i64());
+    ProgVar *each = prog_param(p, f, "each", prog_i64());
+    ProgVar *from = prog_local(p, f, "from", prog_i64());
+    ProgVar *to = prog_local(p, f, "to", prog_i64());
+    share_range(p, f, (ProgVar *[]){ at, n, start, each, from, to });
+    ProgBlock *b = ps_if(p, &f->body,
+                         px_lt(p, px_var(p, from), px_var(p, to)), NULL);
+    ProgExpr *args[] = {
+        px_var(p, me),
+        px_offset(p, px_var(p, sums),
+                  px_div(p, px_var(p, from), px_int(p, 1024))),
+        px_offset(p, px_var(p, g), px_var(p, from)),
+        px_sub(p, px_var(p, to), px_var(p, from)),
+    };
+    ps_do(p, b, px_call(p, prog_library(p, "square_blocks"), 4, args));
+    prog_define(p, f);
+    return f;
+}
+
+/* A tensor at a time: what lies between them is nobody's. What every slice has
+ * whole counts in the first. */
+static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
+                        ProgExpr *sums)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    ProgVar *to = step_let(s, b, arena_printf(l->arena, "%s_norms", unit->name),
+                           sums);
+    ProgVar *g = step_let(s, b, arena_printf(l->arena, "%s_g", unit->name),
+                          step_gradient_share(s, unit));
+    ProgBlock *first = NULL;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        if (!in_unit(l, unit, i) || w->frozen)
+            continue;
+        ProgBlock *where = b;
+        bool whole = l->slices > 1 && !w->slice;
+        if (!whole)
+            first = NULL;
+        else if (!first)
+            first = ps_if(p, b, px_eq(p, step_control(s, l->slice_field),
+                                      num(s, 0)), NULL);
+        if (whole)
+            where = first;
+        if (w->frozen_blocks)
+            where = ps_if(p, where, step_trains(s, w), NULL);
+        ProgExpr *args[] = {
+            var(s, s->me),
+            var(s, to),
+            var(s, g),
+            px_const(p, l->offsets[i]),
+            elements_of(l, &w->type),
+            px_mul(p, step_replica(s), step_share(s, unit)),
+            step_share(s, unit),
+        };
+        step_call(s, where, square_func(l), args, 7);
+    }
+}
+
+/* Each rank makes the norms of its shares; all get all, in checkpoint order, at
+ * `ordered`. */
+void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
+                      ProgExpr *ordered_at)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    int64_t norms = shard_norms(l);
+    ProgVar *own = step_let(
+        s, b, "share_norms",
+        px_offset(p, var(s, all), px_mul(p, step_replica(s), num(s, norms))));
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        ProgBlock *body = step_each_block(s, b, unit);
+        ProgExpr *at = norms_before_unit(s, i);
+        ProgExpr *blocks = px_div(p, step_share(s, unit), num(s, 1024));
+        if (unit->stack >= 0)
+            at = px_add(p, at, px_mul(p, step_own_block(s), blocks));
+        if (s->stage && i == 0)     /* a tied weight is the first stage's */
+            body = ps_if(p, body, step_is_first(s), NULL);
+        norm_shares(s, body, unit, px_offset(p, var(s, own), at));
+        step_end_blocks(s);
+    }
+    ProgExpr *index = NULL;
+    for (int i = 0; i < l->stages; i++)
+        index = step_shard_message(s, "gather shares' norms", ALL_GATHER, i,
+                                   8 * norms, 1);
+    ProgExpr *args[] = { var(s, s->me), index, var(s, all), num(s, norms) };
+    step_call(s, b, prog_library(p, "all_gather_f64"), args, 4);
+    ProgVar *ordered = step_let(s, b, "ordered", ordered_at);
+    ProgBlock *first = ps_if(p, b, px_eq(p, px_field(p, var(s, s->me), "index"),
+                                         px_i32(p, 0)), NULL);
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        s->stack = unit->stack < 0 ? 0 : unit->stack;
+        ProgExpr *blocks = px_sub(p, step_blocks(s), step_first_block(s));
+        ProgExpr *order[] = {
+            px_offset(p, var(s, ordered),
+                      px_mul(p, px_const(p, l->shards_const),
+                             norms_before_unit(s, i))),
+            px_offset(p, var(s, all), norms_before_unit(s, i)),
+            unit->stack < 0 ? num(s, 1) : blocks,
+            px_div(p, step_share(s, unit), num(s, 1024)),
+        };
+        step_call(s, first, order_func(l), order, 4);
+        s->stack = 0;
+    }
+    step_barrier(s, b);
+}
+
+/* ---- the update ---- */
+/* update_share: update of what a rank owns of a tensor: the pointers are those
+ * of its share of the unit, [start, start + each), in which the tensor has n
+ * elements from `at` on. */
+static ProgFunc *update_share_func(Lower *l, const KernelCode *update)
+{
+    Prog *p = l->p;
+    ProgFunc *f = small_func(p, "update_share");
+    if (f)
+        return f;
+    f = prog_func(p, "update_share", "The update of what a rank owns of a "
+                  "tensor: pointers are to its share of the unit, which is "
+                  "[start, start + each); the tensor has [at, at + n).",
+                  prog_void());
+    ProgVar *params[16];
+    ProgVar *n = NULL;
+    for (int i = 0; i < update->args.count; i++) {
+        const ProgVar *like = update->func->params.at[i];
+        params[i] = prog_param(p, f, like->base, like->type);
+        if (update->args.at[i].kind == ARG_ROWS)
+            n = params[i];
+    }
+    ProgVar *at = prog_param(p, f, "at", prog_i64());
+    ProgVar *start = prog_param(p, f, "start", prog_i64());
+    ProgVar *each = prog_param(p, f, "each", prog_i64());
+    ProgVar *from = prog_local(p, f, "from", prog_i64());
+    ProgVar *to = prog_local(p, f, "to", prog_i64());
+    share_range(p, f, (ProgVar *[]){ at, n, start, each, from, to });
+    ProgBlock *b = ps_if(p, &f->body,
+                         px_lt(p, px_var(p, from), px_var(p, to)), NULL);
+    List(ProgExpr *) args = {0};
+    for (int i = 0; i < update->args.count; i++) {
+        ProgExpr *arg = px_var(p, params[i]);
+        if (update->args.at[i].kind == ARG_ROWS)
+            arg = px_sub(p, px_var(p, to), px_var(p, from));
+        else if (update->args.at[i].kind == ARG_VALUE)
+            arg = px_offset(p, arg, px_var(p, from));
+        list_push(l->arena, &args, arg);
+    }
+    ps_do(p, b, px_call(p, update->func, args.count, args.at));
+    prog_define(p, f);
+    return f;
+}
+
+/* Pointers to a unit's shares: p, g, first, second. */
+typedef struct Shares { ProgVar *p, *g, *moments[2]; } Shares;
+
+static Shares open_shares(Steps *s, ProgBlock *b, const Unit *unit)
+{
+    static const char *const names[] = { "first", "second" };
+    Prog *p = s->p;
+    Shares shares = {0};
+    const char *of = unit->name;
+    Arena *a = s->l->arena;
+    shares.p = step_let(s, b, arena_printf(a, "%s_p", of),
+                        step_weight_share(s, unit));
+    shares.g = step_let(s, b, arena_printf(a, "%s_g", of),
+                        step_gradient_share(s, unit));
+    for (int i = 0; i < s->l->info->moments; i++) {
+        ProgExpr *base = step_control(s, "state");
+        if (i)
+            base = px_offset(p, base,
+                             px_div(p, step_whole_moment(s),
+                                    px_const(p, s->l->shards_const)));
+        shares.moments[i] =
+            step_let(s, b, arena_printf(a, "%s_%s", of, names[i]),
+                     step_packed_share(s, unit, base));
+    }
+    return shares;
+}
+
+static void update_tensor(Steps *s, ProgBlock *b, const Unit *unit,
+                          const Shares *shares, int weight)
+{
+    Prog *p = s->p;
+    const Weight *w = &s->l->m->weights.at[weight];
+    const KernelCode *code = update_code(s);
+    List(ProgExpr *) args = {0};
+    Arena *a = s->l->arena;
+    s->p->here = w->origin.model;
+    for (int i = 0; i < code->args.count; i++) {
+        const KernelArg *arg = &code->args.at[i];
+        const char *name = arg->value ? arg->value->name : "";
+        ProgExpr *value;
+        if (arg->kind == ARG_VALUE)
+            value = var(s, !strcmp(name, "p")     ? shares->p
+                         : !strcmp(name, "g")     ? shares->g
+                         : !strcmp(name, "first") ? shares->moments[0]
+                                                  : shares->moments[1]);
+        else
+            value = update_argument(s, arg, weight);
+        list_push(a, &args, value);
+    }
+    list_push(a, &args, px_const(p, s->l->offsets[weight]));
+    list_push(a, &args, px_mul(p, step_replica(s), step_share(s, unit)));
+    list_push(a, &args, step_share(s, unit));
+    step_call(s, b, update_share_func(s->l, code), args.at, args.count);
+    s->p->here = (Loc){0};
+}
+
+/* Where a unit's tensor is updated: on every stage that has it. */
+static ProgBlock *stage_block(Steps *s, ProgBlock *b, const Unit *unit,
+                              int weight)
+{
+    const Weight *w = &s->l->m->weights.at[weight];
+    if (w->frozen_blocks)
+        return ps_if(s->p, b, step_trains(s, w), NULL);
+    if (!s->stage || unit->stack >= 0)
+        return b;
+    if (unit != s->l->units.at)
+        return ps_if(s->p, b, step_is_last(s), NULL);
+    if (!weight_is_tied(s->l, weight))
+        return ps_if(s->p, b, step_is_first(s), NULL);
+    return ps_if(s->p, b, px_or(s->p, step_is_first(s), step_is_last(s)), NULL);
+}
+
+void step_update_shares(Steps *s, ProgBlock *b)
+{
+    Lower *l = s->l;
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        ProgBlock *body = step_each_block(s, b, unit);
+        const Shares shares = open_shares(s, body, unit);
+        for (int w = 0; w < l->m->weights.count; w++)
+            if (in_unit(l, unit, w) && !l->m->weights.at[w].frozen)
+                update_tensor(s, stage_block(s, body, unit, w), unit, &shares,
+                              w);
+        step_end_blocks(s);
+    }
+}

@@ -1,0 +1,43 @@
+/* walk.h: a step of a Prog walked as one rank runs it, with everything that is
+ * known before it runs: integers, places in memory, tables, records of places.
+ * What it computes is left out. What comes of it is the list of the rank's
+ * events: every message with its size and place, every update, every call that
+ * writes or reads a record. */
+#ifndef WALK_H
+#define WALK_H
+#include "facts.h"
+
+/* A replica is one of the data axis, with context in it innermost. */
+typedef struct Seat { int64_t stage, replica, slice; } Seat;
+
+/* Bytes from a pointer of Control: "values", "weights"; base NULL: unknown. */
+typedef struct WalkPlace { const char *base; int64_t bytes; } WalkPlace;
+
+typedef enum EventKind {
+    EVENT_TALK,         /* a function of runtime/collectives.h */
+    EVENT_UPDATE,       /* n parameters at `at` */
+    EVENT_RECORD,       /* a call that leaves a record at `at`, or reads it */
+} EventKind;
+
+typedef struct Event {
+    EventKind kind;
+    const ProgFunc *func;
+    int64_t message, n;             /* TALK: its index, and numbers */
+    int64_t peer;                   /* send, receive, broadcast: a stage; -1 */
+    WalkPlace at;                   /* what travels; theirs in an exchange */
+    WalkPlace rows;                 /* RECORD: its argument x */
+    int64_t first, block;           /* of the call: sequence, block; else -1 */
+    bool backward;                  /* RECORD: reads */
+} Event;
+
+typedef struct Walked {
+    Seat seat;
+    List(Event) events;
+    const char *wrong;              /* what could not be known; NULL: nothing */
+} Walked;
+
+/* Where a rank sits: rank = (stage · replicas + replica) · tensor + slice. */
+Seat walk_seat(const Facts *facts, int64_t rank);
+/* The train step of a rank. */
+Walked *walk_train(const Facts *facts, Seat seat, Arena *arena);
+#endif

@@ -1,0 +1,213 @@
+#!/bin/sh
+# run.sh: `check`, `diff` and `ir --rank`. Specs and plans that hold pass; then
+# faults are planted in a copy of the compiler, one at a time, and `check` must
+# refuse the plan: with status 4, or by stopping at a rule that the compiler
+# keeps of itself. What `diff` says is held against `info` of the built program.
+#
+#     tests/check/run.sh [TRAINWRIGHT]    default: ./trainwright of this tree
+#
+# Ends with `check: N passed, M failed`.
+set -u
+unset MAKEFLAGS MFLAGS MAKELEVEL
+root=$(cd "$(dirname "$0")/../.." && pwd)
+tw=$(realpath "${1:-$root/trainwright}")
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work" || exit 1
+cp "$root"/models/*.yaml . || exit 1
+passed=0 failed=0
+
+pass() { passed=$((passed + 1)); }
+fail() {
+    failed=$((failed + 1))
+    echo "FAILED $*"
+    head -n 12 said
+}
+expect() { # STATUS WORDS COMMAND…: the words are in what it prints
+    want=$1 words=$2
+    shift 2
+    timeout 120 "$@" >said 2>&1
+    got=$?
+    if [ "$got" -eq "$want" ] && grep -qF -- "$words" said; then
+        pass
+    else
+        fail "$*: status $got, not $want, or without: $words"
+    fi
+}
+settings() { # KEY=VALUE…: as --set options, one a line
+    for setting; do printf '%s\n%s\n' --set "$setting"; done
+}
+holds() { # SPEC PLAN: every claim is proved or tested
+    # shellcheck disable=SC2046,SC2086  # settings are words
+    expect 0 ", 0 assumed, 0 failed" "$tw" check $1 $(settings $2)
+}
+
+# ---- plans that hold --------------------------------------------------------
+four=reproducible.groups=4
+holds tiny.yaml ""
+holds tiny.yaml "parallel.data=4 reproducible.groups=8 train.micro_batch=1"
+holds tiny.yaml "parallel.data=3 train.batch=12"
+holds tiny.yaml "parallel.data=4 parallel.shard=optimizer $four"
+holds tiny.yaml "parallel.data=2 parallel.shard=gradients $four"
+holds tiny.yaml "parallel.data=4 parallel.shard=parameters $four"
+holds tiny.yaml "model.blocks=7 parallel.pipeline.stages=3 train.micro_batch=2"
+holds tiny.yaml "model.blocks=6 parallel.pipeline.stages=3 \
+parallel.pipeline.split=[1,2,3] parallel.pipeline.schedule=gpipe"
+holds tiny.yaml "parallel.tensor=2 parallel.data=2"
+holds tiny.yaml "parallel.context=2"
+holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2"
+holds bert-base.yaml "parallel.data=2 memory.recompute=block"
+holds original-transformer.yaml "parallel.data=2"
+holds vit-tiny-digits.yaml "parallel.data=2 parallel.shard=parameters"
+holds graph-transformer.yaml "parallel.data=2"
+holds preference-tuning.yaml "parallel.data=2"
+holds gpt3-175b.yaml "train.batch=512 parallel.data=8 train.micro_batch=1 \
+parallel.pipeline.stages=8"
+
+# ---- the command ------------------------------------------------------------
+expect 0 "usage: trainwright check" "$tw" check --help
+expect 2 "SPEC.yaml is missing" "$tw" check
+expect 2 "unknown option" "$tw" check tiny.yaml --run
+expect 1 "nothing.yaml" "$tw" check nothing.yaml
+expect 1 "cannot be written" "$tw" check tiny.yaml -o nowhere/c.json
+expect 1 "does not divide" "$tw" check tiny.yaml --set parallel.data=3
+expect 0 "0 failed" "$tw" check tiny.yaml --set parallel.data=2 -o c.json
+expect 0 '"status": "tested"' cat c.json
+expect 0 '"format": 1' cat c.json
+"$tw" build tiny.yaml --set parallel.data=2 -o two >said 2>&1
+./two info --json >info
+for hash in spec_hash source_hash; do
+    one=$(sed -n "s/^ *\"$hash\": \"\(.*\)\",*/\1/p" info)
+    expect 0 "\"$hash\": \"$one\"" cat c.json
+done
+"$tw" check tiny.yaml --set parallel.data=2 -o again.json >said 2>&1
+cmp -s c.json again.json && pass || fail "two certificates differ"
+before=$(ls -d /tmp/trainwright-check-* 2>/dev/null | wc -l)
+[ "$before" -eq 0 ] && pass || fail "a directory is left in /tmp"
+
+# ---- diff -------------------------------------------------------------------
+differs() { # EFFECT KEY=VALUE…
+    want=$1
+    shift
+    # shellcheck disable=SC2046  # settings are words
+    expect 0 "numbers: $want" "$tw" diff tiny.yaml --set $four -- \
+        $(settings "$@")
+}
+expect 0 "no key differs" "$tw" diff tiny.yaml -- tiny.yaml
+differs "same bits" parallel.data=2
+differs "same bits" parallel.data=4 parallel.shard=gradients
+differs "same bits" parallel.pipeline.stages=2 memory.recompute=block
+differs "same bits" train.micro_batch=1 train.checkpoint.every=7
+differs "same bits" name=other
+differs reassociated reproducible.groups=2
+differs reassociated parallel.tensor=2
+differs reassociated parallel.tensor=2 parallel.data=2
+differs different train.optimizer.lr=1e-3
+differs different train.seed=1 parallel.data=2
+differs different model.dim=32
+differs different train.steps=100
+expect 0 "as far as both go" "$tw" diff tiny.yaml \
+    --set train.schedule.type=constant -- --set train.steps=100
+expect 0 "bits: the same for data in {1,2,4}" "$tw" diff tiny.yaml \
+    --set $four -- --set parallel.data=2
+expect 0 "bits: differ from A" "$tw" diff tiny.yaml -- --set train.seed=2
+expect 0 "tiny.yaml:13" "$tw" diff tiny.yaml -- --set train.batch=8
+expect 0 "classifier.yaml" "$tw" diff tiny.yaml -- classifier.yaml
+expect 0 "usage: trainwright diff" "$tw" diff --help
+expect 2 "A.yaml is missing" "$tw" diff
+expect 2 "a second side" "$tw" diff tiny.yaml
+expect 2 "nothing behind" "$tw" diff tiny.yaml --
+expect 2 "unexpected argument" "$tw" diff tiny.yaml tiny.yaml -- tiny.yaml
+expect 2 "unknown option" "$tw" diff tiny.yaml -- --cluster x
+expect 1 "nothing.yaml" "$tw" diff tiny.yaml -- nothing.yaml
+expect 1 "does not divide" "$tw" diff tiny.yaml -- --set parallel.data=3
+
+# What a rank maps and sends is what the program says of itself.
+plan="parallel.data=2 parallel.pipeline.stages=2 $four"
+# shellcheck disable=SC2046,SC2086
+{
+    "$tw" build tiny.yaml $(settings $plan) -o planned >said 2>&1
+    "$tw" diff tiny.yaml -- $(settings $plan) --json >diff.json 2>said
+}
+OMP_NUM_THREADS=1 ./planned info --json --threads 1 >info
+total() { sed -n 's/^ *"total_bytes": \([0-9]*\),*$/\1/p' "$1"; }
+messages() { tr -d ' \n' <"$1" | grep -o '"messages":\[[^]]*\]'; }
+[ "$(total info | head -n 2)" = "$(total diff.json | tail -n 2)" ] && pass ||
+    fail "diff and info differ in memory"
+[ "$(messages info | head -n 2)" = "$(messages diff.json | tail -n 2)" ] &&
+    pass || fail "diff and info differ in messages"
+
+# ---- ir --rank --------------------------------------------------------------
+# shellcheck disable=SC2046,SC2086
+{
+    expect 0 "blocks [1, 2), groups [2, 4), sequences [8, 16)" \
+        "$tw" ir tiny.yaml --rank 3 $(settings $plan)
+    expect 0 'send_f32             `send dx` over pipeline: 16384 to stage 0' \
+        "$tw" ir tiny.yaml --rank 3 $(settings $plan)
+    expect 2 "the plan has no rank 4" \
+        "$tw" ir tiny.yaml --rank 4 $(settings $plan)
+}
+expect 2 "of the whole program" "$tw" ir tiny.yaml --rank 0 --all
+expect 2 "whole number" "$tw" ir tiny.yaml --rank one
+
+# ---- faults -----------------------------------------------------------------
+# NAME | FILE | the claim that fails, or words of a rule | the plan
+# a Perl substitution
+faults() {
+    cat <<'END'
+wrong-group | compiler/lower/ranks.c | forecast | parallel.data=2 parallel.pipeline.stages=2
+s/(talk = find_talk\(s->l, "sum gradients", )"data"/$1"world"/
+missing-reduction | compiler/lower/ranks.c | loss | parallel.data=2
+s/if \(s->map->members > 1\)(\s+sum_gradients)/if (s->map->members > 99)$1/
+swapped-send | compiler/lower/ranks.c | messages | parallel.pipeline.stages=2
+s/neighbour\(s, !down\)/neighbour(s, down)/
+swapped-order | passes/schedule.c | out of order | model.blocks=3 parallel.pipeline.stages=3
+s/(ahead; i\+\+\)\s+add_action\(m, run, false, )i\)/$1ahead - 1 - i)/
+reused-slot | compiler/lower/pipeline.c | records | parallel.pipeline.stages=2
+s/px_rem\(p, var\(s, number\), step_stage_field\(s, "slots"\)\)/num(s, 0)/
+reused-region | compiler/lower/map.c | regions | parallel.data=2
+s/map->floats \+= round_up\(floats, 1024\);/map->floats += round_up(floats, 1024) \/ 2;/
+shifted-row | compiler/lower/ranks.c | loss | parallel.pipeline.stages=2
+s/("send_x"\), )rows,/$1px_offset(s->p, rows, num(s, step_row_width(s))),/
+wrong-forecast | compiler/lower/ranks.c | forecast | parallel.pipeline.stages=2
+s/foretell\(s, talk, i, micros, bytes\)/foretell(s, talk, i, micros, bytes - 4)/
+on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.pipeline.stages=3
+s/return \(stage == 0 && used_by/return (stage >= 0 && used_by/
+wrong-tree | runtime/collectives.c | loss | parallel.data=8 reproducible.groups=8
+s/pairs % 2 == 0 && height > 1/height > 1/
+END
+}
+mkdir tree || exit 1
+(cd "$root" && tar -c --exclude=./.git --exclude=./build/san .) |
+    tar -x -C tree || exit 1
+cd tree || exit 1
+make -s all >../said 2>&1 || fail "the copy does not build"
+faults | while IFS='|' read -r name file claim plan && read -r change; do
+    name=$(echo $name) file=$(echo $file) claim=$(echo $claim)
+    cp -p "$file" ../whole
+    perl -0pi -e "$change" "$file"
+    # shellcheck disable=SC2046,SC2086  # settings are words
+    if cmp -s "$file" ../whole; then
+        echo "FAILED $name: the change no longer applies to $file"
+    elif ! make -s all >../said 2>&1; then
+        echo "FAILED $name does not compile: $(grep -m 1 error ../said)"
+    else
+        timeout 300 ./trainwright check models/tiny.yaml $(settings $plan) \
+            --set train.micro_batch=2 >../said 2>&1
+        status=$?
+        if [ $status -eq 4 ] && grep -q "FAILED *$claim" ../said; then
+            echo caught
+        elif [ $status -eq 134 ] && grep -q "$claim" ../said; then
+            echo caught
+        else
+            echo "FAILED $name: status $status, $(grep -m 1 FAILED ../said)"
+        fi
+    fi
+    cp ../whole "$file"
+done >../faults
+grep FAILED ../faults
+passed=$((passed + $(grep -c caught ../faults)))
+failed=$((failed + $(grep -c FAILED ../faults)))
+echo "check: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
