@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "inputs.h"
 #include "json.h"
+#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -69,6 +70,22 @@ static int64_t other_steps_bytes(const Program *program, const Step *step,
     return plan->fixed_bytes - own;
 }
 
+/* The plan's fixed bytes by what they hold. */
+static void put_classes(JsonWriter *json, const Program *program,
+                        const Step *step, const Plan *plan)
+{
+    int64_t others = other_steps_bytes(program, step, plan);
+    json_key(json, "classes");
+    json_open(json, '{');
+    put_count(json, "weights", program->weight_bytes);
+    put_count(json, "moments", step->state_bytes);
+    for (int i = 0; i < step->memory_count; i++)
+        put_count(json, step->memory[i].name, step->memory[i].bytes);
+    if (others != 0)
+        put_count(json, "other_steps", others);
+    json_close(json, '}');
+}
+
 static void put_step(JsonWriter *json, const Program *program, const Step *step,
                      const Options *options)
 {
@@ -83,15 +100,7 @@ static void put_step(JsonWriter *json, const Program *program, const Step *step,
     put_count(json, "sequence", step->sequence);
     json_key(json, "flops");
     json_put_number(json, step->flops);
-    json_key(json, "classes");
-    json_open(json, '{');
-    put_count(json, "weights", program->weight_bytes);
-    put_count(json, "moments", step->state_bytes);
-    for (int i = 0; i < step->memory_count; i++)
-        put_count(json, step->memory[i].name, step->memory[i].bytes);
-    if (other_steps_bytes(program, step, &plan) != 0)
-        put_count(json, "other_steps", other_steps_bytes(program, step, &plan));
-    json_close(json, '}');
+    put_classes(json, program, step, &plan);
     json_close(json, '}');
 }
 
@@ -138,7 +147,10 @@ static void put_plan(JsonWriter *json, const Program *program,
         Plan plan = plan_of_stage(program, stage, options);
         json_open(json, '{');
         put_count(json, "stage", stage);
+        put_count(json, "fixed_bytes", plan.fixed_bytes);
+        put_count(json, "thread_bytes", plan.thread_bytes);
         put_count(json, "total_bytes", plan.total_bytes);
+        put_classes(json, &part, program_step(&part, "train"), &plan);
         put_messages(json, &part);
         json_close(json, '}');
     }
@@ -149,8 +161,11 @@ static void put_plan(JsonWriter *json, const Program *program,
 static bool print_json(const Program *program, const Options *options,
                        Error *error)
 {
-    char text[65536];
-    JsonWriter json = json_to_buffer(text, sizeof text);
+    size_t room = 65536 + ((size_t)program_stages(program) << 14);
+    char *text = malloc(room);
+    if (!text)
+        return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    JsonWriter json = json_to_buffer(text, room);
     json.lines = true;
     json_open(&json, '{');
     put_count(&json, "format", 1);
@@ -179,10 +194,12 @@ static bool print_json(const Program *program, const Options *options,
     json_close(&json, '}');
     json_close(&json, '}');
     if (json.failed)
-        return error_set(error, ERROR_ENVIRONMENT, "internal error: what there "
-                         "is to say is too long");
-    puts(text);
-    return true;
+        error_set(error, ERROR_ENVIRONMENT, "internal error: what there is to "
+                  "say is too long");
+    else
+        puts(text);
+    free(text);
+    return !json.failed;
 }
 
 static void print_size(const char *name, int64_t bytes)
@@ -234,6 +251,12 @@ static void print_model(const Program *program)
            (long long)program->blocks);
 }
 
+static void print_class(const char *name, int64_t bytes)
+{
+    if (bytes)
+        printf("  %s %.1f MiB", name, (double)bytes / (1 << 20));
+}
+
 static void print_stage(const Program *program, int stage,
                         const Options *options)
 {
@@ -243,8 +266,15 @@ static void print_stage(const Program *program, int stage,
         printf("stage %d     ", stage);
     else
         printf("a rank      ");
-    printf("%.1f MiB (%lld bytes) to train; messages a step:\n",
+    printf("%.1f MiB (%lld bytes) to train:\n",
            (double)plan.total_bytes / (1 << 20), (long long)plan.total_bytes);
+    const Step *train = program_step(&part, "train");
+    print_class("weights", part.weight_bytes);
+    print_class("moments", train->state_bytes);
+    for (int i = 0; i < train->memory_count; i++)
+        print_class(train->memory[i].name, train->memory[i].bytes);
+    print_class("threads", plan.thread_bytes);
+    printf(part.message_count ? "\n  messages a step:\n" : "\n");
     for (int i = 0; i < part.message_count; i++) {
         const Message *message = &part.messages[i];
         printf("  %-16s along %-8s %6lld calls %14lld bytes  %s\n",
