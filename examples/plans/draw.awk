@@ -100,7 +100,8 @@ END {
     printf "<rect width=\"%d\" height=\"%d\" fill=\"white\"/>\n", \
         width, bottom + 36
     text(LEFT, 24, "start", 14, sprintf( \
-        "%s: %d stages, %d micro-batches; stages are idle %.1f %% of the time", \
+        "%s: %d stages, %d micro-batches; " \
+        "stages are idle %.1f %% of the time", \
         name, stages, micros, 100 * idle))
     for (s = 1; s <= stages; s++) {
         text(8, TOP + (s - 1) * ROW + ROW / 2 + 1, "start", 12, \

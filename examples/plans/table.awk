@@ -2,9 +2,9 @@
 #
 #     program info --json | awk -f table.awk
 #
-# Prints the ranks and, of the rank that maps most, bytes by class: weights (with
-# those gathered), moments, gradients, saved (what backward reads again), the
-# rest; their total; then messages and bytes that all ranks send in a step.
+# Prints the ranks and, of the rank that maps most, bytes by class: weights
+# (with those gathered), moments, gradients, saved (what backward reads again),
+# the rest; their total; then messages and bytes that all ranks send in a step.
 function number(line) {
     gsub(/[^0-9]/, "", line)
     return line + 0

@@ -60,6 +60,15 @@ static const struct { Op op; const char *why; } without[] = {
     { OP_attention_weights, "of `forward`, which is not trained" },
     { OP_cache, "of `generate`, which is not trained" },
     { OP_recall, "of `generate`, which is not trained" },
+    /* Of several ranks, where the interpreter has one: `check` (tests/check) and
+     * tests/ranks hold the gradients of such plans against those of one rank. */
+    { OP_spread, "of tensor ranks" },
+    { OP_all_reduce, "of tensor ranks" },
+    { OP_gather_context, "of context ranks" },
+    { OP_sum_context, "of context ranks" },
+    { OP_own_starts, "of integers" },
+    { OP_send_rows, "of expert ranks" },
+    { OP_return_rows, "of expert ranks" },
 };
 
 /* ---- forms: what one op does in several ways ---- */

@@ -6,7 +6,7 @@
 #     tests/examples/run.sh [NAME…]
 set -u
 cd "$(dirname "$0")/../.." || exit 1
-[ $# -gt 0 ] || set -- graph digits
+[ $# -gt 0 ] || set -- graph digits plans
 log=$(mktemp) || exit 1
 trap 'rm -f "$log"' EXIT
 passed=0 failed=0
