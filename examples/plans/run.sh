@@ -1,8 +1,9 @@
 #!/bin/sh
 # From a fresh Debian 12 to one model under ten plans, in under a minute:
 # installs what is missing, builds the compiler, compiles spec.yaml under each
-# file of plans/, trains it, and prints what each plan costs and saves. The loss and the
-# weights must be the same to the last bit. Everything made is under build/.
+# file of plans/, trains it, and prints what each plan costs and saves. The loss
+# and the weights must be the same to the last bit. Everything made is under
+# build/.
 #
 #     examples/plans/run.sh             as root or with sudo
 set -eu
