@@ -1,17 +1,15 @@
-/* collectives.c: collectives over memory that all ranks map (see
- * collectives.h). A rank's threads meet, its first one goes through the gate of
- * the message's group, they meet again: then all members' data are there, and
- * every thread of every rank does its share of the whole, reading and writing
- * its peers' memory. Small things travel in the ranks' slots instead.
+/* collectives.c: collectives (see collectives.h), over whichever transport the
+ * ranks have (talk.h). A rank's threads meet, its first one meets the message's
+ * members, the threads meet again: then all members' numbers can be read, and
+ * every thread of every rank does its share of the whole. Small things travel
+ * in the ranks' slots instead.
  *
  * Sums are taken in pieces that stay in the first-level cache, a peer after the
  * other, in the tree's order.
  * SPDX-License-Identifier: 0BSD */
 #include "collectives.h"
-#include "team.h"
-#include "world_block.h"
+#include "talk.h"
 #include <string.h>
-#include <unistd.h>
 
 /* Sums that wait for their right halves: at most one a power of two. */
 enum { PIECE = 1024, WIDTH = 16, MOST_LEVELS = 12 };
@@ -19,74 +17,9 @@ enum { PIECE = 1024, WIDTH = 16, MOST_LEVELS = 12 };
 /* 16 floats; the processor takes them in as many registers as it needs. */
 typedef float Wide __attribute__((vector_size(64), aligned(4), may_alias));
 
-/* A collective that goes on. */
-typedef struct Talk {
-    const Thread *me;
-    World *world;
-    Axis axis;
-    int members, member;
-    int message;
-} Talk;
-
-/* False: there is nobody to talk to. */
-static bool talk_open(Talk *talk, const Thread *me, long message)
+static long least(long a, long b)
 {
-    World *world = team_world(me->team);
-    if (!world)
-        return false;
-    Axis axis = axis_of(world, message);
-    *talk = (Talk){ me, world, axis, axis_members(world, axis),
-                    axis_member(world, axis), (int)message };
-    return talk->members > 1;
-}
-
-/* The world has failed: the launcher says why. In the midst of a step there is
- * nothing to clean up, and other threads wait for this one. */
-static _Noreturn void quit(const World *world)
-{
-    _exit(world->block->failure.status);
-}
-
-/* All threads of all members meet; the rank's bytes are then in its slot. */
-static void meet_with(const Talk *talk, const void *mine, size_t bytes)
-{
-    barrier(talk->me);
-    if (talk->me->index == 0
-        && !axis_meet(talk->world, talk->axis, mine, bytes, talk->message))
-        quit(talk->world);
-    barrier(talk->me);
-}
-
-static void meet(const Talk *talk)
-{
-    meet_with(talk, NULL, 0);
-}
-
-static void count(const Talk *talk, Collective kind, long bytes)
-{
-    World *world = talk->world;
-    if (!world->counts || talk->me->index != 0)
-        return;
-    MessageCount *counted = &world->block->counts[
-        world->rank * world->messages + talk->message];
-    counted->calls++;
-    counted->bytes += collective_bytes(kind, bytes, talk->members);
-}
-
-/* A member's copy of what lies at `mine` here. */
-static const void *at_member(const Talk *talk, int member, const void *mine)
-{
-    int rank = axis_rank(talk->world, talk->axis, member);
-    return world_peer(talk->world, rank, mine);
-}
-
-/* The same, to write to: what is shared is nobody's constant. */
-static float *floats_of(const Talk *talk, int member, float *mine)
-{
-    int rank = axis_rank(talk->world, talk->axis, member);
-    World *world = talk->world;
-    char *own = world->memory[world->rank];
-    return (float *)(void *)(world->memory[rank] + ((char *)mine - own));
+    return a < b ? a : b;
 }
 
 /* ---- sums --------------------------------------------------------------- */
@@ -100,23 +33,32 @@ static void add(float *to, const float *left, const float *right, long n)
     }
 }
 
-/* Puts the sum of n floats at `mine` of all members where `to` points, n <=
- * PIECE. Sums of 2^k members wait on a stack until there is another of the
- * same size on their right; what is left in the end is added from the right. */
-static void sum_piece(const Talk *talk, float *to, const float *mine, long n)
+/* Member's number `at` of those that are looked at from `from` on. */
+static const float *seen(const Talk *talk, int member, const float *from,
+                         long at)
+{
+    return (const float *)talk_seen(talk, member, 0, from) + at;
+}
+
+/* Puts the sum of all members' floats [at, at + n) of those that are looked at
+ * from `from` on where `to` points, n <= PIECE. Sums of 2^k members wait on a
+ * stack until there is another of the same size on their right; what is left in
+ * the end is added from the right. */
+static void sum_piece(const Talk *talk, float *to, const float *from, long at,
+                      long n)
 {
     _Alignas(WORLD_LINE) float sums[MOST_LEVELS][PIECE];
     int height = 0;
     if (talk->members == 2) {
-        add(to, at_member(talk, 0, mine), at_member(talk, 1, mine), n);
+        add(to, seen(talk, 0, from, at), seen(talk, 1, from, at), n);
         return;
     }
     for (int member = 0; member < talk->members; member += 2) {
-        const float *left = at_member(talk, member, mine);
+        const float *left = seen(talk, member, from, at);
         if (member + 1 == talk->members)
             memcpy(sums[height], left, (size_t)n * sizeof(float));
         else
-            add(sums[height], left, at_member(talk, member + 1, mine), n);
+            add(sums[height], left, seen(talk, member + 1, from, at), n);
         height++;
         for (int pairs = member / 2 + 1; pairs % 2 == 0 && height > 1;
              pairs /= 2, height--)
@@ -151,35 +93,60 @@ long all_reduce_count(const Thread *me, long message, long mine)
     Talk talk;
     if (!talk_open(&talk, me, message))
         return mine;
-    meet_with(&talk, &mine, sizeof mine);
+    talk_meet(&talk, &mine, sizeof mine);
     long sum = 0;
     for (int member = 0; member < talk.members; member++)
         sum += *(const long *)axis_slot(talk.world, talk.axis, member);
-    count(&talk, ALL_REDUCE, sizeof mine);
+    talk_count(&talk, ALL_REDUCE, sizeof mine);
     return sum;
 }
 
-/* The threads of all members share the sums; each goes back to all. */
+/* A member's share of n numbers, in whole widths. */
+static Floats share_of(const Talk *talk, int member, const float *all, long n)
+{
+    const Thread it = { .index = member, .count = talk->members };
+    long first = share_start(&it, n / WIDTH) * WIDTH;
+    return floats_at(all + first, share_end(&it, n / WIDTH) * WIDTH - first);
+}
+
+/* A member, and each of its threads, has a share of the sums, which goes back
+ * to all. */
+static void all_reduce_round(const Talk *talk, float *sums, const float *mine,
+                             long n)
+{
+    const Thread *me = talk->me;
+    const Floats own = share_of(talk, talk->member, mine, n);
+    for (int m = 0; m < talk->members; m++)
+        talk_look(talk, m, 0, share_of(talk, m, mine, n), own);
+    talk_arrive(talk);
+    const Thread all = { .index = talk->member * me->count + me->index,
+                         .count = talk->members * me->count };
+    long from = own.at - mine;
+    long end = share_end(&all, n / WIDTH) * WIDTH;
+    for (long i = share_start(&all, n / WIDTH) * WIDTH; i < end; i += PIECE) {
+        long length = least(PIECE, end - i);
+        sum_piece(talk, sums + i, own.at, i - from, length);
+        for (int m = 0; m < talk->members; m++)
+            talk_write(talk, m, sums + i, length);
+    }
+    talk_next(talk);
+    for (int m = 0; m < talk->members; m++)
+        talk_pass(talk, m, share_of(talk, talk->member, sums, n),
+                  share_of(talk, m, sums, n));
+}
+
 void all_reduce_into_f32(const Thread *me, long message, float *sums,
                          const float *mine, long n)
 {
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    meet(&talk);
-    const Thread all = { .index = talk.member * me->count + me->index,
-                         .count = talk.members * me->count };
-    long end = share_end(&all, n / WIDTH) * WIDTH;
-    for (long i = share_start(&all, n / WIDTH) * WIDTH; i < end; i += PIECE) {
-        long length = end - i < PIECE ? end - i : PIECE;
-        size_t bytes = (size_t)length * sizeof(float);
-        float *sum = floats_of(&talk, 0, sums) + i;
-        sum_piece(&talk, sum, mine + i, length);
-        for (int member = 1; member < talk.members; member++)
-            memcpy(floats_of(&talk, member, sums) + i, sum, bytes);
-    }
-    meet(&talk);
-    count(&talk, ALL_REDUCE, n * (long)sizeof(float));
+    talk_begin(&talk, mine);
+    long room = talk_room(&talk, 1) * talk.members;
+    for (long at = 0; at < n; at += room)
+        all_reduce_round(&talk, sums + at, mine + at, least(room, n - at));
+    talk_end(&talk);
+    talk_count(&talk, ALL_REDUCE, n * (long)sizeof(float));
 }
 
 void all_reduce_f32(const Thread *me, long message, float *values, long n)
@@ -194,13 +161,13 @@ void all_reduce_f64(const Thread *me, long message, double *values, long n)
     if (!talk_open(&talk, me, message))
         return;
     for (long first = 0; first < n; first += ROOM) {
-        long length = n - first < ROOM ? n - first : ROOM;
-        meet_with(&talk, values + first, (size_t)length * sizeof(double));
+        long length = least(ROOM, n - first);
+        talk_meet(&talk, values + first, (size_t)length * sizeof(double));
         for (long i = 0; me->index == 0 && i < length; i++)
             values[first + i] = sum_slots(&talk, i);
     }
     barrier(me);
-    count(&talk, ALL_REDUCE, n * (long)sizeof(double));
+    talk_count(&talk, ALL_REDUCE, n * (long)sizeof(double));
 }
 
 /* ---- scatter, gather, broadcast ----------------------------------------- */
@@ -211,56 +178,71 @@ void reduce_scatter_f32(const Thread *me, long message, float *values,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    meet(&talk);
+    talk_begin(&talk, values);
     float *own = values + talk.member * each;
-    long end = share_end(me, each / WIDTH) * WIDTH;
-    for (long i = share_start(me, each / WIDTH) * WIDTH; i < end; i += PIECE)
-        sum_piece(&talk, own + i, own + i, end - i < PIECE ? end - i : PIECE);
-    meet(&talk);
-    count(&talk, REDUCE_SCATTER, each * (long)sizeof(float));
+    long room = talk_room(&talk, 1);
+    for (long at = 0; at < each; at += room, own += room) {
+        long n = least(room, each - at);
+        for (int m = 0; m < talk.members; m++)
+            talk_look(&talk, m, 0, floats_at(values + m * each + at, n),
+                      floats_at(own, n));
+        talk_arrive(&talk);
+        long end = share_end(me, n / WIDTH) * WIDTH;
+        for (long i = share_start(me, n / WIDTH) * WIDTH; i < end; i += PIECE)
+            sum_piece(&talk, own + i, own, i, least(PIECE, end - i));
+        talk_next(&talk);
+    }
+    talk_end(&talk);
+    talk_count(&talk, REDUCE_SCATTER, each * (long)sizeof(float));
 }
 
-/* Each takes the others' parts; a thread its share of each part. */
-static void gather(const Thread *me, long message, char *values, long each)
+/* Each takes the others' parts. */
+static void gather(const Thread *me, long message, float *values, long each)
 {
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    const World *world = talk.world;
-    int64_t at = values - world->memory[world->rank];
-    meet_with(&talk, &at, sizeof at);
-    long from = share_start(me, each), length = share_end(me, each) - from;
+    talk_begin(&talk, values);
+    const Floats own = floats_at(values + talk.member * each, each);
     for (int step = 1; step < talk.members; step++) {
-        /* not all from the same member at once; stages lie differently */
+        /* not all from the same member at once */
         int member = (talk.member + step) % talk.members;
-        const int64_t *there = axis_slot(world, talk.axis, member);
-        const char *its =
-            world->memory[axis_rank(world, talk.axis, member)] + *there;
-        long part = member * each + from;
-        memcpy(values + part, its + part, (size_t)length);
+        const Floats its = floats_at(values + member * each, each);
+        talk_pull(&talk, member, own, its, its);
     }
-    meet(&talk);
-    count(&talk, ALL_GATHER, each);
+    talk_end(&talk);
+    talk_count(&talk, ALL_GATHER, each * (long)sizeof(float));
 }
 
 void all_gather_f32(const Thread *me, long message, float *values, long each)
 {
-    gather(me, message, (char *)values, each * (long)sizeof(float));
+    gather(me, message, values, each);
 }
 
 void all_gather_f64(const Thread *me, long message, double *values, long each)
 {
-    gather(me, message, (char *)values, each * (long)sizeof(double));
+    gather(me, message, (float *)(void *)values, 2 * each);
 }
 
 /* ---- rows of shared experts --------------------------------------------- */
 
-/* Rows that a member sends to expert x: between its starts. */
-static long rows_for(const Talk *talk, int member, const int32_t *starts,
-                     long x)
+/* All members look at each other's rows for their own experts: where those of
+ * each begin, and the end. */
+static void look_at_starts(const Talk *talk, const int32_t *starts,
+                           long experts)
 {
-    const int32_t *its = at_member(talk, member, starts);
-    return its[x + 1] - its[x];
+    const Floats own = floats_at(starts + talk->member * experts, experts + 1);
+    for (int m = 0; m < talk->members; m++)
+        talk_look(talk, m, 0, floats_at(starts + m * experts, experts + 1),
+                  own);
+    talk_arrive(talk);
+}
+
+/* Where a member has those for this one's experts, and behind them the end. */
+static const int32_t *starts_of(const Talk *talk, int member,
+                                const int32_t *starts, long experts)
+{
+    return talk_seen(talk, member, 0, starts + talk->member * experts);
 }
 
 void own_starts(const Thread *me, long message, int32_t *own,
@@ -269,56 +251,31 @@ void own_starts(const Thread *me, long message, int32_t *own,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    meet(&talk);
+    talk_begin(&talk, starts);
+    look_at_starts(&talk, starts, experts);
     if (me->index == 0) {
-        long first = talk.member * experts, at = 0;
+        long at = 0;
         for (long j = 0; j < experts; j++) {
             own[j] = (int32_t)at;
-            for (int m = 0; m < talk.members; m++)
-                at += rows_for(&talk, m, starts, first + j);
+            for (int m = 0; m < talk.members; m++) {
+                const int32_t *its = starts_of(&talk, m, starts, experts);
+                at += its[j + 1] - its[j];
+            }
         }
         own[experts] = (int32_t)at;
     }
-    meet(&talk);
-    count(&talk, SEND, (talk.members * experts + 1) * (long)sizeof(int32_t));
+    talk_end(&talk);
+    talk_count(&talk, SEND,
+               (talk.members * experts + 1) * (long)sizeof(int32_t));
 }
 
-/* Row r of expert x of a member, where the expert's rank has it: behind the
- * rows of members before. */
-static long row_there(const Talk *talk, int member, const int32_t *starts,
-                      const int32_t *own, long x, long experts)
+/* Rows between two starts. */
+static Floats rows_at(const float *rows, const int32_t *starts, long width)
 {
-    int rank = (int)(x / experts);
-    const int32_t *its = at_member(talk, rank, own);
-    long at = its[x % experts];
-    for (int m = 0; m < member; m++)
-        at += rows_for(talk, m, starts, x);
-    return at;
+    return floats_at(rows + starts[0] * width, (starts[1] - starts[0]) * width);
 }
 
-/* This thread's share of the rows that the rank has sent, or gets back. */
-static void move_rows(const Talk *talk, float *here, float *there,
-                      const int32_t *starts, const int32_t *own, long experts,
-                      long width, bool back)
-{
-    const Thread *me = talk->me;
-    long all = talk->members * experts, rows = starts[all];
-    long from = share_start(me, rows), end = share_end(me, rows);
-    for (long x = 0; x < all; x++) {
-        long first = starts[x] > from ? starts[x] : from;
-        long last = starts[x + 1] < end ? starts[x + 1] : end;
-        if (first >= last)
-            continue;
-        long at = row_there(talk, talk->member, starts, own, x, experts)
-            + first - starts[x];
-        float *its = floats_of(talk, (int)(x / experts), there) + at * width;
-        float *mine = here + first * width;
-        memcpy(back ? mine : its, back ? its : mine,
-               (size_t)((last - first) * width) * sizeof(float));
-    }
-}
-
-/* Each rank writes its rows where their experts are. */
+/* A rank has the rows of its experts by expert, then by member. */
 void send_rows_f32(const Thread *me, long message, float *received,
                    const float *rows, const int32_t *starts,
                    const int32_t *own, long experts, long width, long most)
@@ -326,13 +283,24 @@ void send_rows_f32(const Thread *me, long message, float *received,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    meet(&talk);
-    float *mine = floats_of(&talk, talk.member, (float *)(uintptr_t)rows);
-    move_rows(&talk, mine, received, starts, own, experts, width, false);
-    meet(&talk);
-    count(&talk, SEND, most * width * (long)sizeof(float));
+    talk_begin(&talk, rows);
+    look_at_starts(&talk, starts, experts);
+    for (long j = 0; j < experts; j++) {
+        float *here = received + own[j] * width;
+        for (int m = 0; m < talk.members; m++) {
+            const int32_t *its = starts_of(&talk, m, starts, experts);
+            const Floats from = rows_at(rows, its + j, width);
+            talk_pull(&talk, m, rows_at(rows, starts + m * experts + j, width),
+                      from, floats_at(here, from.length));
+            here += from.length;
+        }
+    }
+    talk_end(&talk);
+    talk_count(&talk, SEND, most * width * (long)sizeof(float));
 }
 
+/* The ranks with the experts know where rows came from: they bring them back.
+ */
 void return_rows_f32(const Thread *me, long message, float *rows,
                      const float *received, const int32_t *starts,
                      const int32_t *own, long experts, long width, long most)
@@ -340,11 +308,20 @@ void return_rows_f32(const Thread *me, long message, float *rows,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    meet(&talk);
-    move_rows(&talk, rows, (float *)(uintptr_t)received, starts, own, experts,
-              width, true);
-    meet(&talk);
-    count(&talk, SEND, most * width * (long)sizeof(float));
+    talk_begin(&talk, rows);
+    look_at_starts(&talk, starts, experts);
+    for (long j = 0; j < experts; j++) {
+        const float *here = received + own[j] * width;
+        for (int m = 0; m < talk.members; m++) {
+            const int32_t *its = starts_of(&talk, m, starts, experts);
+            const Floats to = rows_at(rows, its + j, width);
+            talk_push(&talk, m, floats_at(here, to.length), to,
+                      rows_at(rows, starts + m * experts + j, width));
+            here += to.length;
+        }
+    }
+    talk_end(&talk);
+    talk_count(&talk, SEND, most * width * (long)sizeof(float));
 }
 
 /* ---- chunks of shared sequences ----------------------------------------- */
@@ -363,32 +340,58 @@ void gather_chunks_f32(const Thread *me, long message, float *all,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    meet(&talk);
-    long half_floats = tokens / 2 * width, parts = 2 * talk.members;
-    long end = share_end(me, sequences * parts);
-    for (long i = share_start(me, sequences * parts); i < end; i++) {
-        long b = i / parts;
-        int member = (int)(i % parts / 2), half = (int)(i % 2);
-        const float *its = at_member(&talk, member, own);
-        float *to = all + b * tokens * talk.members * width
-            + chunk_start(&talk, member, half, tokens) * width;
-        memcpy(to, its + (2 * b + half) * half_floats,
-               (size_t)half_floats * sizeof(float));
-    }
-    meet(&talk);
-    count(&talk, ALL_GATHER, sequences * tokens * width * (long)sizeof(float));
+    talk_begin(&talk, own);
+    long half_floats = tokens / 2 * width;
+    for (int member = 0; member < talk.members; member++)
+        for (int half = 0; half < 2; half++) {
+            const Floats its = { floats_at(own + half * half_floats, 0).at,
+                                 sequences, half_floats, 2 * half_floats };
+            float *to = all + chunk_start(&talk, member, half, tokens) * width;
+            talk_pull(&talk, member, its, its,
+                      (Floats){ to, sequences, half_floats,
+                                tokens * talk.members * width });
+        }
+    talk_end(&talk);
+    talk_count(&talk, ALL_GATHER,
+               sequences * tokens * width * (long)sizeof(float));
 }
 
-/* A token's sum over members and, of each, over both parts, in that order. */
-static void sum_token(const Talk *talk, float *to, const float *parts,
-                      long skip, long width)
+/* This thread's share of n sums over members and, of each, over both parts, in
+ * that order. */
+static void sum_parts(const Talk *talk, float *to, const float *early,
+                      const float *late, long n)
 {
-    for (int member = 0; member < talk->members; member++) {
-        const float *early = at_member(talk, member, parts);
-        for (long c = 0; c < width; c++) {
-            float both = early[c] + early[skip + c];
-            to[c] = member ? to[c] + both : both;
+    long end = share_end(talk->me, n);
+    for (long i = share_start(talk->me, n); i < end; i += PIECE)
+        for (int member = 0; member < talk->members; member++) {
+            const float *a = talk_seen(talk, member, 0, early);
+            const float *b = talk_seen(talk, member, 1, late);
+            for (long c = i; c < least(i + PIECE, end); c++) {
+                float both = a[c] + b[c];
+                to[c] = member ? to[c] + both : both;
+            }
         }
+}
+
+/* One chunk of one sequence, whose two parts are `apart`. */
+static void sum_chunk(const Talk *talk, float *own, const float *parts,
+                      long apart, int half, long tokens, long width)
+{
+    long n = tokens / 2 * width, room = talk_room(talk, 2);
+    const float *mine =
+        parts + chunk_start(talk, talk->member, half, tokens) * width;
+    for (long at = 0; at < n; at += room) {
+        long length = least(room, n - at);
+        for (int m = 0; m < talk->members; m++)
+            for (int part = 0; part < 2; part++) {
+                const float *its = parts + part * apart + at
+                    + chunk_start(talk, m, half, tokens) * width;
+                talk_look(talk, m, part, floats_at(its, length),
+                          floats_at(mine + part * apart + at, length));
+            }
+        talk_arrive(talk);
+        sum_parts(talk, own + at, mine + at, mine + apart + at, length);
+        talk_next(talk);
     }
 }
 
@@ -398,19 +401,15 @@ void sum_chunks_f32(const Thread *me, long message, float *own,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    meet(&talk);
+    talk_begin(&talk, parts);
     long all = tokens * talk.members * width;       /* of a sequence's part */
-    long end = share_end(me, sequences * tokens);
-    for (long i = share_start(me, sequences * tokens); i < end; i++) {
-        long b = i / tokens, t = i % tokens;
-        int half = t >= tokens / 2;
-        long at = chunk_start(&talk, talk.member, half, tokens)
-            + t % (tokens / 2);
-        sum_token(&talk, own + i * width, parts + 2 * b * all + at * width, all,
-                  width);
-    }
-    meet(&talk);
-    count(&talk, ALL_GATHER, sequences * tokens * width * (long)sizeof(float));
+    for (long b = 0; b < sequences; b++)
+        for (int half = 0; half < 2; half++)
+            sum_chunk(&talk, own + (2 * b + half) * (tokens / 2) * width,
+                      parts + 2 * b * all, all, half, tokens, width);
+    talk_end(&talk);
+    talk_count(&talk, ALL_GATHER,
+               sequences * tokens * width * (long)sizeof(float));
 }
 
 double broadcast_f64(const Thread *me, long message, long from, double mine)
@@ -418,10 +417,25 @@ double broadcast_f64(const Thread *me, long message, long from, double mine)
     Talk talk;
     if (!talk_open(&talk, me, message))
         return mine;
-    meet_with(&talk, &mine, sizeof mine);
+    talk_meet(&talk, &mine, sizeof mine);
     const double *its = axis_slot(talk.world, talk.axis, (int)from);
-    count(&talk, BROADCAST, sizeof mine);
+    talk_count(&talk, BROADCAST, sizeof mine);
     return *its;
+}
+
+/* ---- between two -------------------------------------------------------- */
+
+void exchange_f32(const Thread *me, long message, float *theirs,
+                  const float *mine, long n)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    talk_begin(&talk, mine);
+    talk_pull(&talk, 1 - talk.member, floats_at(mine, n), floats_at(mine, n),
+              floats_at(theirs, n));
+    talk_end(&talk);
+    talk_count(&talk, SEND, n * (long)sizeof(float));
 }
 
 static void copy_share(const Thread *me, float *to, const float *from, long n)
@@ -431,68 +445,16 @@ static void copy_share(const Thread *me, float *to, const float *from, long n)
            (size_t)(share_end(me, n) - first) * sizeof(float));
 }
 
-/* Where the other's numbers lie is not where this one's do: it says so. */
-void exchange_f32(const Thread *me, long message, float *theirs,
-                  const float *mine, long n)
-{
-    Talk talk;
-    if (!talk_open(&talk, me, message))
-        return;
-    const World *world = talk.world;
-    int other = 1 - talk.member;
-    int64_t at = (const char *)mine - world->memory[world->rank];
-    meet_with(&talk, &at, sizeof at);
-    const int64_t *there = axis_slot(world, talk.axis, other);
-    int rank = axis_rank(world, talk.axis, other);
-    const char *its = world->memory[rank] + *there;
-    copy_share(me, theirs, (const float *)(const void *)its, n);
-    meet(&talk);
-    count(&talk, SEND, n * (long)sizeof(float));
-}
-
-/* ---- from stage to stage ------------------------------------------------ */
-
-static Channel *channel_of(const Talk *talk, int sender)
-{
-    const World *world = talk->world;
-    return &world->block->channels[sender * world->messages + talk->message];
-}
-
-/* Waits while the counter `slow` is `lead` behind `fast`. */
-static void wait_behind(const Talk *talk, Waited *slow, const Waited *fast,
-                        unsigned lead)
-{
-    unsigned at;
-    while (atomic_load(&fast->value) - (at = atomic_load(&slow->value))
-           == lead)
-        if (!waited_past(talk->world, slow, at, talk->message))
-            quit(talk->world);
-}
-
 void send_f32(const Thread *me, long message, long to, float *mailbox,
               const float *values, long n)
 {
     Talk talk;
-    (void)to;                   /* a message has one receiver a sender */
     if (!talk_open(&talk, me, message))
         return;
-    const World *world = talk.world;
-    Channel *channel = channel_of(&talk, world->rank);
-    barrier(me);
-    unsigned sent = atomic_load(&channel->sent.value);
-    if (me->index == 0)
-        wait_behind(&talk, &channel->taken, &channel->sent, 2);
-    barrier(me);
-    float *place = mailbox + sent % 2 * n;
+    float *place = talk_outbox(&talk, (int)to, mailbox, n);
     copy_share(me, place, values, n);
-    barrier(me);
-    if (me->index == 0) {
-        atomic_store(&channel->place[sent % 2],
-                     (char *)place - world->memory[world->rank]);
-        waited_advance(&channel->sent);
-    }
-    count(&talk, SEND, n * (long)sizeof(float));
-    barrier(me);
+    talk_count(&talk, SEND, n * (long)sizeof(float));
+    talk_post(&talk, (int)to, place, n);
 }
 
 void receive_f32(const Thread *me, long message, long from, float *values,
@@ -501,19 +463,8 @@ void receive_f32(const Thread *me, long message, long from, float *values,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    const World *world = talk.world;
-    int sender = axis_rank(world, talk.axis, (int)from);
-    Channel *channel = channel_of(&talk, sender);
-    barrier(me);
-    unsigned taken = atomic_load(&channel->taken.value);
-    if (me->index == 0)
-        wait_behind(&talk, &channel->sent, &channel->taken, 0);
-    barrier(me);
-    const char *place = world->memory[sender]
-        + atomic_load(&channel->place[taken % 2]);
-    copy_share(me, values, (const float *)(const void *)place, n);
-    barrier(me);
-    if (me->index == 0)
-        waited_advance(&channel->taken);
-    barrier(me);
+    const float *place = talk_inbox(&talk, (int)from, values, n);
+    if (place != values)
+        copy_share(me, values, place, n);
+    talk_taken(&talk, (int)from);
 }

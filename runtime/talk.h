@@ -1,0 +1,115 @@
+/* talk.h: how the members of a collective get at each other's numbers; all
+ * collectives (collectives.c) are written with these few verbs, and none knows
+ * which transport it runs on:
+ *
+ *     memory      ranks forked by one launcher map each other's memory: numbers
+ *                 are read where they lie
+ *     messages    processes that mpirun started share nothing (mpi.h): the
+ *                 first thread talks, and the others wait at the rank's barrier
+ *
+ * Every thread of every member makes the same calls with the same sizes. What a
+ * member reads of another the other gives in the same call, so that both ends
+ * of a message are said at once. A place "there" is named by the place that the
+ * same thing has here: places are the same on all members, but for the one
+ * thing that talk_begin names, which each may have elsewhere.
+ *
+ *     begin  everybody is there, and what was written before can be read
+ *     look, arrive, seen, next   read peers' numbers without keeping them
+ *     pull, push   copy a peer's numbers here, mine there
+ *     end    all is done; what was read or given may be written again
+ *
+ * SPDX-License-Identifier: 0BSD */
+#ifndef TALK_H
+#define TALK_H
+#include "collectives.h"
+#include "world_block.h"
+
+/* A collective that goes on. */
+typedef struct Talk {
+    const Thread *me;
+    World *world;
+    Axis axis;
+    int members, member;
+    int message;
+    const char *base;           /* what talk_begin named */
+} Talk;
+
+/* `count` runs of `length` floats, their beginnings `stride` floats apart.
+ * Integers travel as floats, a double as two: nobody computes with them. */
+typedef struct Floats {
+    float *at;
+    long count, length, stride;
+} Floats;
+
+static inline Floats floats_at(const void *at, long length)
+{
+    return (Floats){ (float *)(uintptr_t)at, 1, length, length };
+}
+
+/* False: there is nobody to talk to. */
+bool talk_open(Talk *talk, const Thread *me, long message);
+
+/* Notes that a message of so many bytes (see collective_bytes) was sent. */
+void talk_count(const Talk *talk, Collective kind, long bytes);
+
+/* `base`: what the members may have at different places. */
+void talk_begin(Talk *talk, const void *base);
+void talk_end(const Talk *talk);
+
+/* All members meet, each with bytes for its slot, at most WORLD_SLOT; then
+ * axis_slot has them. Needs neither begin nor end. */
+void talk_meet(const Talk *talk, const void *mine, size_t bytes);
+
+/* ---- reading without keeping -------------------------------------------- */
+
+/* How many floats of each member can be looked at together, in each of `parts`
+ * looks; a multiple of 16. Whoever looks at more does so in rounds. */
+long talk_room(const Talk *talk, int parts);
+
+/* A member gets n floats at `mine` of this one to look at, which looks at m
+ * floats at `its` there. Parts are numbered from 0. */
+void talk_look(const Talk *talk, int member, int part, Floats mine,
+               Floats its);
+
+/* After all looks of a round: they have arrived. */
+void talk_arrive(const Talk *talk);
+
+/* Where they are: `its` as it was looked at; of this member, here. */
+const void *talk_seen(const Talk *talk, int member, int part,
+                      const void *its);
+
+/* Ends a round; another one may begin. */
+void talk_next(const Talk *talk);
+
+/* ---- copying ------------------------------------------------------------ */
+
+/* A member copies `mine` of this one; this one copies what is at `its` there to
+ * `here`. Itself is a member, too. Together pulls may be any number. */
+void talk_pull(const Talk *talk, int member, Floats mine, Floats its,
+               Floats here);
+
+/* This one copies `mine` to `there` at a member, which copies to `here`. */
+void talk_push(const Talk *talk, int member, Floats mine, Floats there,
+               Floats here);
+
+/* The calling thread's n floats at `mine` to the same place at a member: over
+ * shared memory at once. As messages they go with talk_pass, after all threads
+ * have written theirs: `mine` to that member, and what that one sends `here`;
+ * over shared memory it does nothing. */
+void talk_write(const Talk *talk, int member, const float *mine, long n);
+void talk_pass(const Talk *talk, int member, Floats mine, Floats here);
+
+/* ---- from stage to stage ------------------------------------------------ */
+
+/* The place in `mailbox`, of two of n floats, for the next row that this rank
+ * sends; waits until its last row but one, that lay there, was taken. */
+float *talk_outbox(const Talk *talk, int to, float *mailbox, long n);
+/* All threads have written it: off it goes. */
+void talk_post(const Talk *talk, int to, float *place, long n);
+
+/* Waits for the next row of n floats of that member; it is where the result
+ * points, which may be `here`. */
+const float *talk_inbox(const Talk *talk, int from, float *here, long n);
+/* All threads have read it. */
+void talk_taken(const Talk *talk, int from);
+#endif
