@@ -105,6 +105,12 @@ static bool same_group(const Game *g, const char *axis, const Seat *a,
     if (!strcmp(axis, "same experts"))
         return stage && slice
             && a->replica % g->facts->experts == b->replica % g->facts->experts;
+    if (!strcmp(axis, "shard group"))
+        return stage && slice
+            && a->replica / g->facts->shards == b->replica / g->facts->shards;
+    if (!strcmp(axis, "same share"))
+        return stage && slice
+            && a->replica % g->facts->shards == b->replica % g->facts->shards;
     if (!strcmp(axis, "tensor"))
         return stage && replica;
     if (!strcmp(axis, "pipeline"))
@@ -427,7 +433,7 @@ static int64_t trained(const Game *g, int stage)
 /* Of the ranks that have one slice of a stage. */
 static void check_slice(Game *g, int stage, int64_t slice)
 {
-    bool split = g->facts->shard && g->facts->replicas > 1;
+    bool split = g->facts->shards > 1;
     int64_t sum = 0, ranks = 0, wanted = trained(g, stage);
     for (int i = 0; i < g->players.count; i++) {
         const Player *p = &g->players.at[i];
@@ -438,7 +444,7 @@ static void check_slice(Game *g, int stage, int64_t slice)
     }
     if (split && g->facts->ranks > MOST_RANKS)
         return;                     /* not all owners were walked */
-    wanted *= split ? 1 : ranks;
+    wanted *= split ? g->facts->replicas / g->facts->shards : ranks;
     if (!g->wrong && sum != wanted)
         g->wrong = arena_printf(g->c->arena, "stage %d updates %lld elements "
                                 "of %lld", stage, (long long)sum,

@@ -12,7 +12,7 @@ typedef struct Shrink {
     const Spec *s;
     List(const char *) all, plan, one;      /* settings */
     Buf told;
-    int64_t data, stages, tensor, context, groups;
+    int64_t data, shard_group, stages, tensor, context, groups;
     int64_t n, micro;               /* micro-batches a group, and their size */
 } Shrink;
 
@@ -38,7 +38,8 @@ static void set_one(Shrink *k, const char *setting)
     list_push(k->c->arena, &k->one, setting);
 }
 
-/* Data is cut to two replicas where there are too many ranks to run. */
+/* Data is cut to two replicas where there are too many ranks to run, or to two
+ * shard groups of two. */
 static bool shrink_mesh(Shrink *k)
 {
     const Spec *s = k->s;
@@ -47,13 +48,17 @@ static bool shrink_mesh(Shrink *k)
     k->tensor = s->parallel_tensor;
     k->context = s->parallel_context;
     k->groups = s->reproducible_groups;
-    int64_t few = largest(2, s->parallel_experts);
+    k->shard_group = least(s->parallel_shard_group, s->parallel_data);
+    bool grouped = k->shard_group > 0 && k->shard_group < k->data;
+    int64_t few = largest(grouped ? 4 : 2, s->parallel_experts);
     int64_t others = k->context * k->stages * k->tensor;
     bool power = (k->groups & (k->groups - 1)) == 0;
     if (power && k->data * others > MOST_RANKS && k->data > few
         && k->data % few == 0) {
         k->groups = k->groups / k->data * few;
         k->data = few;
+        k->shard_group = grouped ? least(k->shard_group, 2)
+                                 : least(k->shard_group, few);
     }
     if (power && k->groups > MOST_GROUPS)
         k->groups = largest(k->data, MOST_GROUPS);
@@ -75,6 +80,8 @@ static void shrink_batch(Shrink *k)
     set_plan(k, "train.micro_batch",
              spans > 1 ? spans * k->n * k->micro : k->micro);
     set_plan(k, "parallel.data", k->data);
+    if (k->shard_group)
+        set_plan(k, "parallel.shard_group", k->shard_group);
 }
 
 static void shrink_blocks(Shrink *k)
@@ -187,6 +194,7 @@ static void settle_one(Shrink *k)
     set_one(k, "parallel.context=1");
     set_one(k, "parallel.experts=1");
     set_one(k, "parallel.shard=none");
+    set_one(k, "parallel.shard_group=0");
     set_one(k, "parallel.pipeline.stages=1");
     set_one(k, "parallel.pipeline.split=auto");
     set_one(k, "memory.recompute=none");

@@ -34,6 +34,7 @@ Plan plan_of(const Spec *s)
             .stages = s->parallel_pipeline_stages,
             .shard = shard_of(s->parallel_shard),
             .shard_from = s->loc[KEY_parallel_shard],
+            .shard_group_from = s->loc[KEY_parallel_shard_group],
             .data_from = s->loc[KEY_parallel_data],
             .experts = s->parallel_experts,
             .experts_from = s->loc[KEY_parallel_experts],
@@ -49,6 +50,10 @@ Plan plan_of(const Spec *s)
         .micro_from = s->loc[KEY_train_micro_batch],
         .groups_from = s->loc[KEY_reproducible_groups],
     };
+    if (s->parallel_shard_group < s->parallel_data)
+        plan.mesh.shard_group = s->parallel_shard_group;
+    if (mesh_shards(&plan.mesh) == 1)   /* groups of one split nothing */
+        plan.mesh.shard = SHARD_NONE, plan.mesh.shard_group = 0;
     plan.pipeline =
         s->parallel_pipeline_schedule == PARALLEL_PIPELINE_SCHEDULE_GPIPE
             ? PIPELINE_GPIPE : PIPELINE_1F1B;
@@ -315,6 +320,9 @@ static const char *plan_text(Arena *arena, const Plan *plan)
     if (mesh->shard)
         text = arena_printf(arena, "%s, %s sharded", text,
                             shard_names[mesh->shard]);
+    if (mesh->shard_group)
+        text = arena_printf(arena, "%s in groups of %lld", text,
+                            (long long)mesh->shard_group);
     return arena_printf(arena, "%lld ranks: %s; f32", (long long)ranks, text);
 }
 

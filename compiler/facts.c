@@ -135,6 +135,7 @@ Facts *facts_of(const Prog *p, Arena *arena)
     facts->experts = facts_int(program, 0, "expert_ranks");
     facts->replicas = facts->data * facts->context;
     facts->shard = facts_int(program, 0, "shard");
+    facts->shards = facts_int(program, 0, "shard_ranks");
     facts->groups = facts_int(program, 0, "groups");
     facts->parameters = facts_int(program, 0, "parameters");
     for (int i = 0; i < facts->stages; i++)
@@ -148,6 +149,8 @@ int64_t facts_members(const Facts *facts, const char *axis)
          : !strcmp(axis, "context")      ? facts->context
          : !strcmp(axis, "experts")      ? facts->experts
          : !strcmp(axis, "same experts") ? facts->replicas / facts->experts
+         : !strcmp(axis, "shard group")  ? facts->shards
+         : !strcmp(axis, "same share")   ? facts->replicas / facts->shards
          : !strcmp(axis, "tensor")       ? facts->tensor
          : !strcmp(axis, "pipeline")     ? facts->stages
          : !strcmp(axis, "ends")         ? 2

@@ -31,6 +31,7 @@ typedef struct Facts {
     int64_t ranks, data, stages, tensor, context, experts;
     int64_t replicas;               /* data · context */
     int64_t shard, groups, parameters;
+    int64_t shards;                 /* ranks of a shard group */
     List(FactStage) by_stage;
 } Facts;
 
@@ -44,7 +45,7 @@ const char *facts_text(const ProgData *data, int row, const char *name);
 /* The row whose field `name` is `text`; -1: none. */
 int facts_row(const ProgData *data, const char *name, const char *text);
 /* Ranks that an axis of messages has: data, context, experts, same experts,
- * tensor, pipeline, ends, world. */
+ * shard group, same share, tensor, pipeline, ends, world. */
 int64_t facts_members(const Facts *facts, const char *axis);
 /* Elements of a row of tensors, of one copy on one rank. */
 int64_t facts_floats(const Facts *facts, const ProgData *tensors, int row);

@@ -153,6 +153,17 @@ Func *module_find_func(const Module *m, const char *name)
 const char *const shard_names[] = { "none", "optimizer", "gradients",
                                     "parameters", NULL };
 
+int64_t mesh_shards(const Mesh *mesh)
+{
+    int64_t ranks = mesh->shard_group ? mesh->shard_group : mesh->data;
+    return mesh->shard == SHARD_NONE ? 1 : ranks * mesh->context;
+}
+
+int64_t mesh_copies(const Mesh *mesh)
+{
+    return mesh->data * mesh->context / mesh_shards(mesh);
+}
+
 int64_t step_replicas(const Module *m, const Step *step)
 {
     for (int i = 0; i < step->body.count; i++)

@@ -273,10 +273,16 @@ typedef struct Mesh {
                                        the data axis */
     int64_t tensor;                 /* ranks that slice products: innermost */
     Shard shard;
+    int64_t shard_group;            /* data ranks that split what is sharded, as
+                                       neighbours; 0: all */
     int64_t bucket;                 /* bytes of gradients that are summed at a time */
     Loc data_from, stages_from, tensor_from, context_from, experts_from,
-        shard_from;
+        shard_from, shard_group_from;
 } Mesh;
+/* Ranks that split what is sharded: 1 where nothing is; those of the data axis
+ * with the same share. */
+int64_t mesh_shards(const Mesh *mesh);
+int64_t mesh_copies(const Mesh *mesh);
 
 typedef struct Module {
     Arena *arena;

@@ -467,7 +467,7 @@ static bool stack(Parser *p)
     return parse_end_of_line(p);
 }
 
-/* mesh data=D stages=S context=C tensor=T shard=WHAT experts=E
+/* mesh data=D stages=S context=C tensor=T shard=WHAT shard_group=G experts=E
  * bucket=BYTES */
 static bool parse_mesh(Parser *p)
 {
@@ -485,6 +485,11 @@ static bool parse_mesh(Parser *p)
         return false;
     int shard = parse_word(p, "shard", shard_names);
     mesh->shard = shard < 0 ? SHARD_NONE : (Shard)shard;
+    if (shard >= 0 && parse_accept_word(p, "shard_group")
+        && !(parse_expect(p, '=')
+             && parse_integer(p, "shard_group", 1, MOST_RANKS,
+                              &mesh->shard_group)))
+        return false;
     if (shard >= 0 && parse_accept_word(p, "experts")
         && !(parse_expect(p, '=')
              && parse_integer(p, "experts", 1, MOST_RANKS, &mesh->experts)))

@@ -651,6 +651,9 @@ void module_print(const Module *m, Buf *out)
                    "tensor=%lld shard=%s", (long long)m->mesh.data,
                    (long long)m->mesh.stages, (long long)m->mesh.context,
                    (long long)m->mesh.tensor, shard_names[m->mesh.shard]);
+        if (m->mesh.shard_group)
+            buf_printf(&p.line, " shard_group=%lld",
+                       (long long)m->mesh.shard_group);
         if (m->mesh.experts > 1)
             buf_printf(&p.line, " experts=%lld", (long long)m->mesh.experts);
         if (m->mesh.bucket != INT64_MAX)

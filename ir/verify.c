@@ -376,6 +376,10 @@ static bool verify_all(Check *c)
         || m->mesh.context < 1)
         return check_fails(c, "a mesh of %lld by %lld ranks",
                            (long long)m->mesh.data, (long long)m->mesh.stages);
+    if (m->mesh.shard_group && m->mesh.data % m->mesh.shard_group)
+        return check_fails(c, "shard groups of %lld of %lld replicas",
+                           (long long)m->mesh.shard_group,
+                           (long long)m->mesh.data);
     if (!verify_dims(c))
         return false;
     for (int i = 0; i < m->weights.count; i++)

@@ -74,7 +74,7 @@ Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
                int64_t element)
 {
     World *world = rank->world;
-    int data = world_data(world), member = world_replica(world), slice;
+    int member = world_replica(world), slice;
     bool weights = kind == PLACE_WEIGHT;
     Place place = {0};
     int64_t at = in_slice(world, weight, element, &slice, &place.count);
@@ -85,9 +85,9 @@ Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
         int64_t share = weight->tensor->share;
         int64_t in_unit = at - weight->unit;
         int64_t left = share - in_unit % share;
-        member = (int)(in_unit / share);
+        member += (int)(in_unit / share) - world_owner(world);
         place.count = left < place.count ? left : place.count;
-        at = weight->unit / data + in_unit % share;
+        at = weight->unit / program_shards(rank->program) + in_unit % share;
     }
     int owner = world_rank_at(world, weight->stage, member, slice);
     place.own = owner == world_rank(world);

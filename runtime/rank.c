@@ -84,8 +84,7 @@ Plan rank_plan(const Program *program, const StepSet *set, int threads)
     for (int i = 0; i < set->count; i++)
         if (strcmp(set->at[i]->name, "grad") == 0)
             plan.gradients_at = set->at[i]->gradients_at;
-    plan.moment_floats = program->gradient_floats
-        / (program->shard > 0 ? program_data(program) : 1);
+    plan.moment_floats = program->gradient_floats / program_shards(program);
     plan.weight_bytes = round_up(program->weight_bytes, PAGE);
     plan.state_bytes = round_up(plan.state_bytes, PAGE);
     plan.value_bytes = round_up(plan.value_bytes, PAGE);
@@ -188,8 +187,7 @@ static bool step_fits(const Program *program, const Step *step)
             || inside(step->gradients_at, gradients, room))
         && (step->state_bytes == 0
             || program->moments * gradients
-                <= step->state_bytes * (program->shard > 0
-                                        ? program_data(program) : 1));
+                <= step->state_bytes * program_shards(program));
 }
 
 static bool steps_fit(const Program *program, const StepSet *set)
@@ -214,7 +212,7 @@ static bool tensors_fit(const Program *program, bool packed)
         if (t->repeat == 0)
             continue;
         int64_t room = program->weight_bytes, units = program->gradient_floats;
-        int64_t shares = units / program_data(program);
+        int64_t shares = units / program_shards(program);
         if (packed)             /* tables lie behind shares, not behind all */
             room += 4 * (units - shares);
         if (!inside((t->weight + last * t->weight_stride) * 4, bytes, room))
@@ -273,6 +271,7 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
     team_join(rank->team, world);
     rank->control.stage = world_stage(world);
     rank->control.slice = world_slice(world);
+    rank->control.share = world_owner(world);
     rank->control.expert = world_expert(world);
     rank->control.chunk = world_chunk(world);
     rank->control.replica = world_replica(world);

@@ -131,7 +131,7 @@ static int64_t table_place(const Rank *rank, const Tensor *tensor)
     if (!rank->world || program->shard != SHARD_WEIGHTS)
         return tensor->weight;
     return tensor->weight - program->gradient_floats
-        + program->gradient_floats / program_data(program);
+        + program->gradient_floats / program_shards(program);
 }
 
 static void compute_tables(const Thread *me, void *context)

@@ -35,6 +35,11 @@ int program_experts(const Program *program)
     return at_least_one(program->expert_ranks);
 }
 
+int program_shards(const Program *program)
+{
+    return at_least_one(program->shard_ranks);
+}
+
 int program_data(const Program *program)
 {
     return at_least_one(program->data) * program_context(program);
@@ -105,6 +110,11 @@ int world_replica(const World *world)
     return world ? world->rank / world->tensor % world->data : 0;
 }
 
+int world_owner(const World *world)
+{
+    return world ? world_replica(world) % world->shards : 0;
+}
+
 int world_stage(const World *world)
 {
     return world ? world->rank / world->tensor / world->data : 0;
@@ -145,6 +155,8 @@ int axis_members(const World *world, Axis axis)
     case AXIS_CONTEXT:  return world->context;
     case AXIS_EXPERTS:  return world->experts;
     case AXIS_SAME:     return world->data / world->experts;
+    case AXIS_SHARDS:   return world->shards;
+    case AXIS_COPIES:   return world->data / world->shards;
     case AXIS_TENSOR:   return world->tensor;
     case AXIS_PIPELINE: return world->stages;
     case AXIS_ENDS:     return world->stages > 1 ? 2 : 1;
@@ -161,6 +173,8 @@ int axis_member(const World *world, Axis axis)
     case AXIS_CONTEXT:  return world_chunk(world);
     case AXIS_EXPERTS:  return world_expert(world);
     case AXIS_SAME:     return world_replica(world) / world->experts;
+    case AXIS_SHARDS:   return world_owner(world);
+    case AXIS_COPIES:   return world_replica(world) / world->shards;
     case AXIS_TENSOR:   return world_slice(world);
     case AXIS_PIPELINE: return world_stage(world);
     case AXIS_ENDS:     return world_stage(world) > 0;
@@ -185,6 +199,12 @@ int axis_rank(const World *world, Axis axis, int member)
     case AXIS_SAME:
         return world_rank_at(world, stage, member * world->experts
                              + world_expert(world), slice);
+    case AXIS_SHARDS:
+        return world_rank_at(world, stage,
+                             replica - world_owner(world) + member, slice);
+    case AXIS_COPIES:
+        return world_rank_at(world, stage, member * world->shards
+                             + world_owner(world), slice);
     case AXIS_TENSOR:   return world_rank_at(world, stage, replica, member);
     case AXIS_PIPELINE: return world_rank_at(world, member, replica, slice);
     case AXIS_ENDS:
@@ -204,6 +224,8 @@ Axis axis_of(const World *world, long message)
         : strcmp(axis, "context") == 0 ? AXIS_CONTEXT
         : strcmp(axis, "experts") == 0 ? AXIS_EXPERTS
         : strcmp(axis, "same experts") == 0 ? AXIS_SAME
+        : strcmp(axis, "shard group") == 0 ? AXIS_SHARDS
+        : strcmp(axis, "same share") == 0 ? AXIS_COPIES
         : strcmp(axis, "pipeline") == 0 ? AXIS_PIPELINE
         : strcmp(axis, "ends") == 0 ? AXIS_ENDS : AXIS_WORLD;
 }
@@ -224,6 +246,12 @@ static Gate *axis_gate(const World *world, Axis axis)
         return &gates[stage * world->data + replica - world_expert(world)];
     case AXIS_SAME:
         return &gates[stage * world->data + world_expert(world)];
+    case AXIS_SHARDS:
+        return &gates[(stage * world->data + replica - world_owner(world))
+                      * world->tensor + slice];
+    case AXIS_COPIES:
+        return &gates[(stage * world->data + world_owner(world))
+                      * world->tensor + slice];
     case AXIS_TENSOR:   return &gates[stage * world->data + replica];
     case AXIS_PIPELINE: return &gates[replica * world->tensor + slice];
     case AXIS_ENDS:     return &gates[replica * world->tensor + slice];

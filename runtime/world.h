@@ -28,6 +28,7 @@ int program_ranks(const Program *program);
 int program_data(const Program *program);     /* · context: one axis */
 int program_context(const Program *program);
 int program_experts(const Program *program);
+int program_shards(const Program *program);     /* ranks of a shard group */
 int program_stages(const Program *program);
 int program_tensor(const Program *program);
 
@@ -41,6 +42,7 @@ int world_replica(const World *world);
 int world_slice(const World *world);
 int world_chunk(const World *world);            /* of the context */
 int world_expert(const World *world);           /* of those with the experts */
+int world_owner(const World *world);            /* of the shard group */
 /* Which share of the batch is the rank's, and of how many. */
 int world_batch(const World *world);
 int world_batches(const World *world);

@@ -25,6 +25,8 @@ typedef enum Axis {
     AXIS_CONTEXT,
     AXIS_EXPERTS,
     AXIS_SAME,
+    AXIS_SHARDS,                /* a shard group */
+    AXIS_COPIES,                /* those with the same share */
     AXIS_TENSOR,
     AXIS_PIPELINE,
     AXIS_ENDS,
@@ -82,7 +84,7 @@ typedef struct Block {
 struct World {
     const Program *program;     /* as this rank's stage has it */
     const Program *whole;
-    int rank, ranks, data, context, experts, tensor, stages;
+    int rank, ranks, data, context, experts, shards, tensor, stages;
     int threads;                /* of each rank */
     int messages;
     int spins;

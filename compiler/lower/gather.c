@@ -43,7 +43,7 @@ void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
         times = s->map->micros * s->map->groups;
     ProgExpr *args[] = {
         var(s, s->me), step_unit_message(s, message, ALL_GATHER, unit, times),
-        all, own, step_replica(s), step_share(s, unit),
+        all, own, step_share_number(s), step_share(s, unit),
     };
     step_call(s, b, gather_func(s->l), args, 6);
 }

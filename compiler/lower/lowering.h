@@ -104,6 +104,7 @@ typedef struct Lower {
     const char *slice_field;        /* of Control: which is this rank's */
     bool early;                     /* a block's gradient leaves at once */
     int64_t shards;                 /* ranks that split units; 1: none do */
+    int64_t copies;                 /* ranks with the same shares */
     List(Unit) units;
     ProgFunc *gathered_weights;     /* points a Shared at gathered units */
     const ProgConst *shards_const, **offsets;   /* by weight: in its unit */

@@ -133,7 +133,7 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
             var(s, g),
             px_const(p, l->offsets[i]),
             elements_of(l, &w->type),
-            px_mul(p, step_replica(s), step_share(s, unit)),
+            px_mul(p, step_share_number(s), step_share(s, unit)),
             step_share(s, unit),
         };
         step_call(s, where, square_func(l), args, 7);
@@ -150,7 +150,8 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
     int64_t norms = shard_norms(l);
     ProgVar *own = step_let(
         s, b, "share_norms",
-        px_offset(p, var(s, all), px_mul(p, step_replica(s), num(s, norms))));
+        px_offset(p, var(s, all),
+                  px_mul(p, step_share_number(s), num(s, norms))));
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
         ProgBlock *body = step_each_block(s, b, unit);
@@ -284,7 +285,7 @@ static void update_tensor(Steps *s, ProgBlock *b, const Unit *unit,
         list_push(a, &args, value);
     }
     list_push(a, &args, px_const(p, s->l->offsets[weight]));
-    list_push(a, &args, px_mul(p, step_replica(s), step_share(s, unit)));
+    list_push(a, &args, px_mul(p, step_share_number(s), step_share(s, unit)));
     list_push(a, &args, step_share(s, unit));
     step_call(s, b, update_share_func(s->l, code), args.at, args.count);
     s->p->here = (Loc){0};

@@ -31,7 +31,8 @@ void lower_talks(Lower *l)
     l->stages = (int)mesh->stages;
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
         && is_whole_group(l->m);
-    l->shards = mesh->shard == SHARD_NONE ? 1 : mesh->data * mesh->context;
+    l->shards = mesh_shards(mesh);
+    l->copies = mesh_copies(mesh);
     if (mesh->data * mesh->stages * mesh->tensor * mesh->context > 1)
         l->talk_constants =
             prog_add_const_group(l->p, "What ranks say to each other.");
@@ -50,6 +51,16 @@ static const char *constant_name(const Lower *l, const char *name)
     return text;
 }
 
+/* "the ranks of data", "the ranks with the same share" */
+static const char *whose_ranks(Lower *l, const char *axis)
+{
+    const char *same = strncmp(axis, "same ", 5) ? NULL : axis + 5;
+    bool group = !strcmp(axis, "shard group");
+    return same ? arena_printf(l->arena, "the ranks with the same %s", same)
+                : arena_printf(l->arena, "the ranks of %s%s",
+                               group ? "a " : "", axis);
+}
+
 static Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from)
 {
     for (int i = 0; i < l->talks.count; i++)
@@ -63,8 +74,9 @@ static Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from)
     talk.bytes = arena_alloc(l->arena, bytes);
     talk.index = prog_const(l->p, l->talk_constants, constant_name(l, name),
                             l->talks.count,
-                            arena_printf(l->arena, "over the ranks of %s%s%s",
-                                         axis, *at ? "  " : "", at));
+                            arena_printf(l->arena, "over %s%s%s",
+                                         whose_ranks(l, axis), *at ? "  " : "",
+                                         at));
     list_push(l->arena, &l->talks, talk);
     return &l->talks.at[l->talks.count - 1];
 }
@@ -94,9 +106,29 @@ static ProgExpr *over_data(Steps *s, const char *name, Collective kind,
 ProgExpr *step_shard_message(Steps *s, const char *name, int kind, int stage,
                              int64_t bytes, int64_t calls)
 {
-    Talk *talk = find_talk(s->l, name, "data", s->l->m->mesh.shard_from);
+    const char *axis = s->l->copies > 1 ? "shard group" : "data";
+    Talk *talk = find_talk(s->l, name, axis, s->l->m->mesh.shard_from);
     foretell(s, talk, stage, calls,
              collective_bytes((Collective)kind, bytes, s->l->shards));
+    return px_const(s->p, talk->index);
+}
+
+ProgExpr *step_copies_message(Steps *s, const char *name, int stage,
+                              int64_t bytes, int64_t calls)
+{
+    Talk *talk = find_talk(s->l, name, "same share",
+                           s->l->m->mesh.shard_group_from);
+    foretell(s, talk, stage, calls,
+             collective_bytes(ALL_REDUCE, bytes, s->l->copies));
+    return px_const(s->p, talk->index);
+}
+
+ProgExpr *step_replicas_message(Steps *s, const char *name, int stage,
+                                int64_t bytes)
+{
+    Talk *talk = find_talk(s->l, name, "data", s->l->m->mesh.shard_from);
+    foretell(s, talk, stage, 1,
+             collective_bytes(ALL_REDUCE, bytes, s->map->members));
     return px_const(s->p, talk->index);
 }
 

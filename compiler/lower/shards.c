@@ -8,6 +8,11 @@
  *     gradients    a block's gradient is summed as soon as it is there and its
  *                  share kept, where a rank has one micro-batch a step
  *     parameters   so are weights: gathered before a block runs, then dropped
+ *
+ * SHARDS neighbours on the data axis are a shard group, which has all shares
+ * (HYBRID_SHARD, Zhao et al. 2023). Where there are several, gradients are
+ * summed in each and then over the ranks with the same share; shares are
+ * gathered in a group alone.
  */
 #include "steps.h"
 #include "../../runtime/collectives.h"
@@ -134,7 +139,7 @@ void name_units(Lower *l)
 }
 
 /* ---- where shares lie ---- */
-ProgExpr *step_replica(Steps *s) { return step_control(s, "replica"); }
+ProgExpr *step_share_number(Steps *s) { return step_control(s, "share"); }
 
 /* Floats of a share; before and behind blocks stages have different ones. */
 ProgExpr *step_share(Steps *s, const Unit *unit)
@@ -204,7 +209,7 @@ static ProgExpr *own_share(Steps *s, const Unit *unit, ProgExpr *base,
             px_add(p, at,
                    px_mul(p, step_own_block(s),
                           px_const(p, s->l->stacks[unit->stack].floats_const)));
-    at = px_add(p, at, px_mul(p, step_replica(s), step_share(s, unit)));
+    at = px_add(p, at, px_mul(p, step_share_number(s), step_share(s, unit)));
     return px_offset(p, base, at);
 }
 
@@ -305,6 +310,14 @@ void step_end_blocks(Steps *s)
 }
 
 /* ---- gradients ---- */
+/* A sum over the shard groups of the unit's shares. */
+static ProgExpr *copies_message(Steps *s, const Unit *unit, int stage,
+                                int64_t calls)
+{
+    return step_copies_message(s, "sum shares of groups", stage,
+                               4 * stage_share(s->l, unit, stage), calls);
+}
+
 static void reduce(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *values)
 {
     ProgExpr *args[] = {
@@ -316,7 +329,8 @@ static void reduce(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *values)
 }
 
 /* The last stage has a tied weight alone before its blocks; the first has it
- * among others, so that shares differ: all of it is summed. */
+ * among others, so that shares differ: all of it is summed, over all
+ * replicas. */
 static void reduce_before(Steps *s, ProgBlock *b, const Unit *unit,
                           ProgExpr *values)
 {
@@ -325,22 +339,50 @@ static void reduce_before(Steps *s, ProgBlock *b, const Unit *unit,
     int last = l->stages - 1;
     ProgBlock *others;
     ProgBlock *ends = ps_if(p, b, step_is_last(s), &others);
-    ProgExpr *index = NULL;
-    for (int i = 0; i < l->stages; i++)
-        index = step_shard_message(
-            s, i < last ? "sum gradients" : "sum a tied gradient",
-            i < last ? REDUCE_SCATTER : ALL_REDUCE, i,
-            i < last ? 4 * stage_share(l, unit, i) : 4 * l->parts[i].blocks_at,
-            1);
-    ProgExpr *whole[] = { var(s, s->me), index, values,
-                          px_mul(p, px_const(p, l->shards_const),
-                                 step_share(s, unit)) };
+    ProgExpr *share = step_share(s, unit), *index = NULL;
+    for (int i = 0; i < last; i++)
+        index = step_shard_message(s, "sum gradients", REDUCE_SCATTER, i,
+                                   4 * stage_share(l, unit, i), 1);
+    ProgExpr *whole[] = {
+        var(s, s->me),
+        step_replicas_message(s, "sum a tied gradient", last,
+                              4 * l->parts[last].blocks_at),
+        values,
+        px_mul(p, px_const(p, l->shards_const), share),
+    };
     step_call(s, ends, prog_library(p, "all_reduce_f32"), whole, 4);
-    ProgExpr *args[] = { var(s, s->me),
-                         step_shard_message(s, "sum gradients", REDUCE_SCATTER,
-                                            0, 0, 0),
-                         values, step_share(s, unit) };
+    ProgExpr *args[] = { var(s, s->me), index, values, share };
     step_call(s, others, prog_library(p, "reduce_scatter_f32"), args, 4);
+    if (l->copies == 1)
+        return;
+    for (int i = 0; i < last; i++)
+        index = copies_message(s, unit, i, 1);
+    ProgExpr *own[] = { var(s, s->me), index, step_gradient_share(s, unit),
+                        share };
+    step_call(s, others, prog_library(p, "all_reduce_f32"), own, 4);
+}
+
+/* Shares that a shard group has summed are added to those of the others: the
+ * groups are the upper part of the tree. */
+static void add_copies(Steps *s, ProgBlock *b)
+{
+    Lower *l = s->l;
+    ps_comment(s->p, b, "the shard groups' shares");
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        ProgExpr *index = NULL;
+        if (s->stage && i == 0)         /* reduce_before has */
+            continue;
+        for (int stage = 0; stage < l->stages; stage++)
+            index = copies_message(s, unit, stage,
+                                   stage_count(l, unit, stage));
+        ProgBlock *body = step_each_block(s, b, unit);
+        ProgExpr *args[] = { var(s, s->me), index,
+                             step_gradient_share(s, unit),
+                             step_share(s, unit) };
+        step_call(s, body, prog_library(s->p, "all_reduce_f32"), args, 4);
+        step_end_blocks(s);
+    }
 }
 
 /* Where further uses of parameters begin among the gradients, and end. */
@@ -372,9 +414,9 @@ static void reduce_further(Steps *s, ProgBlock *b)
     if (!any)
         return;
     for (int i = 0; i < l->stages; i++)
-        index = step_shard_message(
-            s, "sum further uses", ALL_REDUCE, i,
-            4 * (further_end(l, i) - further_begin(l, i)), 1);
+        index = step_replicas_message(
+            s, "sum further uses", i,
+            4 * (further_end(l, i) - further_begin(l, i)));
     ProgExpr *from =
         s->stage ? step_whole_moment(s) : num(s, further_begin(l, 0));
     ProgExpr *count = s->stage
@@ -406,6 +448,8 @@ void step_reduce_shards(Steps *s, ProgBlock *b)
             reduce(s, body, unit, values);
         step_end_blocks(s);
     }
+    if (l->copies > 1)
+        add_copies(s, b);
     reduce_further(s, b);
 }
 
@@ -454,7 +498,7 @@ void step_keep_share(Steps *s, ProgBlock *b)
     ProgExpr *all = px_offset(p, var(s, s->gradients), at);
     ProgExpr *args[] = {
         var(s, s->me), kept_share(s, unit),
-        px_offset(p, all, px_mul(p, step_replica(s), step_share(s, unit))),
+        px_offset(p, all, px_mul(p, step_share_number(s), step_share(s, unit))),
         step_share(s, unit),
     };
     ProgExpr *reduced[] = {

@@ -63,6 +63,7 @@ void clash(Loader *loader, KeyId a, KeyId b, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* The rule that one integer divides another. */
 void divides(Loader *loader, KeyId divisor, KeyId number);
+bool is_power_of_two(int64_t n);
 /* Positions of an image, of a graph; 0 for tokens, or past LENGTH_MOST. */
 int64_t input_positions(const Spec *spec);
 #endif

@@ -112,7 +112,7 @@ static void check_positions(Loader *loader)
 
 /* ---- the batch and its groups -------------------------------------------- */
 
-static bool is_power_of_two(int64_t n)
+bool is_power_of_two(int64_t n)
 {
     return n > 0 && (n & (n - 1)) == 0;
 }

@@ -57,6 +57,32 @@ static void check_pipeline(Loader *loader)
     check_split(loader);
 }
 
+/* Shard groups are subtrees of the tree by which replicas are summed. */
+static void check_shard_group(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId group = KEY_parallel_shard_group, data = KEY_parallel_data;
+    int64_t ranks = s->parallel_shard_group;
+    if (loader->bad[group] || ranks == 0)
+        return;
+    if (sound(loader, group, KEY_parallel_shard)
+        && s->parallel_shard == PARALLEL_SHARD_NONE) {
+        clash(loader, group, KEY_parallel_shard, "`%s` with `%s`: there is "
+              "nothing that groups could split", saying(loader, group),
+              saying(loader, KEY_parallel_shard));
+        return;
+    }
+    if (loader->bad[data])
+        return;
+    divides(loader, group, data);
+    if (!loader->bad[group] && ranks != s->parallel_data
+        && !is_power_of_two(ranks))
+        clash(loader, group, data, "`%s` must be a power of two, or as many "
+              "as `%s`: groups are subtrees of the tree by which ranks are "
+              "summed",
+              saying(loader, group), saying(loader, data));
+}
+
 /* What a model has that replicas do not split yet. */
 static void check_shard(Loader *loader)
 {
@@ -173,6 +199,7 @@ void check_plan_rules(Loader *loader)
     check_experts(loader);
     check_context(loader);
     check_tensor(loader);
+    check_shard_group(loader);
     check_shard(loader);
     check_pipeline(loader);
 }

@@ -51,6 +51,10 @@ holds tiny.yaml "parallel.data=3 train.batch=12"
 holds tiny.yaml "parallel.data=4 parallel.shard=optimizer $four"
 holds tiny.yaml "parallel.data=2 parallel.shard=gradients $four"
 holds tiny.yaml "parallel.data=4 parallel.shard=parameters $four"
+holds tiny.yaml "parallel.data=4 parallel.shard=parameters \
+parallel.shard_group=2 $four"
+holds tiny.yaml "parallel.data=32 parallel.shard=gradients \
+parallel.shard_group=8 train.batch=32"
 holds tiny.yaml "model.blocks=7 parallel.pipeline.stages=3 train.micro_batch=2"
 holds tiny.yaml "model.blocks=6 parallel.pipeline.stages=3 \
 parallel.pipeline.split=[1,2,3] parallel.pipeline.schedule=gpipe"
@@ -97,6 +101,8 @@ differs() { # EFFECT KEY=VALUE…
 expect 0 "no key differs" "$tw" diff tiny.yaml -- tiny.yaml
 differs "same bits" parallel.data=2
 differs "same bits" parallel.data=4 parallel.shard=gradients
+differs "same bits" parallel.data=4 parallel.shard=gradients \
+    parallel.shard_group=2
 differs "same bits" parallel.pipeline.stages=2 memory.recompute=block
 differs "same bits" train.micro_batch=1 train.checkpoint.every=7
 differs "same bits" name=other
@@ -160,6 +166,10 @@ wrong-group | compiler/lower/ranks.c | forecast | parallel.data=2 parallel.pipel
 s/(talk = find_talk\(s->l, "sum gradients", )"data"/$1"world"/
 missing-reduction | compiler/lower/ranks.c | loss | parallel.data=2
 s/if \(s->map->members > 1\)(\s+sum_gradients)/if (s->map->members > 99)$1/
+apart | compiler/lower/shards.c | loss | parallel={"data":4,"shard":"gradients","shard_group":2}
+s/if \(l->copies > 1\)(\s+add_copies)/if (l->copies > 99)$1/
+group | compiler/lower/ranks.c | forecast | parallel={"data":4,"shard":"optimizer","shard_group":2}
+s/"same share",/"data",/
 swapped-send | compiler/lower/ranks.c | messages | parallel.pipeline.stages=2
 s/neighbour\(s, !down\)/neighbour(s, down)/
 swapped-order | passes/schedule.c | out of order | model.blocks=3 parallel.pipeline.stages=3

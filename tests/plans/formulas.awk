@@ -2,17 +2,21 @@
 # runtime/collectives.h, from the sizes of the model's weights alone.
 #
 #     awk -f formulas.awk -v data=D -v stages=S -v shard=SHARD -v micros=M
-#         -v micro=N -v sequence=T IR.txt
+#         -v group=G -v micro=N -v sequence=T IR.txt
 #
 # IR.txt is what `trainwright ir SPEC` prints; M micro-batches of N sequences a
-# rank. Of D members a member sends in an all-reduce of b bytes 2(D-1)/D b, in a
-# reduce-scatter or an all-gather of parts of b bytes (D-1) b. Each tensor takes
-# whole blocks of 1024 floats; a replica's share of a unit (a block, or what lies
-# before or behind the blocks) does, too. Prints `NAME CALLS BYTES`.
+# rank; shard groups of G ranks (0: of D). Of D members a member sends in an
+# all-reduce of b bytes 2(D-1)/D b, in a reduce-scatter or an all-gather of parts
+# of b bytes (D-1) b. Each tensor takes whole blocks of 1024 floats; a replica's
+# share of a unit (a block, or what lies before or behind the blocks) does, too.
+# Prints `NAME CALLS BYTES`.
 
 function padded(n, to) { return int((n + to - 1) / to) * to }
 function say(name, calls, bytes) { printf "%s %d %.0f\n", name, calls, bytes }
-function all_reduce(bytes) { return int(2 * (data - 1) * bytes / data) }
+function sum_over(members, bytes) {
+    return int(2 * (members - 1) * bytes / members)
+}
+function all_reduce(bytes) { return sum_over(data, bytes) }
 
 /^dim [A-Z]=/ {
     split($2, part, "=")
@@ -59,18 +63,24 @@ END {
     } else if (shard == "none") {
         say("sum_gradients", 1, all_reduce(4 * (before + L * block + after + tied)))
     } else {
-        before = padded(before, 1024 * data)
-        after = padded(after, 1024 * data)
-        block = padded(block, 1024 * data)
+        if (!group)
+            group = data
+        before = padded(before, 1024 * group)
+        after = padded(after, 1024 * group)
+        block = padded(block, 1024 * group)
         all = before + L * block + after
-        say("sum_gradients", L + 2, (data - 1) * 4 * all / data)
-        say("gather_shares'_norms", 1, (data - 1) * 8 * all / data / 1024)
+        say("sum_gradients", L + 2, (group - 1) * 4 * all / group)
+        if (group < data)               # of each share over the groups
+            say("sum_shares_of_groups", L + 2,
+                sum_over(data / group, 4 * all / group))
+        say("gather_shares'_norms", 1, (group - 1) * 8 * all / group / 1024)
         if (tied)
             say("sum_further_uses", 1, all_reduce(4 * tied))
         if (shard == "parameters")      # forward and backward of each
             say("gather_weights", 2 * micros * L + 2,
-                (data - 1) * 4 * (before + after + 2 * micros * L * block) / data)
+                (group - 1) * 4 * (before + after + 2 * micros * L * block) \
+                    / group)
         else
-            say("gather_weights", L + 2, (data - 1) * 4 * all / data)
+            say("gather_weights", L + 2, (group - 1) * 4 * all / group)
     }
 }

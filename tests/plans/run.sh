@@ -9,10 +9,10 @@
 #     SPECS='rotary alibi'                only these
 #     KEEP=DIR                            leaves what it makes there
 #
-# A plan is words: data=2 shard=parameters stages=2 schedule=gpipe split=[1,3,1]
-# micro=1 recompute=block; via=cc and threads=2 are words, too. One that the
-# compiler says is not built yet counts neither way, and is printed. Ends with
-# `plans: N passed, M failed`.
+# A plan is words: data=4 shard=parameters shard_group=2 stages=2 schedule=gpipe
+# split=[1,3,1] micro=1 recompute=block; via=cc and threads=2 are words, too. One
+# that the compiler says is not built yet counts neither way, and is printed.
+# Ends with `plans: N passed, M failed`.
 set -uf
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -111,7 +111,8 @@ read_plan() { # WORD…
     for word in "$@"; do
         value=${word#*=}
         case $word in
-        data=* | shard=*) flags="$flags --set parallel.$word" ;;
+        data=* | shard=* | shard_group=*)
+            flags="$flags --set parallel.$word" ;;
         stages=* | schedule=* | split=*)
             flags="$flags --set parallel.pipeline.$word" ;;
         micro=*) flags="$flags --set train.micro_batch=$value" ;;
@@ -209,19 +210,20 @@ plan() { # WORD…: trains, evaluates and differentiates as one rank does
 # The last plan's messages by formula: all that formulas.awk names, no others
 # of gradients, weights or rows.
 formula() { # MICROS MICRO
-    data_ranks=1 stages=1 shard=none
+    data_ranks=1 stages=1 shard=none shard_group=0
     for word in $words; do
         case $word in
         data=*) data_ranks=${word#*=} ;;
         stages=*) stages=${word#*=} ;;
         shard=*) shard=${word#*=} ;;
+        shard_group=*) shard_group=${word#*=} ;;
         esac
     done
     # shellcheck disable=SC2086  # a list
     "$compiler" ir "$file" $size >model.ir || return 1
     sequence=$(sed -n 's/^step train .*sequence=\([0-9]*\).*/\1/p' model.ir)
     awk -f "$here/formulas.awk" -v data="$data_ranks" -v stages="$stages" \
-        -v shard="$shard" -v micros="$1" -v micro="$2" \
+        -v shard="$shard" -v group="$shard_group" -v micros="$1" -v micro="$2" \
         -v sequence="$sequence" model.ir | sort >wanted.messages
     cut -d ' ' -f 1 wanted.messages >names
     grep -wFf names said.messages | sort >got.messages
@@ -265,6 +267,18 @@ shard_plans() {
     plan data=4 shard=gradients threads=2
     plan data=4 shard=parameters micro=1 threads=2
 }
+group_plans() {
+    plan data=4 shard=optimizer shard_group=2 threads=2
+    plan data=4 shard=gradients shard_group=2 micro=1
+    plan data=4 shard=gradients shard_group=2 micro=2
+    plan data=4 shard=parameters shard_group=2 threads=2
+    plan data=4 shard=optimizer shard_group=1
+    plan data=4 shard=optimizer shard_group=4
+    plan data=4 stages=2 shard=optimizer shard_group=2 micro=1
+    plan data=4 stages=2 shard=gradients shard_group=2 threads=2
+    resume data=4 shard=parameters shard_group=2 then data=2 micro=1
+    resume data=4 shard=gradients then data=4 shard=optimizer shard_group=2
+}
 pipeline_plans() {
     plan stages=2 threads=2
     plan stages=2 schedule=gpipe micro=1
@@ -305,6 +319,9 @@ formulas() {
     plan_formula 2 2 data=4 shard=gradients
     plan_formula 2 2 data=2 shard=parameters
     plan_formula 2 1 data=4 shard=parameters micro=1
+    plan_formula 2 2 data=4 shard=optimizer shard_group=2
+    plan_formula 2 2 data=4 shard=gradients shard_group=2
+    plan_formula 2 1 data=4 shard=parameters shard_group=2 micro=1
     plan_formula 4 2 stages=2
     plan_formula 8 1 stages=3 schedule=gpipe micro=1
     plan_formula 2 2 stages=3 data=2
@@ -312,6 +329,7 @@ formulas() {
 every_plan() {
     data_plans
     shard_plans
+    group_plans
     pipeline_plans
     recompute_plans
     resumptions
@@ -321,6 +339,7 @@ some_plans() {
     plan data=4 shard=optimizer threads=2
     plan data=2 shard=gradients
     plan data=4 shard=parameters micro=1
+    plan data=4 shard=parameters shard_group=2 threads=2
     plan stages=2 micro=1
     plan stages=3 data=2 schedule=gpipe threads=2
     resume data=2 shard=parameters then stages=2 micro=1
@@ -332,6 +351,7 @@ whole_plans() {
     plan data=2 shard=optimizer micro=1
     plan data=4 shard=gradients threads=2
     plan data=2 shard=parameters recompute=block
+    plan data=4 shard=gradients shard_group=2
     plan stages=2
     resume data=2 shard=parameters then data=4 threads=2
 }
@@ -344,6 +364,7 @@ one_spec() {
     case $spec in
     learned)
         every_plan
+        formulas
         plan via=cc data=2 shard=gradients threads=2
         other_groups ;;
     rotary)
