@@ -78,7 +78,7 @@ static int make(Values *v, Built *b, const SpecSources *from)
               complaint(v, diag));
         return WRONG_INPUT;
     }
-    status = program_link(diag, b->compiled.prog, &c->target, c->place,
+    status = program_link(diag, &b->compiled, &c->target, c->place,
                           b->program);
     if (status != DONE)
         diag_print(diag, stderr);

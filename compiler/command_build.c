@@ -84,8 +84,9 @@ static Package *make_package(const Job *job)
     Buf passes = {0};
     for (int i = 0; i < PASS_COUNT; i++)
         buf_printf(&passes, "%s%s", i ? " " : "", pass_table[i].name);
+    const Sources sources = program_sources(&job->compiled);
     Package *package = package_make(
-        job->arena, job->compiled.prog, job->compiled.spec_text.text,
+        job->arena, &sources, job->compiled.spec_text.text,
         arena_strdup(job->arena, passes.text), job->command);
     buf_free(&passes);
     return package;
@@ -136,7 +137,7 @@ static int build(Job *job, const Place *place)
                                                   job->compiled.prog->name);
     status = cc ? package_compile(job->diag, make_package(job),
                                   job->target.emit.level, output)
-                : program_link(job->diag, job->compiled.prog, &job->target,
+                : program_link(job->diag, &job->compiled, &job->target,
                                place, output);
     if (status != DONE)
         return status;

@@ -326,6 +326,45 @@ static const char *plan_text(Arena *arena, const Plan *plan)
     return arena_printf(arena, "%lld ranks: %s; f32", (long long)ranks, text);
 }
 
+/* ---- what one rank runs ---- */
+/* Do ranks share what functions compute, so that no rank can run them alone? */
+static bool shares_functions(const Mesh *mesh)
+{
+    return mesh->tensor > 1 || mesh->context > 1 || mesh->experts > 1;
+}
+
+/* The spec without its plan, made into a module as ever, then cut to what runs
+ * on one rank. So nothing in it can differ from a program without the plan. */
+static Module *one_rank_module(const Spec *spec, Diag *diag, Arena *arena)
+{
+    static const char *const together[] = { "train", "grad", "eval" };
+    const CompileOptions quiet = {0};
+    const Spec *alone = spec_of_one_rank(spec, arena);
+    Plan plan = plan_of(alone);
+    Module *m = build_module(alone, diag, arena);
+    run_passes(m, &plan, diag, &quiet);
+    for (size_t i = 0; i < sizeof together / sizeof *together; i++)
+        module_drop_step(m, together[i]);
+    module_drop_uncalled(m);
+    verify(m, "cutting to one rank");
+    return m;
+}
+
+/* Lowers the module, and what it lacks where ranks share its functions. */
+static void lower_all(const Spec *spec, Diag *diag, Arena *arena,
+                      LowerInfo *info, Compiled *out)
+{
+    const Module *alone = out->module;
+    if (shares_functions(&out->module->mesh)) {
+        info->file = FILE_OF_ONE_RANK;
+        alone = one_rank_module(spec, diag, arena);
+        out->one_rank = lower_module(alone, info, arena);
+        info->file = FILE_OF_RANKS;
+    }
+    info->generates = module_find_step(alone, "generate") != NULL;
+    out->prog = lower_module(out->module, info, arena);
+}
+
 /* A choice as the spec says it. */
 static const char *spelling(KeyId key, int choice)
 {
@@ -379,7 +418,7 @@ bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options,
     if (!all)
         return diag->errors == 0;
     add_run_keys(arena, spec, &info);
-    out->prog = lower_module(out->module, &info, arena);
+    lower_all(spec, diag, arena, &info, out);
     sign(out->prog, options, arena);
     out->train_bytes = lower_train_bytes(out->module, &info, arena);
     return diag->errors == 0;

@@ -20,6 +20,7 @@ typedef struct Compiled {
     const Spec *spec;
     Module *module;
     Prog *prog;                 /* NULL when stopped earlier */
+    Prog *one_rank;             /* its second file, or NULL: there is one */
     Buf spec_text;              /* the resolved spec */
     const char *spec_hash;
     int64_t train_bytes;        /* weights, moments, values of train */

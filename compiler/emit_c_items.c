@@ -223,6 +223,10 @@ static void table_row(Buf *out, const ProgRecord *r, const ProgDatum *values)
 static void data(Buf *out, const ProgData *d)
 {
     const ProgRecord *r = d->record;
+    if (d->external) {
+        buf_printf(out, "extern const %s %s;\n", r->name, d->name);
+        return;
+    }
     buf_printf(out, "%sconst %s %s%s = {\n", d->exported ? "" : "static ",
                r->name, d->name, d->array ? "[]" : "");
     for (int row = 0; d->array && row < d->rows; row++)

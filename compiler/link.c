@@ -20,7 +20,8 @@
 enum { OLDEST_LLD = 19 };
 
 typedef struct LinkInputs {
-    const char *object;         /* of the generated code */
+    const char *const *objects; /* of the generated code: one or two */
+    int count;
     const char *level;          /* of the kernels */
 } LinkInputs;
 
@@ -183,11 +184,13 @@ static int link_aside(Diag *diag, const LinkInputs *in, const char *aside,
         }
         paths[i] = arena_printf(arena, "/proc/self/fd/%d", open[i]);
     }
+    /* The second object, which there may not be, ends the list. */
+    const char *const second = in->count > 1 ? in->objects[1] : NULL;
     const char *const argv[] = {
         lld, "-pie", "--eh-frame-hdr", "--gc-sections", "-z", "relro", "-z",
         "now", "--build-id=none", "--hash-style=gnu", "-dynamic-linker", LOADER,
-        "-o", aside, paths[0], in->object, paths[1], paths[2], libc, libm,
-        LOADER, NULL,
+        "-o", aside, paths[0], in->objects[0], paths[1], paths[2], libc, libm,
+        LOADER, second, NULL,
     };
     int status = run_lld(diag, argv, output);
     for (int i = 0; i < 3; i++)
@@ -212,10 +215,10 @@ static int link_beside(Diag *diag, const LinkInputs *in, const char *output)
     return status;
 }
 
-int link_program(Diag *diag, const char *object, const char *level,
-                 const char *output)
+int link_program(Diag *diag, const char *const *objects, int count,
+                 const char *level, const char *output)
 {
-    LinkInputs in = { object, level };
+    LinkInputs in = { objects, count, level };
     sigset_t before;
     signals_hold(&before);
     int status = link_beside(diag, &in, output);

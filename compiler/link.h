@@ -1,15 +1,15 @@
-/* link.h: an object of generated code becomes a program. */
+/* link.h: objects of generated code become a program. */
 #ifndef LINK_H
 #define LINK_H
 #include "../ir/base.h"
 
-/* Links the object with the runtime's and the level's kernels, which the
- * compiler carries, against this machine's libc and libm, by lld. `object` is a
- * path (of an anonymous file, /proc/self/fd/N, too). The program is written
- * aside and renamed to `output`. Gives the exit status; diagnostics say what is
- * lacking. */
-int link_program(Diag *diag, const char *object, const char *level,
-                 const char *output);
+/* Links the objects, two at most, with the runtime's and the level's kernels,
+ * which the compiler carries, against this machine's libc and libm, by lld.
+ * `objects` are paths (of anonymous files, /proc/self/fd/N, too). The program
+ * is written aside and renamed to `output`. Gives the exit status; diagnostics
+ * say what is lacking. */
+int link_program(Diag *diag, const char *const *objects, int count,
+                 const char *level, const char *output);
 
 /* The lld that is used, and its version as it prints it; NULL where there is
  * none of version 19 or later. */

@@ -62,20 +62,27 @@ static void hash_file(Sha256 *hash, const char *name, const void *bytes,
     sha256_add(hash, bytes, length);
 }
 
-const char *package_source_hash(const Prog *p)
+/* What follows the program's name in that of a file. */
+static const char *const source_ends[MOST_SOURCES] = { "", "-one-rank" };
+
+const char *package_source_hash(const Sources *sources)
 {
+    Arena *arena = sources->at[0]->arena;
     Sha256 hash;
     char text[SHA256_TEXT];
-    Buf code = {0};
-    emit_c(p, &code);
     sha256_start(&hash);
-    hash_file(&hash, "program.c", code.text, code.length);
+    for (int i = 0; i < sources->count; i++) {
+        Buf code = {0};
+        emit_c(sources->at[i], &code);
+        hash_file(&hash, arena_printf(arena, "program%s.c", source_ends[i]),
+                  code.text, code.length);
+        buf_free(&code);
+    }
     for (const EmbedFile *file = embed_files; file->name; file++)
         if (is_source(file))
             hash_file(&hash, file->name, file->bytes, file->length);
     sha256_finish_text(&hash, text);
-    buf_free(&code);
-    return arena_strdup(p->arena, text);
+    return arena_strdup(arena, text);
 }
 
 bool package_is_name(const char *name)
@@ -104,7 +111,8 @@ static void add_text(Arena *arena, Package *package, const char *path,
     buf_free(text);
 }
 
-static void makefile(Buf *out, const char *name)
+/* `objects` are those of the program's own files. */
+static void makefile(Buf *out, const char *name, const char *objects)
 {
     buf_printf(
         out,
@@ -123,20 +131,20 @@ static void makefile(Buf *out, const char *name)
         "KERNELS = $(patsubst %%.c,%%.o,$(wildcard runtime/kernels/*.c))\n"
         "HEADERS = $(wildcard runtime/*.h runtime/*.def runtime/kernels/*.h)\n"
         "\n"
-        "%s: %s.o $(KERNELS) $(RUNTIME)\n"
+        "%s: %s $(KERNELS) $(RUNTIME)\n"
         "\t$(CC) $(CFLAGS) -o $@ $^ " LIBRARIES "\n"
         "\n"
         "# The runtime runs anywhere, so that it can say what a CPU lacks.\n"
         "$(RUNTIME): %%.o: %%.c $(HEADERS)\n"
         "\t$(CC) $(COMMON) $(CFLAGS) -c -o $@ $<\n"
         "\n"
-        "%s.o $(KERNELS): %%.o: %%.c $(HEADERS)\n"
+        "%s $(KERNELS): %%.o: %%.c $(HEADERS)\n"
         "\t$(CC) $(COMMON) $(FOR_CPU) $(CFLAGS) -c -o $@ $<\n"
         "\n"
         "clean:\n"
-        "\trm -f %s %s.o $(KERNELS) $(RUNTIME)\n"
+        "\trm -f %s %s $(KERNELS) $(RUNTIME)\n"
         ".PHONY: clean\n",
-        name, name, name, name, name);
+        name, objects, objects, name, objects);
 }
 
 static long count_lines(const PackageFile *file)
@@ -171,20 +179,25 @@ static void manifest(Buf *out, const Package *package, const char *passes,
     }
 }
 
-Package *package_make(Arena *arena, const Prog *p, const char *spec_text,
-                      const char *passes, const char *command)
+Package *package_make(Arena *arena, const Sources *sources,
+                      const char *spec_text, const char *passes,
+                      const char *command)
 {
     Package *package = arena_alloc(arena, sizeof *package);
-    package->name = p->name;
+    const char *name = package->name = sources->at[0]->name, *objects = "";
     Buf text = {0};
-    emit_c(p, &text);
-    add_text(arena, package, arena_printf(arena, "%s.c", p->name), &text);
+    for (int i = 0; i < sources->count; i++) {
+        const char *stem = arena_printf(arena, "%s%s", name, source_ends[i]);
+        emit_c(sources->at[i], &text);
+        add_text(arena, package, arena_printf(arena, "%s.c", stem), &text);
+        objects = arena_printf(arena, "%s%s%s.o", objects, i ? " " : "", stem);
+    }
     for (const EmbedFile *file = embed_files; file->name; file++)
         if (is_source(file))
             add(arena, package, file->name, (const char *)file->bytes,
                 file->length);
     add(arena, package, "spec.yaml", spec_text, strlen(spec_text));
-    makefile(&text, p->name);
+    makefile(&text, name, objects);
     add_text(arena, package, "Makefile", &text);
     manifest(&text, package, passes, command);
     add_text(arena, package, "MANIFEST", &text);

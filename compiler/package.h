@@ -5,6 +5,14 @@
 #define PACKAGE_H
 #include "../ir/prog.h"
 
+/* A program's files: NAME.c and, of plans whose functions ranks share,
+ * NAME-one-rank.c. */
+enum { MOST_SOURCES = 2 };
+typedef struct Sources {
+    const Prog *at[MOST_SOURCES];
+    int count;
+} Sources;
+
 typedef struct PackageFile {
     const char *path;           /* below the directory */
     const char *bytes;
@@ -22,14 +30,15 @@ typedef struct Package {
 void package_stamp(Prog *p, const char *field, const char *text,
                    const char *macro);
 
-/* The hash of the source: NAME.c as it is with an empty source_hash, and the
- * runtime's files. 64 hexadecimal digits, in the Prog's arena. */
-const char *package_source_hash(const Prog *p);
+/* The hash of the source: NAME.c as it is with an empty source_hash, the file
+ * beside it, and the runtime's. 64 hexadecimal digits, in the Prog's arena. */
+const char *package_source_hash(const Sources *sources);
 
 /* All files; `spec_text` is the resolved spec, `passes` a line naming the
  * passes, `command` the command line. */
-Package *package_make(Arena *arena, const Prog *p, const char *spec_text,
-                      const char *passes, const char *command);
+Package *package_make(Arena *arena, const Sources *sources,
+                      const char *spec_text, const char *passes,
+                      const char *command);
 
 /* Writes the package to a directory that does not exist, is empty, or holds
  * what an earlier emit wrote and nothing else but what its `make` makes. It is

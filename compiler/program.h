@@ -3,12 +3,14 @@
 #define PROGRAM_FILE_H
 #include "commands.h"
 #include "compile.h"
+#include "package.h"
 #include "target.h"
 
-/* The Prog without what nothing reaches, verified and stamped with the hash of
- * its source, but for its target. Gives the exit status. */
+/* The Progs without what nothing reaches, verified, the first stamped with the
+ * hash of their source, but for its target. Gives the exit status. */
 int program_finish(Diag *diag, Compiled *compiled);
-/* Through LLVM into an anonymous file, which lld reads. */
-int program_link(Diag *diag, Prog *prog, const Target *target,
+Sources program_sources(const Compiled *compiled);
+/* Through LLVM into anonymous files, which lld reads. */
+int program_link(Diag *diag, Compiled *compiled, const Target *target,
                  const Place *place, const char *output);
 #endif

@@ -180,6 +180,39 @@ Step *module_find_step(const Module *m, const char *name)
     return NULL;
 }
 
+void module_drop_step(Module *m, const char *name)
+{
+    int kept = 0;
+    for (int i = 0; i < m->steps.count; i++)
+        if (strcmp(m->steps.at[i]->name, name))
+            m->steps.at[kept++] = m->steps.at[i];
+    m->steps.count = kept;
+}
+
+static bool calls(const Stmt *const *statements, int count, const Func *f)
+{
+    for (int i = 0; i < count; i++)
+        if (statements[i]->func == f
+            || calls((const Stmt *const *)statements[i]->body.at,
+                     statements[i]->body.count, f))
+            return true;
+    return false;
+}
+
+void module_drop_uncalled(Module *m)
+{
+    int kept = 0;
+    for (int i = 0; i < m->funcs.count; i++) {
+        bool called = false;
+        for (int j = 0; j < m->steps.count; j++)
+            called |= calls((const Stmt *const *)m->steps.at[j]->body.at,
+                            m->steps.at[j]->body.count, m->funcs.at[i]);
+        if (called)
+            m->funcs.at[kept++] = m->funcs.at[i];
+    }
+    m->funcs.count = kept;
+}
+
 /* ---- functions ---- */
 Func *func_new(Module *m, const char *name, const char *root, int stack)
 {

@@ -306,6 +306,10 @@ int module_find_dim(const Module *m, const char *name);                   /* -1:
 int module_find_weight(const Module *m, const char *name, int stack);
 Func *module_find_func(const Module *m, const char *name);
 Step *module_find_step(const Module *m, const char *name);
+/* Takes a step out, if there is one of that name. */
+void module_drop_step(Module *m, const char *name);
+/* Takes out the functions that no step calls. */
+void module_drop_uncalled(Module *m);
 /* Ranks that share the step's batch: those of the data axis where the step has
  * groups, else 1. */
 int64_t step_replicas(const Module *m, const Step *step);

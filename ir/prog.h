@@ -150,6 +150,7 @@ typedef struct ProgData {
     const char *name;
     const ProgRecord *record;
     bool array, exported;
+    bool external;                  /* only declared: another file exports it */
     int rows;
     List(ProgDatum) values;         /* rows × fields, in the record's order */
 } ProgData;

@@ -248,6 +248,13 @@ ProgData *prog_data(Prog *p, const char *name, const ProgRecord *record,
     return data;
 }
 
+ProgData *prog_external(Prog *p, const char *name, const ProgRecord *record)
+{
+    ProgData *data = prog_data(p, name, record, false, true);
+    data->external = true;
+    return data;
+}
+
 /* Appends a value; its field's type must be one of the two kinds. */
 static void datum(Prog *p, ProgData *data, ProgDatum value, bool fits(ProgKind))
 {

@@ -229,8 +229,9 @@ static ProgType word_type(Prog *p, const char *word)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         if (!strcmp(words[i].word, word))
             return letter_type(p, words[i].letter[0]);
-    if (!strncmp(word, "many(", 5)) {
-        const char *name = arena_strndup(p->arena, word + 5, strlen(word) - 6);
+    if (!strncmp(word, "many(", 5) || !strncmp(word, "one(", 4)) {
+        const char *from = strchr(word, '(') + 1;
+        const char *name = arena_strndup(p->arena, from, strlen(from) - 1);
         return prog_pointer_to(prog_runtime_record(p, name), true);
     }
     ice("program.def has the type %s", word);

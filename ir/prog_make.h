@@ -159,6 +159,8 @@ ProgFunc *prog_extern(Prog *p, const char *name, ProgLinkage linkage,
  * the record's fields, row by row. */
 ProgData *prog_data(Prog *p, const char *name, const ProgRecord *record,
                     bool array, bool exported);
+/* One record that another file exports: it has no values here. */
+ProgData *prog_external(Prog *p, const char *name, const ProgRecord *record);
 void prog_datum_int(Prog *p, ProgData *data, int64_t value);
 void prog_datum_float(Prog *p, ProgData *data, double value);
 void prog_datum_text(Prog *p, ProgData *data, const char *text);

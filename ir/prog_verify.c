@@ -341,6 +341,8 @@ static void check_func(const Prog *p, const ProgFunc *func, int items)
 static void check_data(const ProgData *data)
 {
     int fields = data->record->fields.count;
+    if (data->external && data->values.count == 0)
+        return;
     if (data->values.count != data->rows * fields
         || (!data->array && data->rows != 1))
         ice("data %s has %d values for %d rows of %d", data->name,

@@ -55,9 +55,9 @@ static void put_model(JsonWriter *json, const Program *program)
             put_count(json, sizes[i].key, sizes[i].count);
     json_key(json, "experts");
     json_put_boolean(json, program->experts);
+    const Program alone = program_alone(program);
     json_key(json, "generates");
-    json_put_boolean(json, program->causal
-                           && program_step(program, "generate"));
+    json_put_boolean(json, alone.causal && program_step(&alone, "generate"));
 }
 
 /* What the steps that go with this one need more of, in the same memory. */
@@ -101,6 +101,20 @@ static void put_step(JsonWriter *json, const Program *program, const Step *step,
     json_key(json, "flops");
     json_put_number(json, step->flops);
     put_classes(json, program, step, &plan);
+    json_close(json, '}');
+}
+
+/* The steps of ranks that share the model, and those of a rank alone. */
+static void put_steps(JsonWriter *json, const Program *program,
+                      const Options *options)
+{
+    const Program alone = program_alone(program);
+    json_key(json, "programs");
+    json_open(json, '{');
+    for (int i = 0; i < program->step_count; i++)
+        put_step(json, program, &program->steps[i], options);
+    for (int i = 0; program->one_rank && i < alone.step_count; i++)
+        put_step(json, &alone, &alone.steps[i], options);
     json_close(json, '}');
 }
 
@@ -186,11 +200,7 @@ static bool print_json(const Program *program, const Options *options,
     json_key(&json, "memory");
     json_open(&json, '{');
     put_count(&json, "threads", threads_of(options, program_ranks(program)));
-    json_key(&json, "programs");
-    json_open(&json, '{');
-    for (int i = 0; i < program->step_count; i++)
-        put_step(&json, program, &program->steps[i], options);
-    json_close(&json, '}');
+    put_steps(&json, program, options);
     json_close(&json, '}');
     json_close(&json, '}');
     if (json.failed)
@@ -300,6 +310,7 @@ static void print_plan(const Program *program, const Options *options)
 static void print_text(const Program *program, const Options *options)
 {
     int ranks = program_ranks(program);
+    const Program alone = program_alone(program);
     printf("name        %s\n", program->name);
     printf("parameters  %lld\n", (long long)program->parameters);
     print_model(program);
@@ -313,6 +324,8 @@ static void print_text(const Program *program, const Options *options)
            ranks > 1 ? " a rank: train, eval and grad" : "");
     for (int i = 0; i < program->step_count; i++)
         print_step(program, &program->steps[i], options);
+    for (int i = 0; program->one_rank && i < alone.step_count; i++)
+        print_step(&alone, &alone.steps[i], options);
 }
 
 int command_info(const Program *program, const Options *options, Error *error)

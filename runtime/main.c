@@ -153,9 +153,19 @@ static int help(const char *name, const Options *options)
     return 0;
 }
 
+/* Whether the command runs on one rank whatever the plan is. */
+static bool runs_alone(const Options *options)
+{
+    return options->command == COMMAND_generate
+        || options->command == COMMAND_predict
+        || options->command == COMMAND_score
+        || options->command == COMMAND_forward;
+}
+
 static int start(const Program *program, const char *name, Options *options,
                  Error *error)
 {
+    const Program alone = program_alone(program);
     int status;
     if (options->help)
         return help(name, options);
@@ -166,7 +176,8 @@ static int start(const Program *program, const char *name, Options *options,
     if (launched(program, options, &status, error))
         return status;
     if (!options->world)
-        return run_command(program, options, error);
+        return run_command(runs_alone(options) ? &alone : program, options,
+                           error);
     const Program own = program_of_stage(
         program, world_stage(options->world));
     world_set_program(options->world, &own);

@@ -23,6 +23,7 @@ typedef float *program_floats;
 typedef double *program_doubles;
 typedef int32_t *program_ints;
 typedef void (*program_entry)(const Thread *me, Control *control);
+#define program_one(record) const record *
 #define program_many(record) const record *
 
 #define RECORD(name) struct name {

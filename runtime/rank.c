@@ -6,12 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-Program program_of_stage(const Program *program, int stage)
+static Program with_part(const Program *program, const Part *part)
 {
     Program own = *program;
-    if (stage >= program->part_count)
-        return own;
-    const Part *part = &program->parts[stage];
     own.weight_bytes = part->weight_bytes;
     own.gradient_floats = part->gradient_floats;
     own.tensor_count = part->tensor_count;
@@ -20,6 +17,24 @@ Program program_of_stage(const Program *program, int stage)
     own.steps = part->steps;
     own.message_count = part->message_count;
     own.messages = part->messages;
+    return own;
+}
+
+Program program_of_stage(const Program *program, int stage)
+{
+    if (stage >= program->part_count)
+        return *program;
+    return with_part(program, &program->parts[stage]);
+}
+
+Program program_alone(const Program *program)
+{
+    if (!program->one_rank)
+        return *program;
+    Program own = with_part(program, program->one_rank);
+    own.ranks = own.data = own.stages = own.tensor = 1;
+    own.chunks = own.expert_ranks = 1;
+    own.shard = own.part_count = 0;
     return own;
 }
 

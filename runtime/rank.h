@@ -56,6 +56,10 @@ enum { SLICE_WHOLE = 0, SLICE_ROWS = 1, SLICE_COLUMNS = 2, SLICE_EXPERTS = 3 };
  * all have. */
 Program program_of_stage(const Program *program, int stage);
 
+/* The program as a rank alone has it, which trains with no other: for steps
+ * that run on one rank whatever the plan is. */
+Program program_alone(const Program *program);
+
 /* The program's step of that name, or NULL. */
 const Step *program_step(const Program *program, const char *name);
 

@@ -158,7 +158,7 @@ static void build_blocks(Builder *b, int stack, const char *name)
     b->stack = stack;
     build_block(b, name, VARIANT_PLAIN);
     if (b->tensor * b->context * b->experts
-        > 1) /* ranks only train and evaluate */
+        > 1) /* alone, a rank runs the module without the plan */
         return;
     if (is_generator(b->s) && !encoder)
         build_block(b, arena_printf(a, "%s.cached", name), VARIANT_CACHED);

@@ -125,6 +125,10 @@ static void define_data(Llvm *l, const ProgData *data)
 {
     const ProgRecord *record = data->record;
     LLVMTypeRef type = llvm_record(l, record);
+    if (data->external) {
+        LLVMSetGlobalConstant(LLVMAddGlobal(l->module, type, data->name), true);
+        return;
+    }
     int fields = record->fields.count;
     size_t bytes = (size_t)(data->rows + fields + 1) * sizeof(LLVMValueRef);
     LLVMValueRef *rows = arena_alloc(l->arena, bytes), *row = rows + data->rows;

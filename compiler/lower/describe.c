@@ -431,11 +431,6 @@ static int64_t size_of(const Lower *l, const char *dim)
     return found < 0 ? 0 : l->m->dims.at[found].size;
 }
 
-static bool is_causal(const Lower *l)
-{
-    return module_find_step(l->m, "generate") != NULL;
-}
-
 /* What ranks say to each other; NULL: there is one. */
 static ProgData *describe_talks(Lower *l, const char *name, int part)
 {
@@ -477,7 +472,7 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "batch", info->batch);
     put_int(row, "sequence", info->sequence);
     put_int(row, "groups", info->groups);
-    put_int(row, "causal", is_causal(l));
+    put_int(row, "causal", info->generates);
     put_int(row, "ranks",
             l->m->mesh.data * l->m->mesh.stages * l->m->mesh.tensor
                 * l->m->mesh.context);
@@ -557,15 +552,41 @@ static ProgData *describe_parts(Lower *l, const StepMap *maps,
     return data;
 }
 
+/* The name that both files know it by. */
+static const char one_rank_name[] = "one_rank";
+
+/* What a rank alone has, for the file with the rest to point at. */
+static void describe_one_rank(Lower *l, const StepMap *maps,
+                              ProgFunc *const *entries, int count)
+{
+    ProgData *tensors = describe_tensors(l, "tensors", -1);
+    ProgData *steps = describe_steps(l, maps, entries, count, -1);
+    Row row = begin_row(l, rows_of(l, one_rank_name, "Part", false));
+    put_int(&row, "weight_bytes", 4 * l->weight_floats);
+    put_int(&row, "gradient_floats", l->moment_floats);
+    put_data(&row, "tensors", "tensor_count", tensors);
+    put_data(&row, "steps", "step_count", steps);
+    put_data(&row, "messages", "message_count", NULL);
+    end_row(&row);
+}
+
 void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
                       int count)
 {
     const LowerInfo *info = l->info;
+    if (info->file == FILE_OF_ONE_RANK) {
+        describe_one_rank(l, maps, entries, count);
+        return;
+    }
     ProgData *tensors = describe_tensors(l, "tensors", -1);
     ProgData *steps = describe_steps(l, maps, entries, count, -1);
     ProgData *parts = describe_parts(l, maps, entries, count);
     ProgData *messages = describe_talks(l, "messages", 0);
     ProgData *keys = describe_keys(l);
+    ProgData *one_rank = NULL;
+    if (info->file == FILE_OF_RANKS)
+        one_rank = prog_external(l->p, one_rank_name,
+                                 prog_runtime_record(l->p, "Part"));
     ProgData *program = rows_of(l, "program", "Program", false);
     Row row = begin_row(l, program);
     put_text(&row, "name", l->m->name);
@@ -582,6 +603,9 @@ void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
     put_data(&row, "keys", "key_count", keys);
     put_data(&row, "parts", "part_count", parts);
     put_data(&row, "messages", "message_count", messages);
+    if (one_rank)
+        *field(&row, "one_rank") =
+            (ProgDatum){ .kind = PD_DATA, .data = one_rank };
     end_row(&row);
 }
 

@@ -23,7 +23,7 @@ static int64_t weight_size(const Lower *l, const Weight *w)
 /* Has it room for a gradient? In units gradients lie as weights do. */
 static bool trained(const Lower *l, const Weight *w)
 {
-    return !w->constant && (!w->frozen || l->shards > 1);
+    return l->trains && !w->constant && (!w->frozen || l->shards > 1);
 }
 
 static int64_t unit_aligned(const Lower *l, int64_t floats)
@@ -237,6 +237,8 @@ static void name_layout(Lower *l)
                                  "the first, among the parameters");
         s->floats_const =
             prog_const(p, group, stack_name(l, i, "BLOCK"), s->floats, "one");
+        if (!l->trains)
+            continue;
         s->gradient_at_const = prog_const(
             p, group, stack_name(l, i, "GRADIENT_BLOCKS"), s->gradient_at,
             "the first, among the gradients or moments");
@@ -244,6 +246,8 @@ static void name_layout(Lower *l)
             prog_const(p, group, stack_name(l, i, "GRADIENT_BLOCK"),
                        s->gradient_floats, "one");
     }
+    if (!l->trains)
+        return;
     l->moment_const = prog_const(p, group, "MOMENT", l->moment_floats,
                                  "one moment of each parameter");
     l->gradients_const = prog_const(p, group, "GRADIENTS", l->gradient_floats,
@@ -312,14 +316,16 @@ void lower_records(Lower *l)
     place_parts(l);
     name_layout(l);
     name_units(l);
+    const char *gradients =
+        l->trains ? "; the same fields serve their gradients" : "";
     l->shared = record_of(
         l, "Shared", -1,
-        "Parameters and tables outside the blocks; the same fields serve their "
-        "gradients.");
+        arena_printf(l->arena, "Parameters and tables outside the blocks%s.",
+                     gradients));
     for (int i = 0; i < l->m->stacks.count; i++)
         l->stacks[i].record = record_of(
             l, record_name(l, i), i,
-            "A block's parameters; the same fields serve their gradients.");
+            arena_printf(l->arena, "A block's parameters%s.", gradients));
     call_record(l);
     shared_functions(l);
     for (int i = 0; i < l->m->stacks.count; i++)

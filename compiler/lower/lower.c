@@ -30,22 +30,49 @@ static void lower_update(Lower *l, const Func *f)
     list_push(l->arena, &l->funcs, code);
 }
 
+/* "generate, forward" */
+static const char *step_names(const Lower *l)
+{
+    const char *names = "";
+    for (int i = 0; i < l->m->steps.count; i++)
+        names = arena_printf(l->arena, "%s%s%s", names, i ? ", " : "",
+                             l->m->steps.at[i]->name);
+    return names;
+}
+
 static const char *head_text(const Lower *l)
 {
+    const LowerInfo *info = l->info;
+    const char *name = l->m->name, *other = "";
+    const char *from = arena_printf(
+        l->arena, "%s: from %s (sha256 %.16s) by trainwright %s.", name,
+        info->spec_name, info->spec_hash, info->version);
+    const char *lines =
+        "Every line that comes from a line of the spec names it.";
+    if (info->file == FILE_OF_ONE_RANK)
+        return arena_printf(
+            l->arena,
+            "%s\nThe programs of %s.c that run on one rank whatever the plan "
+            "is: %s.\n%s",
+            from, name, step_names(l), lines);
+    if (info->file == FILE_OF_RANKS)
+        other = arena_printf(l->arena,
+                             "\nWhat runs on one rank is in %s-one-rank.c.",
+                             name);
     return arena_printf(
         l->arena,
-        "%s: from %s (sha256 %.16s) by trainwright %s. Plan: %s.\n"
+        "%s Plan: %s.\n"
         "Read: the dims, the records, block_forward, block_backward, update, "
         "train, the\n"
-        "description. Every line that comes from a line of the spec names it.",
-        l->m->name, l->info->spec_name, l->info->spec_hash, l->info->version,
-        l->info->plan);
+        "description. %s%s",
+        from, info->plan, lines, other);
 }
 
 static Lower begin(const Module *m, const LowerInfo *info, Arena *arena)
 {
     Lower l = { .m = m, .info = info, .arena = arena };
     l.p = prog_new(arena, m->diag, m->name);
+    l.trains = module_find_step(m, "train") != NULL;
     lower_dims(&l);
     lower_talks(&l);
     lower_records(&l);

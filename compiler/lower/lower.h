@@ -11,13 +11,19 @@ typedef struct RunKeyInfo {
     double least, most;
 } RunKeyInfo;
 
+/* Which of the program's steps the file has. Where a plan's functions are made
+ * for ranks that share them, what runs on one rank is a file of its own. */
+typedef enum FileOf { FILE_OF_ALL, FILE_OF_RANKS, FILE_OF_ONE_RANK } FileOf;
+
 typedef struct LowerInfo {
+    FileOf file;
     const char *version, *spec_name, *spec_text, *spec_hash, *model_hash;
     const char *target, *features;
     const char *plan;           /* a line for the file's head: "1 rank, f32" */
     const char *kind, *input, *head, *objective;   /* as the spec says them */
     int64_t channels, image_size, nodes; /* of images and graphs, else 0 */
     int64_t batch, sequence, groups;
+    bool generates;
     int moments;
     List(RunKeyInfo) keys;
 } LowerInfo;

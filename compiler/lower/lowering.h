@@ -99,6 +99,7 @@ typedef struct Lower {
     const ProgConst *gradients_const, *moment_const;
     /* functions that point a Shared at weights or at a use's gradients */
     ProgFunc *shared_weights, *shared_sums[MOST_SITES];
+    bool trains;                    /* there are gradients at all */
     int64_t slices;                 /* ranks of which each has its part of some
                                        weights: tensor's, or the experts' */
     const char *slice_field;        /* of Control: which is this rank's */

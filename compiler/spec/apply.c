@@ -7,17 +7,10 @@
 static void apply_value(Loader *loader, KeyId key, const Yaml *name,
                         const Yaml *value);
 
-static bool is_below(KeyId key, KeyId above)
-{
-    while (key != KEY_ROOT && key != above)
-        key = key_parent(key);
-    return key == above;
-}
-
 /* Forgets what was said below a key. */
 static void forget_below(Loader *loader, KeyId key)
 {
-    for (int i = key + 1; i < KEY_COUNT && is_below((KeyId)i, key); i++) {
+    for (int i = key + 1; i < KEY_COUNT && key_is_below((KeyId)i, key); i++) {
         loader->spec->given[i] = false;
         loader->bad[i] = false;
     }

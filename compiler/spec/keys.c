@@ -81,6 +81,13 @@ KeyId key_parent(KeyId key)
     return KEY_ROOT;
 }
 
+bool key_is_below(KeyId key, KeyId above)
+{
+    while (key != KEY_ROOT && key != above)
+        key = key_parent(key);
+    return key == above;
+}
+
 KeyId key_child(KeyId parent, const char *name)
 {
     for (int i = 0; i < KEY_COUNT; i++)

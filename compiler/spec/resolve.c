@@ -205,6 +205,21 @@ static void settle(Loader *loader)
     }
 }
 
+Spec *spec_of_one_rank(const Spec *spec, Arena *arena)
+{
+    Loader loader = { .arena = arena };
+    loader.spec = arena_alloc(arena, sizeof *loader.spec);
+    *loader.spec = *spec;
+    for (int i = 0; i < KEY_COUNT; i++) {
+        if (!key_is_below((KeyId)i, KEY_parallel))
+            continue;
+        loader.spec->given[i] = false;
+        set_literal(&loader, (KeyId)i);
+    }
+    loader.spec->reproducible_groups = 1;
+    return loader.spec;
+}
+
 void resolve_defaults(Loader *loader, Loc root)
 {
     Spec *s = loader->spec;

@@ -88,6 +88,10 @@ typedef struct SpecSources {
  * to be used only if diag->errors did not rise. */
 Spec *spec_load(Diag *diag, Arena *arena, const SpecSources *from);
 
+/* The same spec without its plan: what stands below `parallel` is as if nobody
+ * had said it, and the batch is one group. */
+Spec *spec_of_one_rank(const Spec *spec, Arena *arena);
+
 /* The resolved spec as YAML: loads to the same Spec, and is the text that the
  * spec's hash is of. */
 void spec_print(const Spec *spec, Buf *out);
@@ -133,6 +137,8 @@ const KeyInfo *key_info(KeyId key);
 const char *key_name(KeyId key);
 /* What it is below; KEY_ROOT at the top. */
 KeyId key_parent(KeyId key);
+/* Is it that key, or below it? */
+bool key_is_below(KeyId key, KeyId above);
 /* The key of a path, or KEY_COUNT. */
 KeyId key_find(const char *path);
 /* The key `name` below a parent, or KEY_COUNT. */
