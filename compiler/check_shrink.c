@@ -142,15 +142,27 @@ static void shrink_width(Shrink *k)
         set(k, "model.attention.window", least(s->model_attention_window, 5));
 }
 
+/* Patches of a side, two of them if chunks then divide the positions, and at
+ * most as many as there are. */
+static int64_t few_patches(const Shrink *k)
+{
+    const Spec *s = k->s;
+    int64_t all = s->model_input_image_size / s->model_input_image_patch;
+    int64_t more = s->train_sequence - all * all;   /* a class's position */
+    for (int64_t side = 2; k->context > 1 && side < all; side++)
+        if ((side * side + more) % (2 * k->context) == 0)
+            return side;
+    return k->context > 1 ? all : least(all, 2);
+}
+
 static void shrink_input(Shrink *k)
 {
     const Spec *s = k->s;
     int64_t chunks = 2 * k->context, whole = chunks * largest(1, 12 / chunks);
     int64_t length = least(s->train_sequence, whole);
     int64_t patch = least(s->model_input_image_patch, 3);
-    int64_t side = s->model_input == MODEL_INPUT_IMAGE
-        ? s->model_input_image_size / s->model_input_image_patch : 0;
-    int64_t nodes = least(s->model_input_graph_nodes, 6);
+    int64_t few = k->context > 1 ? chunks * largest(1, 6 / chunks) : 6;
+    int64_t nodes = least(s->model_input_graph_nodes, few);
     int64_t vocab = 264 + largest(0, s->model_vocab - 264) % k->tensor;
     switch (s->model_input) {
     case MODEL_INPUT_TOKENS:
@@ -160,7 +172,7 @@ static void shrink_input(Shrink *k)
         return;
     case MODEL_INPUT_IMAGE:
         set(k, "model.input.image.patch", patch);
-        set(k, "model.input.image.size", patch * least(side, 2));
+        set(k, "model.input.image.size", patch * few_patches(k));
         return;
     case MODEL_INPUT_GRAPH:
         set(k, "model.input.graph.nodes", nodes);

@@ -9,7 +9,7 @@ Value *value_root(Value *v)
 {
     while (v->node) {
         const Node *n = v->node;
-        if (n->op == OP_reshape || n->op == OP_spread)
+        if (op_info[n->op].class == CLASS_VIEW)
             v = n->in[0];
         else if (n->op == OP_colsum || n->op == OP_chain)
             v = n->in[1];

@@ -6,7 +6,7 @@
  *   v void   i i32   l i64   u u32   U u64   f f32   d f64   V f32x16
  *   p float *    P const float *    q double *    Q const double *
  *   n int *      N const int *      T const Thread *    A const Attention *
- *   D const Dispatch *
+ *   D const Dispatch *    C const Chunks *
  * and in records also: t text, e entry, m Team *. */
 #include "prog_make.h"
 #include "../runtime/program.h"
@@ -34,6 +34,12 @@ static const Signature signatures[] = {
     {"patches", "vTpPllllll", PL_LIBRARY},
     {"pool", "vTpPNllll", PL_LIBRARY},
     {"pool_spread", "vTpPNPllll", PL_LIBRARY},
+    {"take_chunks", "vTpPCl", PL_LIBRARY},
+    {"take_alone", "vTnNll", PL_LIBRARY},
+    {"chunk_lengths", "vTnNC", PL_LIBRARY},
+    {"pool_own", "vTpPNCll", PL_LIBRARY},
+    {"pool_chunks", "vTpPNCll", PL_LIBRARY},
+    {"pool_chunks_spread", "vTpPNPPCll", PL_LIBRARY},
     {"top_k", "vTpPlll", PL_LIBRARY},
     {"dispatch", "vTD", PL_LIBRARY},
     {"gather_rows", "vTpPNNll", PL_LIBRARY},
@@ -152,6 +158,7 @@ static ProgType letter_type(Prog *p, char letter)
     case 'T': return prog_pointer_to(prog_runtime_record(p, "Thread"), true);
     case 'D':
         return prog_pointer_to(prog_runtime_record(p, "Dispatch"), true);
+    case 'C': return prog_pointer_to(prog_runtime_record(p, "Chunks"), true);
     case 'A': return prog_pointer_to(prog_runtime_record(p, "Attention"), true);
     case 'm': return prog_pointer_to(prog_runtime_record(p, "Team"), false);
     }
@@ -215,6 +222,8 @@ static const FieldRow kernel_rows[] = {
     ROW(Dispatch, "l", sequence) ROW(Dispatch, "l", experts)
     ROW(Dispatch, "l", k) ROW(Dispatch, "l", numerator)
     ROW(Dispatch, "l", denominator)
+    ROW(Chunks, "l", batch) ROW(Chunks, "l", tokens)
+    ROW(Chunks, "l", rank) ROW(Chunks, "l", ranks)
 };
 #undef ROW
 enum { KERNEL_ROWS = sizeof kernel_rows / sizeof *kernel_rows };

@@ -305,6 +305,9 @@ static const Shape shapes[] = {
     { OP_pool, "BTN B", "BN", DT_F32 },
     { OP_pool_spread, "BN B", "BTN", DT_F32 },
     { OP_pool_max_spread, "BN B BTN", "BTN", DT_F32 },
+    { OP_pool_chunks, "BTN B", "BN BDN", DT_F32 },
+    { OP_pool_chunks_spread, "BN B BTN BDN", "BTN", DT_F32 },
+    { OP_sum_pooled, "BN", "BN", DT_F32 },
     { OP_top_k, "BTX", "BTX", DT_F32 },
     { OP_dispatch, "BTX B", "D BTW BTX", DT_I32 },
     { OP_gather_rows, "BTN BTD S", "BTDN", DT_F32 },
@@ -448,7 +451,7 @@ static bool rule_index(const Rule *r)
 /* The same elements: products of the model dims and the row dims both agree. */
 static bool rule_view(const Rule *r)
 {
-    if (r->node->op == OP_spread) {
+    if (r->node->op == OP_spread || r->node->op == OP_share_pooled) {
         r->out[0] = *input(r, 0);
         return true;
     }

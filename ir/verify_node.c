@@ -14,10 +14,11 @@ static const char *operands(Op op)
     case OP_onehot: return "I";
     case OP_dropout: case OP_cache: case OP_patches: case OP_top_k:
     case OP_spread: case OP_all_reduce:
+    case OP_share_pooled: case OP_sum_pooled:
     case OP_gather_context: case OP_sum_context: return "F";
     case OP_expand: case OP_reshape: return "?";
     case OP_pick:
-    case OP_pool:
+    case OP_pool: case OP_pool_chunks:
     case OP_pool_spread:
     case OP_dispatch:
     case OP_collect_rows: return "FI";
@@ -32,6 +33,7 @@ static const char *operands(Op op)
     case OP_pool_max_spread:
     case OP_combine_rows:
     case OP_grouped_bias: return "FIF";
+    case OP_pool_chunks_spread: return "FIFF";
     case OP_gather_rows: case OP_send_rows: case OP_return_rows: return "FII";
     case OP_own_starts: return "I";
     case OP_spread_rows: return "FFII";

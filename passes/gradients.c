@@ -298,6 +298,27 @@ static void gradient_pool(Autodiff *ad, Node *n)
                    ad_name(ad, n->in[0]), max ? 3 : 2, in, &n->attrs, NULL));
 }
 
+/* Every rank of the context knows dy, and spreads it over its own chunks. */
+static void gradient_pool_chunks(Autodiff *ad, Node *n)
+{
+    enum { MAX = 2 };
+    Value *in[4] = { dy_of(ad, n), ad_value(ad, n->in[1]) };
+    bool max = n->attrs.pool == MAX;
+    if (max) {
+        in[2] = ad_value(ad, n->in[0]);
+        in[3] = ad_value(ad, n->out[1]);
+    }
+    ad_add(ad, n->in[0],
+           ad_node(ad, OP_pool_chunks_spread, ad_name(ad, n->in[0]),
+                   max ? 4 : 2, in, &n->attrs, NULL));
+}
+
+/* The first rank of the context alone knows it. */
+static void gradient_share_pooled(Autodiff *ad, Node *n)
+{
+    ad_add(ad, n->in[0], ad_1(ad, OP_sum_pooled, n->in[0], dy_of(ad, n)));
+}
+
 /* rows of tokens: dx sums a token's rows, experts ascending */
 static void gradient_gather_rows(Autodiff *ad, Node *n)
 {
@@ -377,7 +398,9 @@ static Rule *const rules[OP_COUNT] = {
     [OP_matmul] = gradient_matmul, [OP_attention] = gradient_attention,
     [OP_gather] = gradient_gather, [OP_reshape] = gradient_reshape,
     [OP_spread] = gradient_spread, [OP_all_reduce] = gradient_all_reduce,
-    [OP_pool] = gradient_pool, [OP_gather_rows] = gradient_gather_rows,
+    [OP_pool] = gradient_pool, [OP_pool_chunks] = gradient_pool_chunks,
+    [OP_share_pooled] = gradient_share_pooled,
+    [OP_gather_rows] = gradient_gather_rows,
     [OP_combine_rows] = gradient_combine_rows,
     [OP_send_rows] = gradient_travel, [OP_return_rows] = gradient_travel,
     [OP_grouped_matmul] = gradient_grouped_matmul,

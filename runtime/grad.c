@@ -36,8 +36,8 @@ static bool fill_batch(Rank *rank, const Step *step, const Batch *batch,
 static int logits_shape(const Program *program, const Step *step,
                         int64_t dims[4])
 {
-    int rank = 0;
-    dims[rank++] = step_examples(program, step) * program_data(program);
+    int rank = 0, batches = program_data(program) / program_context(program);
+    dims[rank++] = step_examples(program, step) * batches;
     if (is_preference(program))
         dims[rank++] = 2;
     if (!step->logits_pooled)
@@ -78,7 +78,7 @@ static void output_add_gradient(Output *output, const Weight *weight)
 }
 
 /* A replica's logits, in the last stage: ranks that share its sequences have
- * two chunks of each. */
+ * two chunks of each; of whole sequences all have them. */
 static bool write_replica(TensorWriter *writer, const Rank *rank, int replica,
                           const float *place, uint64_t bytes, Error *error)
 {
@@ -88,7 +88,7 @@ static bool write_replica(TensorWriter *writer, const Rank *rank, int replica,
     uint64_t sequences = rank->world
         ? (uint64_t)program_step(rank->program, "grad")->batch : 1;
     uint64_t chunk = bytes / sequences / (uint64_t)(2 * chunks);
-    if (chunks == 1)
+    if (chunks == 1 || is_classifier(rank->program))
         return tensors_append(
             writer, world_peer(world, world_rank_at(world, last, first, 0),
                                place), bytes, error);

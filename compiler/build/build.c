@@ -86,6 +86,8 @@ static void build_width_dims(Builder *b)
                                 "keys of all ranks of the context", from);
         d->parts = model_dim(b, "parts", 2 * keys,
                              "their gradients, by either chunk", from);
+        d->chunks = model_dim(b, "chunks", 2 * b->context,
+                              "chunks of a sequence", from);
     }
     if (s->model_ff != MODEL_FF_NONE)
         d->F = model_dim(b, "F", s->model_ff_dim / b->tensor,

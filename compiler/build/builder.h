@@ -12,6 +12,7 @@ typedef struct ModelDims {
     int classes, next, image, patch, features, types, distances;
     int own_experts, own_starts, received;  /* X/ranks, and one more; ranks·K */
     int gathered, parts;                /* context·E, 2·context·E */
+    int chunks;                         /* 2·context */
 } ModelDims;
 
 typedef struct Builder {
@@ -69,6 +70,10 @@ typedef struct Linear {
 Value *build_linear(Builder *b, const Linear *linear, Value *x);
 /* x for products that are sliced over tensor ranks; x itself where none are. */
 Value *build_spread(Builder *b, const char *name, Value *x);
+/* A row a sequence of x [B,T,N], of its unpadded positions; `kind` as op pool
+ * has it. Ranks that share sequences all get it. */
+Value *build_pooled(Builder *b, const char *name, Value *x, Value *lengths,
+                    int kind);
 /* Dropout at a site of its function, where the spec has any. */
 Value *build_dropout(Builder *b, const char *name, Value *x, double rate,
                      int site);

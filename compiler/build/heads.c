@@ -10,6 +10,9 @@ typedef struct Loss {
     bool smooth;
 } Loss;
 
+/* Kinds of op pool. */
+enum { MEAN, SUM, MAX, FIRST, LAST };
+
 static bool is_masked_lm(const Spec *s)
 {
     return s->model_head == MODEL_HEAD_MLM;
@@ -183,7 +186,6 @@ static void build_inspection(Builder *b)
 /* ---- pools ---- */
 static int pool_kind(const Spec *s)
 {
-    enum { MEAN, SUM, MAX, FIRST, LAST };
     if (has_next_sentence(s))
         return FIRST;
     switch (s->model_head_classify_pool) {
@@ -210,9 +212,9 @@ static void build_pool(Builder *b, const char *name, bool inspect)
     x = final_norm(b, x);
     b->here = s->loc[has_next_sentence(s) ? KEY_train_objective
                                           : KEY_model_head_classify_pool];
-    Attrs attrs = { .pool = pool_kind(s) };
-    Value *pooled =
-        make(b, OP_pool, "pooled", 2, (Value *[]){ x, lengths }, &attrs);
+    Value *pooled = build_pooled(b, "pooled", x, lengths, pool_kind(s));
+    if (b->context > 1)         /* the first rank of the context has labels */
+        pooled = make1(b, OP_share_pooled, "pooled.shared", pooled);
     list_push(b->m->arena, &b->f->results, pooled);
     if (inspect && norms_before(s))
         list_push(b->m->arena, &b->f->results, x);
@@ -240,8 +242,7 @@ static Value *sequence_sums(Builder *b, const char *name, Value **lengths)
     Value *nll = func_param(b->m, b->f, "nll",
                             type_of(DT_F32, 3, (int[]){ d->B, d->T, 0 }));
     *lengths = given(b, "lengths");
-    Value *sums = make(b, OP_pool, "nll_sums", 2, (Value *[]){ nll, *lengths },
-                       &(Attrs){ .pool = 1 });
+    Value *sums = build_pooled(b, "nll_sums", nll, *lengths, SUM);
     return make1(b, OP_neg, "sums", sums);
 }
 
@@ -255,8 +256,7 @@ static void build_pairs(Builder *b, const char *name)
     Value *column =
         make_reshape(b, "target_rows", targets, 3, (int[]){ d->B, d->T, 0 });
     Value *scored = make1(b, OP_scored, "scored", column);
-    Value *counts = make(b, OP_pool, "counts", 2,
-                         (Value *[]){ scored, lengths }, &(Attrs){ .pool = 1 });
+    Value *counts = build_pooled(b, "counts", scored, lengths, SUM);
     b->here = b->s->loc[KEY_train_preference_beta];
     Value *loss = make(b, OP_preference, "pair_loss.sum", 4,
                        (Value *[]){ sums, counts, reference, total },

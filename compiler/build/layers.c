@@ -250,6 +250,14 @@ Value *build_linear(Builder *b, const Linear *linear, Value *x)
     return make2(b, OP_add, linear->result, product, bias);
 }
 
+Value *build_pooled(Builder *b, const char *name, Value *x, Value *lengths,
+                    int kind)
+{
+    const Attrs attrs = { .pool = kind, .dim = b->d.chunks };
+    return make(b, b->context > 1 ? OP_pool_chunks : OP_pool, name, 2,
+                (Value *[]){ x, lengths }, &attrs);
+}
+
 Value *build_dropout(Builder *b, const char *name, Value *x, double rate,
                      int site)
 {

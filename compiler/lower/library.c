@@ -166,11 +166,44 @@ static int last_dim(const Value *v)
 
 /* ---- of a sequence that several ranks share: a call a chunk of queries ----
  */
-typedef struct Chunks {
+typedef struct OwnChunk {
     ProgVar *b, *half;
     ProgExpr *rows;             /* before these queries: tokens */
     ProgExpr *queries, *keys;   /* of a chunk; of the whole sequence */
-} Chunks;
+} OwnChunk;
+
+static OwnChunk own_chunk(Calls *c)
+{
+    Prog *p = c->p;
+    OwnChunk at = { .b = prog_local(p, c->func, "b", prog_i64()),
+                    .half = prog_local(p, c->func, "half", prog_i64()) };
+    at.queries = px_div(p, at_field(c, "sequence"), px_int(p, 2));
+    at.keys = px_mul(p, at_field(c, "sequence"),
+                     px_int(p, c->l->m->mesh.context));
+    at.rows = px_add(p, px_mul(p, px_var(p, at.b), at_field(c, "sequence")),
+                     px_mul(p, px_var(p, at.half), at.queries));
+    return at;
+}
+
+/* The body of loops over the sequences and the rank's two chunks of each. */
+static ProgBlock *each_chunk(Calls *c, const OwnChunk *at)
+{
+    Prog *p = c->p;
+    ProgBlock *body = ps_for(p, &c->func->body, at->b, px_int(p, 0),
+                             at_field(c, "batch"), px_int(p, 1));
+    return ps_for(p, body, at->half, px_int(p, 0), px_int(p, 2), px_int(p, 1));
+}
+
+/* Where the chunk begins in its sequence. */
+static ProgExpr *chunk_position(Calls *c, const OwnChunk *at)
+{
+    Prog *p = c->p;
+    ProgExpr *chunk = px_field(p, at_field(c, "control"), "chunk");
+    ProgExpr *late =
+        px_sub(p, px_int(p, 2 * c->l->m->mesh.context - 1), chunk);
+    ProgExpr *early = px_eq(p, px_var(p, at->half), px_int(p, 0));
+    return px_mul(p, px_select(p, early, chunk, late), at->queries);
+}
 
 static void set_in(Calls *c, ProgBlock *b, ProgVar *a, const char *field,
                    ProgExpr *value)
@@ -179,14 +212,14 @@ static void set_in(Calls *c, ProgBlock *b, ProgVar *a, const char *field,
 }
 
 /* Where what has `width` values a token begins for these queries. */
-static ProgExpr *chunk_rows_of(Calls *c, const Chunks *at, Value *v,
+static ProgExpr *chunk_rows_of(Calls *c, const OwnChunk *at, Value *v,
                                ProgExpr *width)
 {
     return px_offset(c->p, pointer_to(c, v), px_mul(c->p, at->rows, width));
 }
 
 /* Where the part of dk or dv that these queries make begins. */
-static ProgExpr *part_of_keys(Calls *c, const Chunks *at, Value *v,
+static ProgExpr *part_of_keys(Calls *c, const OwnChunk *at, Value *v,
                               ProgExpr *width)
 {
     Prog *p = c->p;
@@ -197,7 +230,7 @@ static ProgExpr *part_of_keys(Calls *c, const Chunks *at, Value *v,
 }
 
 static void set_chunk(Calls *c, ProgBlock *body, ProgVar *a, const Node *n,
-                      const Chunks *at)
+                      const OwnChunk *at)
 {
     Prog *p = c->p;
     const Module *m = c->l->m;
@@ -211,17 +244,16 @@ static void set_chunk(Calls *c, ProgBlock *body, ProgVar *a, const Node *n,
                             px_var(p, at->half));
     ProgExpr *stats = px_mul(p, px_mul(p, part, heads),
                              px_mul(p, at->queries, px_int(p, 2)));
-    ProgExpr *chunk = px_field(p, at_field(c, "control"), "chunk");
-    ProgExpr *late = px_sub(p, px_int(p, 2 * n->attrs.context - 1), chunk);
     set_in(c, body, a, "q", chunk_rows_of(c, at, n->in[0], wide));
     set_in(c, body, a, "k", px_offset(p, pointer_to(c, n->in[1]), all));
     set_in(c, body, a, "v", px_offset(p, pointer_to(c, n->in[2]), all));
     set_in(c, body, a, "lengths",
            px_offset(p, pointer_to(c, n->in[3]), px_var(p, at->b)));
-    set_in(c, body, a, "pos",
-           px_mul(p, px_select(p, px_eq(p, px_var(p, at->half),
-                                     px_int(p, 0)), chunk, late),
-                  at->queries));
+    set_in(c, body, a, "pos", chunk_position(c, at));
+    if (n->attrs.edges)
+        set_in(c, body, a, "edges",
+               px_offset(p, pointer_to(c, n->in[back ? 6 : 4]),
+                         px_mul(p, at->rows, at->keys)));
     if (n->attrs.rate != 0)
         set_in(c, body, a, "sequence",
                px_add(p, at_field(c, "first"), px_var(p, at->b)));
@@ -241,21 +273,13 @@ static void call_chunks(Calls *c, const Node *n)
 {
     Prog *p = c->p;
     ProgVar *a = attention_record(c, n);
-    Chunks at = { .b = prog_local(p, c->func, "b", prog_i64()),
-                  .half = prog_local(p, c->func, "half", prog_i64()) };
-    at.queries = px_div(p, at_field(c, "sequence"), px_int(p, 2));
-    at.keys = px_mul(p, at_field(c, "sequence"),
-                     px_int(p, n->attrs.context));
+    OwnChunk at = own_chunk(c);
     set(c, a, "batch", px_int(p, 1));
     set(c, a, "queries", at.queries);
     set(c, a, "keys", at.keys);
     set(c, a, "key_rows", at.keys);
     set(c, a, "all_queries", at.keys);
-    ProgBlock *body = ps_for(p, &c->func->body, at.b, px_int(p, 0),
-                             at_field(c, "batch"), px_int(p, 1));
-    body = ps_for(p, body, at.half, px_int(p, 0), px_int(p, 2), px_int(p, 1));
-    at.rows = px_add(p, px_mul(p, px_var(p, at.b), at_field(c, "sequence")),
-                     px_mul(p, px_var(p, at.half), at.queries));
+    ProgBlock *body = each_chunk(c, &at);
     set_chunk(c, body, a, n, &at);
     const char *name = n->op == OP_attention ? "attention_forward"
                                              : "attention_backward";
@@ -378,8 +402,32 @@ static void end_line(Line *line, const char *function)
           px_call(p, prog_library(p, function), line->count, line->args));
 }
 
+/* Of shared sequences a chunk at a time: its first row is not the first of all.
+ */
+static void call_chunk_patches(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    OwnChunk at = own_chunk(c);
+    ProgBlock *body = each_chunk(c, &at);
+    ProgExpr *image = dim_size(c->l, last_dim(n->in[0]));
+    ProgExpr *args[] = {
+        px_var(p, c->me),
+        chunk_rows_of(c, &at, n->out[0], dim_size(c->l, last_dim(n->out[0]))),
+        px_offset(p, pointer_to(c, n->in[0]),
+                  px_mul(p, px_var(p, at.b), image)),
+        px_int(p, 1), at.queries, px_int(p, n->attrs.channels),
+        px_int(p, n->attrs.size), px_int(p, n->attrs.patch),
+        px_sub(p, px_int(p, n->attrs.skip), chunk_position(c, &at)),
+    };
+    ps_do(p, body, px_call(p, prog_library(p, "patches"), 9, args));
+}
+
 static void call_patches(Calls *c, const Node *n)
 {
+    if (c->l->m->mesh.context > 1) {
+        call_chunk_patches(c, n);
+        return;
+    }
     Line line = begin_line(c);
     put_value(&line, n->out[0]);
     put_value(&line, n->in[0]);
@@ -421,6 +469,75 @@ static void call_pool(Calls *c, const Node *n)
     put_dim(&line, last_dim(n->in[0]));
     put(&line, pool_kind(c, max ? POOL_MAX : n->attrs.pool));
     end_line(&line, pools ? "pool" : "pool_spread");
+}
+
+/* The rank's chunks of sequences, for kernels that want to know. */
+static ProgExpr *chunks_of(Calls *c)
+{
+    Prog *p = c->p;
+    ProgVar *chunks =
+        prog_local(p, c->func, "chunks",
+                   prog_record_type(prog_runtime_record(p, "Chunks")));
+    ps_let(p, &c->func->body, chunks, NULL);
+    set(c, chunks, "batch", at_field(c, "batch"));
+    set(c, chunks, "tokens", px_div(p, at_field(c, "sequence"), px_int(p, 2)));
+    set(c, chunks, "rank", px_field(p, at_field(c, "control"), "chunk"));
+    set(c, chunks, "ranks", px_int(p, c->l->m->mesh.context));
+    return px_address(p, px_var(p, chunks));
+}
+
+/* The rank's own chunks, those of all, and a row a sequence of them. */
+static void call_pool_chunks(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    ProgExpr *chunks = chunks_of(c), *width = dim_size(c->l,
+                                                       last_dim(n->in[0]));
+    ProgExpr *kind = pool_kind(c, n->attrs.pool);
+    ProgExpr *each = px_mul(p, px_mul(p, at_field(c, "batch"), px_int(p, 2)),
+                            width);
+    ProgExpr *own[] = { px_var(p, c->me), pointer_to(c, n->out[1]),
+                        pointer_to(c, n->in[0]), pointer_to(c, n->in[1]),
+                        chunks, width, kind };
+    ProgExpr *all[] = { px_var(p, c->me), px_const(p, slice_talk(c->l, n)),
+                        pointer_to(c, n->out[1]), each };
+    ProgExpr *made[] = { px_var(p, c->me), pointer_to(c, n->out[0]),
+                         pointer_to(c, n->out[1]), pointer_to(c, n->in[1]),
+                         chunks, width, kind };
+    ps_do(p, &c->func->body, px_call(p, prog_library(p, "pool_own"), 7, own));
+    ps_do(p, &c->func->body,
+          px_call(p, prog_library(p, "all_gather_f32"), 4, all));
+    ps_do(p, &c->func->body,
+          px_call(p, prog_library(p, "pool_chunks"), 7, made));
+}
+
+static void call_pool_chunks_spread(Calls *c, const Node *n)
+{
+    ProgExpr *chunks = chunks_of(c);
+    Line line = begin_line(c);
+    put_value(&line, n->out[0]);
+    for (int i = 0; i < 4; i++)
+        if (i < n->inputs)
+            put_value(&line, n->in[i]);
+        else
+            put_null(&line);
+    put(&line, chunks);
+    put_dim(&line, last_dim(n->in[0]));
+    put(&line, pool_kind(c, n->attrs.pool));
+    end_line(&line, "pool_chunks_spread");
+}
+
+/* All sequences that there is room for, whole sixteens. */
+static void call_sum_pooled(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    ProgExpr *up = px_add(p, at_field(c, "batch"), px_int(p, 15));
+    ProgExpr *rows = px_mul(p, px_div(p, up, px_int(p, 16)), px_int(p, 16));
+    Line line = begin_line(c);
+    put(&line, px_const(p, slice_talk(c->l, n)));
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put(&line, px_mul(p, rows, dim_size(c->l, last_dim(n->out[0]))));
+    end_line(&line, "all_reduce_into_f32");
 }
 
 static void call_dispatch(Calls *c, const Node *n)
@@ -588,6 +705,9 @@ static void call_index(Calls *c, const Node *n)
     case OP_pool:
     case OP_pool_spread:
     case OP_pool_max_spread: call_pool(c, n); return;
+    case OP_pool_chunks: call_pool_chunks(c, n); return;
+    case OP_pool_chunks_spread: call_pool_chunks_spread(c, n); return;
+    case OP_sum_pooled: call_sum_pooled(c, n); return;
     case OP_dispatch: call_dispatch(c, n); return;
     case OP_top_k:
     case OP_gather_rows:

@@ -234,7 +234,8 @@ const char *record_region(const Lower *l, const Func *f);
 /* Rows of a statement's chunks. */
 const ProgConst *chunk_rows(const StepMap *map, const Stmt *chunks);
 /* Given by token: of shared sequences a rank takes its own. */
-extern const char *const shared_inputs[3];
+enum { SHARED_INPUTS = 7 };
+extern const char *const shared_inputs[SHARED_INPUTS];
 /* Elements of one sequence of what is given: T for tokens. */
 int64_t given_elements(const Lower *l, const StepMap *map, const char *name);
 /* Does a call in the step take an argument of this name? */

@@ -424,7 +424,17 @@ int64_t given_elements(const Lower *l, const StepMap *map, const char *name)
     return elements;
 }
 
-const char *const shared_inputs[3] = { "tokens", "targets", "types" };
+const char *const shared_inputs[SHARED_INPUTS] = {
+    "tokens", "source", "targets", "types", "nodes", "edges", "labels",
+};
+
+/* Of a shared sequence: rows of its tokens; of edges those of its queries. */
+static int64_t own_elements(const Lower *l, const StepMap *map,
+                            const char *name)
+{
+    bool whole = !strcmp(name, "labels");
+    return given_elements(l, map, name) / (whole ? 1 : map->context);
+}
 
 /* What the step's calls take of what is given, and what it counts; with targets
  * the lengths too, past which the runtime scores none. */
@@ -440,10 +450,11 @@ static void add_inputs(Lower *l, StepMap *map)
             add(l, map, name, "input",
                 map->sequences * given_elements(l, map, name));
     }
-    for (int i = 0; map->context > 1 && i < 3; i++) /* the rank's tokens */
+    for (int i = 0; map->context > 1 && i < SHARED_INPUTS; i++)
         if (find_region(map, shared_inputs[i]))
             add(l, map, arena_printf(l->arena, "own_%s", shared_inputs[i]),
-                "input", map->sequences * map->step->sequence / map->context);
+                "input",
+                map->sequences * own_elements(l, map, shared_inputs[i]));
 }
 
 static void add_totals(Lower *l, StepMap *map)

@@ -68,17 +68,28 @@ static ProgExpr *rows_on(Steps *s, ProgExpr *from, const StepValue *v,
     return px_offset(s->p, from, px_mul(s->p, row, width));
 }
 
-/* Elements of one sequence of what is given. */
-static ProgExpr *elements_given(Steps *s, const Type *type)
+/* Elements of what is given from axis `from` on: of one sequence, of a token.
+ * Edges have rows of whole sequences. */
+static ProgExpr *elements_given(Steps *s, const Type *type, int from)
 {
     ProgExpr *all = num(s, 1);
-    for (int i = 1; i < type->rank; i++) {
+    for (int i = from; i < type->rank; i++) {
         bool tokens = s->l->m->dims.at[type->dims[i]].kind == DIM_SEQUENCE;
         all = px_mul(s->p, all,
                      tokens ? px_const(s->p, s->map->sequence)
                             : dim_size(s->l, type->dims[i]));
+        if (tokens && i > 1 && s->map->context > 1)
+            all = px_mul(s->p, all, num(s, s->map->context));
     }
     return all;
+}
+
+ProgExpr *step_given_width(Steps *s, const char *name)
+{
+    Type type;
+    if (!given_type(s->l->m, name, &type))
+        ice("a step is given no %s", name);
+    return elements_given(s, &type, 2);
 }
 
 /* All of the rank's. */
@@ -87,7 +98,9 @@ ProgExpr *step_given(Steps *s, const char *name)
     const char *own = arena_printf(s->l->arena, "own_%s", name);
     if (s->map->context == 1 || !find_region(s->map, own))
         return step_control(s, name);
-    return px_cast(s->p, prog_pointer(PK_I32, false), step_region(s, own));
+    ProgExpr *from = step_region(s, own);
+    return !strcmp(name, "nodes")
+        ? from : px_cast(s->p, prog_pointer(PK_I32, false), from);
 }
 
 /* Of what is given, the part of this micro-batch and chunk. */
@@ -99,9 +112,8 @@ static ProgExpr *given(Steps *s, const char *name)
         ice("a step is given no %s", name);
     bool row_ids = !strcmp(name, "targets") || !strcmp(name, "labels");
     if (s->first)
-        from =
-            px_offset(s->p, from,
-                      px_mul(s->p, var(s, s->first), elements_given(s, &type)));
+        from = px_offset(s->p, from, px_mul(s->p, var(s, s->first),
+                                            elements_given(s, &type, 1)));
     return s->chunk && row_ids ? px_offset(s->p, from, step_chunk_row(s))
                                : from;
 }

@@ -486,7 +486,8 @@ static const char *slice_name(const Lower *l, const Node *n)
 
 static bool is_of_context(const Node *n)
 {
-    return n->op == OP_gather_context || n->op == OP_sum_context;
+    return n->op == OP_gather_context || n->op == OP_sum_context
+        || n->op == OP_pool_chunks || n->op == OP_sum_pooled;
 }
 
 static bool is_of_experts(const Node *n)
@@ -507,9 +508,9 @@ static Talk *node_talk(Lower *l, const Node *n)
                          "experts", mesh->experts_from);
     if (!is_of_context(n))
         return find_talk(l, slice_name(l, n), "tensor", mesh->tensor_from);
-    const char *name = arena_printf(
-        l->arena, "%s %s", n->op == OP_sum_context ? "sum" : "gather",
-        n->out[0]->name);
+    bool sums = n->op == OP_sum_context || n->op == OP_sum_pooled;
+    const char *name = arena_printf(l->arena, "%s %s",
+                                    sums ? "sum" : "gather", n->out[0]->name);
     return find_talk(l, name, "context", mesh->context_from);
 }
 
@@ -518,11 +519,35 @@ const ProgConst *slice_talk(Lower *l, const Node *n)
     return node_talk(l, n)->index;
 }
 
+/* Of a message of the tensor or the context axis. */
+static int64_t node_bytes(Lower *l, const StepMap *map, const Node *n)
+{
+    const Mesh *mesh = &l->m->mesh;
+    const Value *own = n->op == OP_gather_context ? n->in[0] : n->out[0];
+    int64_t width = type_row_elements(l->m, &own->type);
+    int64_t micro = map->step->micro;
+    switch (n->op) {
+    case OP_pool_chunks:
+        return collective_bytes(ALL_GATHER, 4 * 2 * micro * width,
+                                mesh->context);
+    case OP_sum_pooled:
+        return collective_bytes(ALL_REDUCE,
+                                4 * ((micro + 15) / 16 * 16) * width,
+                                mesh->context);
+    case OP_gather_context:
+    case OP_sum_context:
+        return collective_bytes(ALL_GATHER, 4 * map->rows * width,
+                                mesh->context);
+    default:
+        return collective_bytes(ALL_REDUCE, 4 * map->stride * width,
+                                mesh->tensor);
+    }
+}
+
 /* A call of f that runs so often on each rank of a stage. */
 static void foretell_func(Lower *l, const StepMap *map, const Func *f,
                           int64_t calls, int stage)
 {
-    const Mesh *mesh = &l->m->mesh;
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
         bool travels = is_of_experts(n);
@@ -539,15 +564,17 @@ static void foretell_func(Lower *l, const StepMap *map, const Func *f,
             talk->bytes[stage] += calls * 4 * all;
             continue;
         }
-        const Value *own = n->op == OP_gather_context ? n->in[0] : n->out[0];
-        int64_t width = type_row_elements(l->m, &own->type);
-        int64_t bytes = is_of_context(n)
-            ? collective_bytes(ALL_GATHER, 4 * map->rows * width, mesh->context)
-            : collective_bytes(ALL_REDUCE, 4 * map->stride * width,
-                               mesh->tensor);
         talk->calls[stage] += calls;
-        talk->bytes[stage] += calls * bytes;
+        talk->bytes[stage] += calls * node_bytes(l, map, n);
     }
+}
+
+/* Does a stage call the function? */
+static bool is_on(const Lower *l, const Func *f, int stage)
+{
+    PartOf part = part_of(f);
+    return part == PART_BLOCKS
+        || stage == (part == PART_FIRST ? 0 : l->stages - 1);
 }
 
 static void foretell_body(Lower *l, const StepMap *map, const Stmt *const *body,
@@ -563,7 +590,8 @@ static void foretell_body(Lower *l, const StepMap *map, const Stmt *const *body,
         if (s->kind == STEP_REPEAT)
             times *= l->parts ? part_blocks(l, stage)
                               : stack_blocks(l->m, s->stack);
-        if (s->kind == STEP_CALL)
+        if (s->kind == STEP_CALL
+            && (l->stages == 1 || is_on(l, s->func, stage)))
             foretell_func(l, map, s->func, times, stage);
         foretell_body(l, map, (const Stmt *const *)s->body.at, s->body.count,
                       times, stage);

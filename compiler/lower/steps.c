@@ -87,22 +87,54 @@ static void open_totals(Steps *s, ProgBlock *b)
                                             step_region(s, step_totals[i])));
 }
 
+static ProgExpr *address(Steps *s, ProgVar *record)
+{
+    return px_address(s->p, var(s, record));
+}
+
+/* Floats, or what is as wide. */
+static ProgExpr *as_floats(Steps *s, ProgExpr *pointer, bool is_const)
+{
+    ProgType floats = prog_pointer(PK_F32, is_const);
+    return pointer->type.of == PK_F32 ? pointer
+                                      : px_cast(s->p, floats, pointer);
+}
+
+/* One of what is given: the rank's rows of it; labels are the first rank's. */
+static void take_input(Steps *s, ProgBlock *b, const char *name,
+                       ProgVar *chunks)
+{
+    Prog *p = s->p;
+    ProgExpr *own = step_given(s, name), *all = step_control(s, name);
+    if (!strcmp(name, "labels")) {
+        ProgExpr *args[] = { var(s, s->me), own, all,
+                             px_const(p, s->map->batch),
+                             step_control(s, "chunk") };
+        step_call(s, b, prog_library(p, "take_alone"), args, 5);
+        return;
+    }
+    ProgExpr *args[] = { var(s, s->me), as_floats(s, own, false),
+                         as_floats(s, all, true), address(s, chunks),
+                         step_given_width(s, name) };
+    step_call(s, b, prog_library(p, "take_chunks"), args, 5);
+}
+
 /* Of whole sequences the rank takes its tokens. */
 static void take_own(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
     if (s->map->context == 1)
         return;
-    for (int i = 0; i < 3; i++) {
-        if (!find_region(s->map, shared_inputs[i]))
-            continue;
-        ProgExpr *args[] = {
-            var(s, s->me), step_given(s, shared_inputs[i]),
-            step_control(s, shared_inputs[i]), px_const(p, s->map->batch),
-            px_const(p, s->map->sequence), step_control(s, "chunk"),
-        };
-        step_call(s, b, take_chunks_func(s->l), args, 6);
-    }
+    ProgVar *chunks = step_record(s, b, "chunks",
+                                  prog_runtime_record(p, "Chunks"));
+    set_at(s, b, chunks, "batch", px_const(p, s->map->batch));
+    set_at(s, b, chunks, "tokens",
+           px_div(p, px_const(p, s->map->sequence), num(s, 2)));
+    set_at(s, b, chunks, "rank", step_control(s, "chunk"));
+    set_at(s, b, chunks, "ranks", num(s, s->map->context));
+    for (int i = 0; i < SHARED_INPUTS; i++)
+        if (find_region(s->map, shared_inputs[i]))
+            take_input(s, b, shared_inputs[i], chunks);
     step_barrier(s, b);
 }
 
@@ -200,11 +232,6 @@ static ProgExpr *cache_at(Steps *s)
     int64_t each = find_region(s->map, "cache")->floats / blocks;
     return px_offset(s->p, step_region(s, "cache"),
                      px_mul(s->p, var(s, s->block), num(s, each)));
-}
-
-static ProgExpr *address(Steps *s, ProgVar *record)
-{
-    return px_address(s->p, var(s, record));
 }
 
 static int site_of(const Func *f)
@@ -725,8 +752,6 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
     if (find_region(map, "gradients"))
         add_into_func(l);
     write_small(l, map);
-    if (map->context > 1)
-        take_chunks_func(l);
     lower_actions(l, map->step);
     if (gathers(l, map->step))
         write_gathering(l);

@@ -71,6 +71,8 @@ ProgExpr *step_block_number(Steps *s);
 /* places.c */
 /* What is given by that name: of shared sequences the rank's tokens. */
 ProgExpr *step_given(Steps *s, const char *name);
+/* Elements of a token of it. */
+ProgExpr *step_given_width(Steps *s, const char *name);
 /* Where a call takes an argument, or leaves a result, of this name. */
 ProgExpr *step_place(Steps *s, const char *name, const Stmt *call, bool result);
 ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
@@ -189,7 +191,6 @@ ProgFunc *small_func(const Prog *p, const char *name);      /* NULL: not yet */
  * ends ("end"). */
 ProgVar *small_share(Prog *p, ProgFunc *f, const char *name, ProgVar *me,
                      ProgVar *n);
-ProgFunc *take_chunks_func(Lower *l);
 ProgFunc *count_scored_func(Lower *l);
 ProgFunc *count_pairs_func(Lower *l);
 ProgFunc *clear_func(Lower *l);

@@ -142,15 +142,11 @@ static void check_context(Loader *loader)
     const KeyId context = KEY_parallel_context, length = KEY_train_sequence;
     const struct { bool is; KeyId key; } unbuilt[] = {
         { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
-        { s->model_input != MODEL_INPUT_TOKENS, KEY_model_input },
-        { s->model_head == MODEL_HEAD_CLASSIFY, KEY_model_head },
         { s->model_experts != MODEL_EXPERTS_NONE, KEY_model_experts },
         { s->model_position == MODEL_POSITION_RELATIVE
               || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
           KEY_model_position },
-        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE
-              || s->train_objective
-                  == TRAIN_OBJECTIVE_MASKED_TOKEN_NEXT_SENTENCE,
+        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
           KEY_train_objective },
     };
     if (loader->bad[context] || s->parallel_context == 1)

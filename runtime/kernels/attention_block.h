@@ -104,7 +104,7 @@ typedef struct Block {
 
 static int has_edge(const Head *head, long i, long j)
 {
-    return i == j || head->edges[i * head->a->keys + j] != 0;
+    return head->a->pos + i == j || head->edges[i * head->a->keys + j] != 0;
 }
 
 /* The words of the block's keys, and behind them room for a list. */

@@ -6,6 +6,7 @@
  * SPDX-License-Identifier: 0BSD */
 #include "kernels.h"
 #include "vec.h"
+#include <string.h>
 
 /* table[j] += dy[j] for the columns of one row. */
 static void add_row(float *table, const float *dy, long columns)
@@ -63,4 +64,19 @@ void patches(const Thread *me, float *rows, const float *images, long batch, lon
             for (long j = 0; j < width; j++)
                 rows[r * width + j] = 0.0f;
     }
+}
+
+void take_chunks(const Thread *me, float *own, const float *all, const Chunks *at, long width)
+{
+    long n = at->tokens * width, chunks = 2 * at->ranks;
+    for (long i = share_start(me, 2 * at->batch); i < share_end(me, 2 * at->batch); i++) {
+        long chunk = i % 2 ? chunks - 1 - at->rank : at->rank;
+        memcpy(own + i * n, all + (i / 2 * chunks + chunk) * n, (size_t)n * sizeof *own);
+    }
+}
+
+void take_alone(const Thread *me, int32_t *own, const int32_t *all, long n, long rank)
+{
+    for (long i = share_start(me, n); i < share_end(me, n); i++)
+        own[i] = rank ? -1 : all[i];
 }

@@ -115,6 +115,23 @@ void keep_rows(const Thread *me, float *cache, const float *x, long position, lo
 void patches(const Thread *me, float *rows, const float *images, long batch,
              long sequence, long channels, long size, long patch, long skip);
 
+/* ---- sequences that ranks share (index.c, pool.c) --------------------------- */
+/* Each of `ranks` has two chunks of `tokens` of every one of `batch` sequences: rank
+ * r the chunks r and 2·ranks - 1 - r, one behind the other. */
+typedef struct Chunks {
+    long batch, tokens, rank, ranks;
+} Chunks;
+/* own[batch, 2·tokens, width]: the rank's rows of all[batch, 2·ranks·tokens, width],
+ * whatever their 4 bytes are. */
+void take_chunks(const Thread *me, float *own, const float *all, const Chunks *at,
+                 long width);
+/* own[i] = all[i] on rank 0, elsewhere -1. */
+void take_alone(const Thread *me, int32_t *own, const int32_t *all, long n, long rank);
+/* own[batch, 2]: how many tokens of either chunk are no padding. Those of the early
+ * one are all unless the late one has none. */
+void chunk_lengths(const Thread *me, int32_t *own, const int32_t *lengths,
+                   const Chunks *at);
+
 /* ---- pools (pool.c): over the positions t < lengths[b] of a sequence -------- */
 enum { POOL_MEAN, POOL_SUM, POOL_MAX, POOL_FIRST, POOL_LAST };
 /* y[batch, N] of x[batch, sequence, N]: a sum is one chain of +, t ascending; the
@@ -127,6 +144,18 @@ void pool(const Thread *me, float *y, const float *x, const int32_t *lengths,
 void pool_spread(const Thread *me, float *dx, const float *dy,
                  const int32_t *lengths, const float *x, long batch,
                  long sequence, long N, long kind);
+
+/* The same of shared sequences. pools[ranks, batch, 2, N]: first each rank puts its
+ * own there, the pool of either chunk (of POOL_MEAN the sum); where those of all are
+ * there, y[batch, N] is made of them, a sum in the order of chunks. */
+void pool_own(const Thread *me, float *pools, const float *x, const int32_t *lengths,
+              const Chunks *at, long N, long kind);
+void pool_chunks(const Thread *me, float *y, const float *pools, const int32_t *lengths,
+                 const Chunks *at, long N, long kind);
+/* dx of the rank's rows; x, pools: for POOL_MAX, else NULL. */
+void pool_chunks_spread(const Thread *me, float *dx, const float *dy,
+                        const int32_t *lengths, const float *x, const float *pools,
+                        const Chunks *at, long N, long kind);
 
 /* ---- experts (experts.c). A dispatched row is a (token, expert) pair; rows lie
  * by expert, then by token; expert e has rows [starts[e], starts[e+1]). ------- */

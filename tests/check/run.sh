@@ -60,6 +60,14 @@ holds tiny.yaml "model.blocks=6 parallel.pipeline.stages=3 \
 parallel.pipeline.split=[1,2,3] parallel.pipeline.schedule=gpipe"
 holds tiny.yaml "parallel.tensor=2 parallel.data=2"
 holds tiny.yaml "parallel.context=2"
+holds bert-base.yaml "parallel.context=2"
+holds bert-base.yaml "parallel.context=2 parallel.pipeline.stages=2 \
+train.micro_batch=2"
+holds graph-transformer.yaml "parallel.context=2 parallel.data=2"
+holds classifier.yaml "parallel.context=3 train.sequence=120 \
+model.head.classify.pool=max"
+holds vit-tiny-digits.yaml "parallel.context=2 model.head.classify.pool=last"
+holds vit-tiny-digits.yaml "parallel.context=5 model.input.image.size=6"
 holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2"
 holds bert-base.yaml "parallel.data=2 memory.recompute=block"
 holds original-transformer.yaml "parallel.data=2"
@@ -158,7 +166,8 @@ expect 2 "of the whole program" "$tw" ir tiny.yaml --rank 0 --all
 expect 2 "whole number" "$tw" ir tiny.yaml --rank one
 
 # ---- faults -----------------------------------------------------------------
-# NAME | FILE | the claim that fails, or words of a rule | the plan
+# NAME | FILE | the claim that fails, or words of a rule | the plan | the spec,
+# if not tiny
 # a Perl substitution
 faults() {
     cat <<'END'
@@ -184,6 +193,14 @@ wrong-forecast | compiler/lower/ranks.c | forecast | parallel.pipeline.stages=2
 s/foretell\(s, talk, i, micros, bytes\)/foretell(s, talk, i, micros, bytes - 4)/
 on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.pipeline.stages=3
 s/return \(stage == 0 && used_by/return (stage >= 0 && used_by/
+late-chunk-forgotten | runtime/kernels/pool.c | loss | parallel.context=2 | classifier
+s/chunk < n; chunk\+\+\)\s+if \(kind == POOL_MEAN/chunk < n - 1; chunk++)\n        if (kind == POOL_MEAN/
+labels-everywhere | runtime/kernels/index.c | loss | parallel.context=2 | classifier
+s/rank \? -1 : all/rank < 0 ? -1 : all/
+gradient-not-shared | compiler/build/heads.c | gradients | parallel.context=2 | classifier
+s/if \(b->context > 1\) +\/\* the first/if (b->context > 9) \/* the first/
+other-edges | runtime/kernels/attention_block.h | loss | parallel.context=2 | graph-transformer
+s/head->a->pos \+ i == j/i == j/
 wrong-tree | runtime/collectives.c | loss | parallel.data=8 reproducible.groups=8
 s/pairs % 2 == 0 && height > 1/height > 1/
 END
@@ -193,7 +210,8 @@ mkdir tree || exit 1
     tar -x -C tree || exit 1
 cd tree || exit 1
 make -s all >../said 2>&1 || fail "the copy does not build"
-faults | while IFS='|' read -r name file claim plan && read -r change; do
+faults | while IFS='|' read -r name file claim plan spec && read -r change; do
+    spec=$(echo ${spec:-tiny})
     name=$(echo $name) file=$(echo $file) claim=$(echo $claim)
     cp -p "$file" ../whole
     perl -0pi -e "$change" "$file"
@@ -203,7 +221,7 @@ faults | while IFS='|' read -r name file claim plan && read -r change; do
     elif ! make -s all >../said 2>&1; then
         echo "FAILED $name does not compile: $(grep -m 1 error ../said)"
     else
-        timeout 300 ./trainwright check models/tiny.yaml $(settings $plan) \
+        timeout 300 ./trainwright check models/$spec.yaml $(settings $plan) \
             --set train.micro_batch=2 >../said 2>&1
         status=$?
         if [ $status -eq 4 ] && grep -q "FAILED *$claim" ../said; then

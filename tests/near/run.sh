@@ -1,0 +1,171 @@
+#!/bin/sh
+# run.sh: plans that sum in another order than one rank does: how far from it they
+# are (docs/contract.md, section 5). Each spec of tests/bits trains thirty steps on
+# one rank and under the plan: no loss, of training or evaluation, may deviate by
+# 1e-5 or more; gradients and logits of a batch with padding of all lengths must
+# be near; messages must be as many as foretold.
+#
+#     tests/near/run.sh [TRAINWRIGHT]     default: ./trainwright of this tree
+#     ONLY='pool relative'                only plans that have one of these words
+#
+# Ends with `near: N passed, M failed`.
+set -uf
+here=$(cd "$(dirname "$0")" && pwd)
+root=$(cd "$here/../.." && pwd)
+compiler=$(realpath "${1:-$root/trainwright}")
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+cd "$work" || exit 1
+passed=0 failed=0 steps=30
+
+sources=$root/tests/bits/tool.c
+for name in elementary error files hash json safetensors safetensors_write sort
+do
+    sources="$sources $root/runtime/$name.c"
+done
+# shellcheck disable=SC2086  # a list
+gcc -std=gnu11 -O1 -ffp-contract=off -I"$root/runtime" $sources -o tool -lm ||
+    exit 1
+
+# ---- what the specs read ----------------------------------------------------
+head -c 9000 "$root/tests/bits/tool.c" >text.txt
+LC_ALL=C tr -cd '\nA-Za-z0-9 .,:;' <text.txt | tr -s ' ' |
+    grep '[a-z].*[a-z]' >lines.txt
+awk '{ print } NR % 7 == 0 { print "" }' lines.txt >sentences.txt
+awk 'length > 24 { print substr($0, 1, 20) "\t" substr($0, 21, 15) }' \
+    lines.txt >pairs.tsv
+awk '{ print NR % 4 "\t" substr($0, 1, 30) }' lines.txt >labelled.tsv
+awk 'length > 24 {
+    printf "{\"prompt\": \"%s\", \"chosen\": \"%s\", \"rejected\": \"%s\"}\n",
+        substr($0, 1, 9), substr($0, 10, 5 + NR % 9), substr($0, 20, 2 + NR % 7)
+}' lines.txt >preferences.jsonl
+./tool examples 45 images.safetensors images=real:2:9:9 labels=-5 &&
+    ./tool examples 45 graphs.safetensors nodes=real:12:7 edges=2:12:12 \
+        lengths=13 labels=-3 || exit 1
+
+data_of() {
+    case $spec in
+    bert) echo sentences.txt ;;
+    encoder-decoder) echo pairs.tsv ;;
+    preference) echo preferences.jsonl ;;
+    classifier) echo labelled.tsv ;;
+    image) echo images.safetensors ;;
+    graph) echo graphs.safetensors ;;
+    *) echo text.txt ;;
+    esac
+}
+# The tensors of a batch for `grad`; sequences are as long as `length` says.
+batch_of() {
+    more=$((length + 1))
+    case $spec in
+    bert) echo "tokens=262:$length types=2:$length targets=-262:$length" \
+        "lengths=$more labels=-2" ;;
+    classifier) echo "tokens=262:$length lengths=$more labels=-4" ;;
+    encoder-decoder) echo "source=259:$length source_lengths=$more" \
+        "tokens=259:$length targets=-259:$length lengths=$more" ;;
+    image) echo images=real:2:9:9 labels=-5 ;;
+    graph) echo nodes=real:12:7 edges=2:12:12 lengths=13 labels=-3 ;;
+    preference) echo "tokens=260:2:$length targets=-260:2:$length" \
+        "lengths=$more:2 reference=real:2" ;;
+    *) echo "tokens=256:$length targets=-256:$length lengths=$more" ;;
+    esac
+}
+
+# ---- helpers ----------------------------------------------------------------
+pass() { passed=$((passed + 1)); }
+fail() { failed=$((failed + 1)); echo "FAIL: $*"; }
+run() { # NAME SETTING…: builds it, trains it, takes gradients
+    to=$1
+    shift
+    set -- $(for setting; do echo --set "$setting"; done)
+    # shellcheck disable=SC2086  # lists
+    timeout 120 "$compiler" build "$file" -o "$to" $length_key $size "$@" \
+        --set train.steps=$steps --set train.eval.every=10 \
+        --set train.eval.steps=2 >said 2>&1 &&
+        timeout 100 "./$to" train --data "$data" $begin --quiet --threads 1 \
+            --out "$to.run" --log "$to.jsonl" >said 2>&1 &&
+        timeout 30 "./$to" grad --weights one.run/step-$steps/model.safetensors \
+            --batch batch.safetensors --out "$to.grad" >said 2>&1 && return
+    fail "$what: $(head -n 2 said | cut -c 1-200 | tr '\n' ' ')"
+    return 1
+}
+losses() { grep -oE '"(loss|eval_loss)":[0-9.e+-]+' "$1"; }
+# The largest relative deviation of a loss, below 1e-5.
+deviation() {
+    losses one.jsonl >one.losses && losses plan.jsonl >plan.losses &&
+        paste -d : one.losses plan.losses | awk -F : -v lines=$((steps + 3)) '
+            { d = ($4 - $2) / $2; d = d < 0 ? -d : d; most = d > most ? d : most }
+            END { print most + 0; exit !(NR >= lines && most < 1e-5) }'
+}
+# PLAN, by its words: settings of the plan, after `with` those of both.
+near() { # SPEC LENGTH SETTING… [with SETTING…]
+    what=$*
+    spec=$1 length=$2
+    shift 2
+    file=$root/tests/bits/specs/$spec.yaml
+    [ -f "$file" ] || file=$root/tests/plans/specs/$spec.yaml
+    data=../$(data_of) begin='' plan='' size='' part=plan
+    for word in "$@"; do
+        if [ "$word" = with ]; then part=size
+        elif [ $part = plan ]; then plan="$plan $word"
+        else size="$size --set $word"; fi
+    done
+    length_key="--set model.context=$length --set train.sequence=$length"
+    case $spec in image | graph) length_key= ;; esac
+    rm -rf "$work/now" && mkdir "$work/now" && cd "$work/now" || exit 1
+    # shellcheck disable=SC2046  # a list
+    ../tool examples 8 batch.safetensors $(batch_of) || exit 1
+    if [ "$spec" = preference ]; then   # the weights that pairs are held against
+        # shellcheck disable=SC2086  # lists
+        "$compiler" build "$file" -o next $length_key $size \
+            --set train.objective=next-token >said 2>&1 &&
+            ./next train --data ../text.txt --quiet --steps 3 --out next.run \
+                >said 2>&1 || fail "$what: $(head -n 1 said)"
+        begin='--init next.run'
+    fi
+    # shellcheck disable=SC2086  # a list
+    run one && run plan $plan || return
+    if found=$(deviation); then pass; else fail "$what: deviates by $found"; fi
+    echo "$what: $found"
+    if ../tool near one.grad plan.grad 1e-4 >said 2>&1; then pass; else
+        fail "$what: grad: $(head -n 1 said)"; fi
+    if ./plan info --json >info.json &&
+        awk -f "$root/tests/plans/messages.awk" -v steps=$steps info.json \
+            plan.run/run.json >said 2>&1; then pass; else
+        fail "$what: messages: $(head -n 1 said)"; fi
+}
+
+# ---- the plans --------------------------------------------------------------
+plans() {
+    cat <<'END_PLANS'
+learned 32 parallel.context=2
+rotary 24 parallel.context=3 with train.optimizer.lr=1e-3 train.schedule.warmup=9
+alibi 40 parallel.context=2 parallel.data=2
+masked 24 parallel.context=2
+bert 32 parallel.context=2
+bert 24 parallel.context=3 train.micro_batch=2
+classifier 24 parallel.context=2
+classifier 24 parallel.context=2 parallel.data=2 with model.head.classify.pool=max
+classifier 24 parallel.context=3 with model.head.classify.pool=sum
+classifier 24 parallel.context=2 with model.head.classify.pool=first
+classifier 24 parallel.context=2 train.micro_batch=2 with model.head.classify.pool=last
+classifier 24 parallel.context=2 parallel.pipeline.stages=2 train.micro_batch=2
+classifier 24 parallel.context=2 parallel.tensor=5
+image 0 parallel.context=5
+graph 12 parallel.context=2 with model.experts=none model.input.graph.nodes=12
+graph 12 parallel.context=3 with model.experts=none model.input.graph.nodes=12 model.head.classify.pool=mean
+END_PLANS
+}
+plans >plans.txt
+while read -r words; do
+    wanted=yes
+    for word in ${ONLY-}; do
+        wanted=no
+        case $words in *$word*) wanted=yes; break ;; esac
+    done
+    # shellcheck disable=SC2086  # words
+    [ $wanted = no ] || near $words
+done <plans.txt
+echo "near: $passed passed, $failed failed"
+[ "$failed" -eq 0 ]
