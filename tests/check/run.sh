@@ -194,7 +194,7 @@ s/foretell\(s, talk, i, micros, bytes\)/foretell(s, talk, i, micros, bytes - 4)/
 on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.pipeline.stages=3
 s/return \(stage == 0 && used_by/return (stage >= 0 && used_by/
 late-chunk-forgotten | runtime/kernels/pool.c | loss | parallel.context=2 | classifier
-s/chunk < n; chunk\+\+\)\s+if \(kind == POOL_MEAN/chunk < n - 1; chunk++)\n        if (kind == POOL_MEAN/
+s/chunk < n; (chunk\+\+\)\s+if \(kind == POOL_MEAN)/chunk < n - 1; $1/
 labels-everywhere | runtime/kernels/index.c | loss | parallel.context=2 | classifier
 s/rank \? -1 : all/rank < 0 ? -1 : all/
 gradient-not-shared | compiler/build/heads.c | gradients | parallel.context=2 | classifier

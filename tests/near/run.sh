@@ -154,7 +154,7 @@ classifier 24 parallel.context=2 parallel.pipeline.stages=2 train.micro_batch=2
 classifier 24 parallel.context=2 parallel.tensor=5
 image 0 parallel.context=5
 graph 12 parallel.context=2 with model.experts=none model.input.graph.nodes=12
-graph 12 parallel.context=3 with model.experts=none model.input.graph.nodes=12 model.head.classify.pool=mean
+graph 12 parallel.context=3 with model.experts=none model.input.graph.nodes=12
 END_PLANS
 }
 plans >plans.txt
