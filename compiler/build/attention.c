@@ -228,6 +228,19 @@ static Value *output(Builder *b, const Attended *to, Value *heads)
     return build_linear(b, &linear, heads);
 }
 
+/* k and v of the whole sequence, where several ranks share it. */
+static void gather_keys(Builder *b, const char *const names[3], Value *in[3])
+{
+    const Attrs attrs = { .dim = b->d.gathered };
+    if (b->context == 1)
+        return;
+    b->here = b->s->loc[KEY_parallel_context];
+    for (int i = 1; i < 3; i++)
+        in[i] = make(b, OP_gather_context,
+                     arena_printf(b->m->arena, "%s.all", names[i]), 1, &in[i],
+                     &attrs);
+}
+
 /* q, k, v as attention receives them; in a cached variant k and v are the
  * cache's. */
 static void queries_keys_values(Builder *b, const Attended *to, Value *in[3])
@@ -248,6 +261,7 @@ static void queries_keys_values(Builder *b, const Attended *to, Value *in[3])
         }
         in[1] = project(b, names[1], names[1], b->d.E, to->memory);
         in[2] = project(b, names[2], names[2], b->d.E, to->memory);
+        gather_keys(b, names, in);
         return;
     }
     in[0] = query_or_key(b, names[0], to->x, b->d.H, b->d.A);
@@ -257,14 +271,7 @@ static void queries_keys_values(Builder *b, const Attended *to, Value *in[3])
     if (to->variant == VARIANT_INSPECT && !b->s->model_attention_projections)
         for (int i = 0; i < 3; i++)
             in[i] = make1(b, OP_copy, names[i], in[i]);
-    if (b->context > 1) {
-        const Attrs attrs = { .dim = b->d.gathered };
-        b->here = b->s->loc[KEY_parallel_context];
-        for (int i = 1; i < 3; i++)
-            in[i] = make(b, OP_gather_context,
-                         arena_printf(a, "%s.all", names[i]), 1, &in[i],
-                         &attrs);
-    }
+    gather_keys(b, names, in);
     if (cached) {
         in[1] = keep_rows(b, kept[1], in[1], SLOT_KEYS);
         in[2] = keep_rows(b, kept[2], in[2], SLOT_VALUES);

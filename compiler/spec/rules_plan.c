@@ -141,7 +141,6 @@ static void check_context(Loader *loader)
     const Spec *s = loader->spec;
     const KeyId context = KEY_parallel_context, length = KEY_train_sequence;
     const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
         { s->model_experts != MODEL_EXPERTS_NONE, KEY_model_experts },
         { s->model_position == MODEL_POSITION_RELATIVE
               || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
