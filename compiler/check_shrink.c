@@ -4,6 +4,7 @@
  * group where there are several, more micro-batches than stages). It is the
  * spec itself with settings behind its own, for the plan and for one rank. */
 #include "check.h"
+#include "effect.h"
 
 enum { MOST_RANKS = 16, MOST_GROUPS = 16 };
 
@@ -207,6 +208,7 @@ static void settle_one(Shrink *k)
     set_one(k, "parallel.experts=1");
     set_one(k, "parallel.shard=none");
     set_one(k, "parallel.shard_group=0");
+    set_one(k, "reproducible.order=fixed");
     set_one(k, "parallel.pipeline.stages=1");
     set_one(k, "parallel.pipeline.split=auto");
     set_one(k, "memory.recompute=none");
@@ -218,8 +220,10 @@ static void settle_one(Shrink *k)
     if (k->s->memory_recompute == MEMORY_RECOMPUTE_AUTO)
         list_push(a, &k->plan, "memory.recompute=block");
     bool cut = k->tensor > 1 || k->context > 1 || k->s->parallel_experts > 1;
-    k->c->bits = power && !cut;
+    bool early = sums_each_micro(k->s);
+    k->c->bits = power && !cut && !early;
     k->c->no_bits = !power ? "one rank has no such groups"
+                  : early  ? "order: fast sums by micro-batches"
                            : "sums are cut along an axis";
 }
 

@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "commands.h"
 #include "compile.h"
+#include "effect.h"
 #include "options.h"
 #include "package.h"
 #include "program.h"
@@ -106,8 +107,13 @@ static const char build_usage[] =
 
 /* The data degrees under which the bits are these: 1 and the powers of two that
  * divide the groups (contract, section 5). */
-static void tell_bits(int64_t groups)
+static void tell_bits(const Spec *spec)
 {
+    int64_t groups = spec->reproducible_groups;
+    if (sums_each_micro(spec)) {
+        printf("bits: this plan's alone (reproducible.order: fast)\n");
+        return;
+    }
     printf("bits: the same for data in {1");
     for (int64_t data = 2; data <= groups && groups % data == 0; data *= 2)
         printf(",%lld", (long long)data);
@@ -143,7 +149,7 @@ static int build(Job *job, const Place *place)
         return status;
     printf("%s: %s%s\n", output, job->target.text,
            job->target.emit.native ? " (this machine's level)" : "");
-    tell_bits(job->compiled.spec->reproducible_groups);
+    tell_bits(job->compiled.spec);
     tell_memory(job->compiled.train_bytes);
     return status;
 }

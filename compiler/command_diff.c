@@ -368,6 +368,10 @@ static void print_effect(const Diff *d)
         printf("bits: differ from A\n");
         return;
     }
+    if (sums_each_micro(d->sides[1].compiled.spec)) {
+        printf("bits: of these plans alone (reproducible.order: fast)\n");
+        return;
+    }
     printf("bits: the same for data in {1");
     for (int64_t data = 2; data <= groups && groups % data == 0; data *= 2)
         printf(",%lld", (long long)data);

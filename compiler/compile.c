@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "compile.h"
 #include "build/build.h"
+#include "effect.h"
 #include "emit.h"
 #include "lower/lower.h"
 #include "version.h"
@@ -50,6 +51,10 @@ Plan plan_of(const Spec *s)
         .micro_from = s->loc[KEY_train_micro_batch],
         .groups_from = s->loc[KEY_reproducible_groups],
     };
+    if (sums_each_micro(s)) {           /* a replica's batch is one group */
+        plan.groups = s->parallel_data;
+        plan.mesh.each_micro = true;
+    }
     if (s->parallel_shard_group < s->parallel_data)
         plan.mesh.shard_group = s->parallel_shard_group;
     if (mesh_shards(&plan.mesh) == 1)   /* groups of one split nothing */

@@ -66,6 +66,28 @@ static bool has_no_horizon(const Spec *s)
         || s->train_schedule_type == TRAIN_SCHEDULE_TYPE_INVERSE_SQRT;
 }
 
+bool sums_each_micro(const Spec *s)
+{
+    bool splits = s->parallel_shard == PARALLEL_SHARD_GRADIENTS
+        || s->parallel_shard == PARALLEL_SHARD_PARAMETERS;
+    bool relative = s->model_position == MODEL_POSITION_RELATIVE
+        || s->model_position == MODEL_POSITION_RELATIVE_LEARNED;
+    int64_t shards = s->parallel_context
+        * (s->parallel_shard_group ? s->parallel_shard_group
+                                   : s->parallel_data);
+    bool several = s->train_batch / s->parallel_data > s->train_micro_batch
+        || s->reproducible_groups != s->parallel_data;
+    return s->reproducible_order == REPRODUCIBLE_ORDER_FAST && splits
+        && shards > 1 && several && s->parallel_pipeline_stages == 1
+        && !relative;
+}
+
+/* Keys that say which micro-batches there are, and whose sums meet when. */
+static bool is_of_order(const char *path)
+{
+    return begins(path, "parallel") || begins(path, "train.micro_batch");
+}
+
 Effect key_effect(KeyId key, const Spec *a, const Spec *b, const char **why)
 {
     const char *path = key_info(key)->path;
@@ -74,6 +96,15 @@ Effect key_effect(KeyId key, const Spec *a, const Spec *b, const char **why)
         *why = same ? "as far as both go: the schedule has no horizon"
                     : "the schedule's horizon";
         return same ? EFFECT_SAME : EFFECT_DIFFERENT;
+    }
+    if ((sums_each_micro(a) || sums_each_micro(b)) && is_of_order(path)) {
+        *why = "with order: fast sums follow micro-batches and ranks";
+        return EFFECT_REASSOCIATED;
+    }
+    if (key == KEY_reproducible_order && !sums_each_micro(a)
+        && !sums_each_micro(b)) {
+        *why = "neither plan has sums that order: fast changes";
+        return EFFECT_SAME;
     }
     for (size_t i = 0; i < sizeof rules / sizeof *rules; i++)
         if (begins(path, rules[i].path)) {

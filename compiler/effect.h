@@ -11,6 +11,11 @@ typedef enum Effect {
 } Effect;
 extern const char *const effect_names[];
 
+/* Has `reproducible.order: fast` an effect: are a block's gradients summed over
+ * ranks in every micro-batch, and only shares of them kept? Not where a rank
+ * has one micro-batch a step, nor in a pipeline or with relative positions,
+ * where blocks' gradients are whole until the step's end. */
+bool sums_each_micro(const Spec *s);
 /* Of a key whose value differs between a and b, and why. */
 Effect key_effect(KeyId key, const Spec *a, const Spec *b, const char **why);
 #endif

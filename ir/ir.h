@@ -275,6 +275,8 @@ typedef struct Mesh {
     Shard shard;
     int64_t shard_group;            /* data ranks that split what is sharded, as
                                        neighbours; 0: all */
+    bool each_micro;                /* gradients of blocks are summed over ranks
+                                       in every micro-batch */
     int64_t bucket;                 /* bytes of gradients that are summed at a time */
     Loc data_from, stages_from, tensor_from, context_from, experts_from,
         shard_from, shard_group_from;

@@ -467,8 +467,8 @@ static bool stack(Parser *p)
     return parse_end_of_line(p);
 }
 
-/* mesh data=D stages=S context=C tensor=T shard=WHAT shard_group=G experts=E
- * bucket=BYTES */
+/* mesh data=D stages=S context=C tensor=T shard=WHAT shard_group=G each_micro
+ * experts=E bucket=BYTES */
 static bool parse_mesh(Parser *p)
 {
     enum { MOST_RANKS = 1 << 20 };
@@ -490,6 +490,7 @@ static bool parse_mesh(Parser *p)
              && parse_integer(p, "shard_group", 1, MOST_RANKS,
                               &mesh->shard_group)))
         return false;
+    mesh->each_micro = shard >= 0 && parse_accept_word(p, "each_micro");
     if (shard >= 0 && parse_accept_word(p, "experts")
         && !(parse_expect(p, '=')
              && parse_integer(p, "experts", 1, MOST_RANKS, &mesh->experts)))

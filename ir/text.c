@@ -654,6 +654,8 @@ void module_print(const Module *m, Buf *out)
         if (m->mesh.shard_group)
             buf_printf(&p.line, " shard_group=%lld",
                        (long long)m->mesh.shard_group);
+        if (m->mesh.each_micro)
+            buf_printf(&p.line, " each_micro");
         if (m->mesh.experts > 1)
             buf_printf(&p.line, " experts=%lld", (long long)m->mesh.experts);
         if (m->mesh.bucket != INT64_MAX)

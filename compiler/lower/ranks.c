@@ -30,7 +30,7 @@ void lower_talks(Lower *l)
     l->slice_field = mesh->tensor > 1 ? "slice" : "expert";
     l->stages = (int)mesh->stages;
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
-        && is_whole_group(l->m);
+        && (mesh->each_micro || is_whole_group(l->m));
     l->shards = mesh_shards(mesh);
     l->copies = mesh_copies(mesh);
     if (mesh->data * mesh->stages * mesh->tensor * mesh->context > 1)

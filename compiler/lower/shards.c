@@ -6,7 +6,8 @@
  *
  *     optimizer    gradients are summed on the owner, its new weights gathered
  *     gradients    a block's gradient is summed as soon as it is there and its
- *                  share kept, where a rank has one micro-batch a step
+ *                  share kept, where a rank has one micro-batch a step, or
+ *                  (reproducible.order: fast) in each of several
  *     parameters   so are weights: gathered before a block runs, then dropped
  *
  * SHARDS neighbours on the data axis are a shard group, which has all shares
@@ -318,11 +319,13 @@ static ProgExpr *copies_message(Steps *s, const Unit *unit, int stage,
                                4 * stage_share(s->l, unit, stage), calls);
 }
 
-static void reduce(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *values)
+static void reduce(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *values,
+                   int64_t times)
 {
     ProgExpr *args[] = {
         var(s, s->me),
-        step_unit_message(s, "sum gradients", REDUCE_SCATTER, unit, 1), values,
+        step_unit_message(s, "sum gradients", REDUCE_SCATTER, unit, times),
+        values,
         step_share(s, unit),
     };
     step_call(s, b, prog_library(s->p, "reduce_scatter_f32"), args, 4);
@@ -445,7 +448,7 @@ void step_reduce_shards(Steps *s, ProgBlock *b)
         if (s->stage && i == 0)
             reduce_before(s, body, unit, values);
         else
-            reduce(s, body, unit, values);
+            reduce(s, body, unit, values, 1);
         step_end_blocks(s);
     }
     if (l->copies > 1)
@@ -489,7 +492,8 @@ const Unit *block_unit(const Lower *l, int stack)
     ice("stack %d has no unit", stack);
 }
 
-/* Block l's gradient is there: its share is summed and kept. */
+/* Block l's gradient is there: its share is summed and kept, or added to those
+ * of the micro-batches before. */
 void step_keep_share(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
@@ -501,13 +505,12 @@ void step_keep_share(Steps *s, ProgBlock *b)
         px_offset(p, all, px_mul(p, step_share_number(s), step_share(s, unit))),
         step_share(s, unit),
     };
-    ProgExpr *reduced[] = {
-        var(s, s->me),
-        step_unit_message(s, "sum gradients", REDUCE_SCATTER, unit, 1),
-        all,
-        step_share(s, unit),
-    };
-    step_call(s, b, prog_library(p, "reduce_scatter_f32"), reduced, 4);
-    step_call(s, b, copy_func(s->l), args, 4);
+    reduce(s, b, unit, all, s->map->micros);
+    ProgBlock *first = b, *later;
+    if (s->micro) {
+        first = ps_if(p, b, px_eq(p, var(s, s->micro), num(s, 0)), &later);
+        step_call(s, later, add_into_func(s->l), args, 4);
+    }
+    step_call(s, first, copy_func(s->l), args, 4);
     step_barrier(s, b);
 }

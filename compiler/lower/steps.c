@@ -353,10 +353,24 @@ static void lower_body(Steps *s, ProgBlock *b, const Stmt *stmt)
         step_statement(s, b, stmt->body.at[i]);
 }
 
+/* Where a block's gradient leaves in every micro-batch its sums begin anew, but
+ * not those outside blocks. */
+static void begin_anew(Steps *s, ProgBlock *b, bool anew)
+{
+    if (s->micro)
+        set_at(s, b, s->at, "accumulate",
+               anew ? px_i32(s->p, 0)
+                    : px_lt(s->p, num(s, 0), var(s, s->micro)));
+}
+
 static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
+    ProgBlock *after = b;
+    bool leaves = stmt->down && s->l->early && has_gradients(s);
     if (stmt->down)
         way_comment(s, b, stmt->stack, "backward");
+    if (leaves)
+        begin_anew(s, b, true);
     s->block = prog_local(s->p, s->func, "l", prog_i64());
     s->down = stmt->down;
     s->stack = stmt->stack;
@@ -368,8 +382,10 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     set_at(s, body, s->at, "block", var(s, s->block));
     step_point_at_block(s, body);
     lower_body(s, body, stmt);
-    if (stmt->down && s->l->early && has_gradients(s))
+    if (leaves) {
         step_keep_share(s, body);
+        begin_anew(s, after, false);
+    }
     s->block = NULL;
     s->loop = NULL;
     s->down = false;

@@ -55,6 +55,8 @@ holds tiny.yaml "parallel.data=4 parallel.shard=parameters \
 parallel.shard_group=2 $four"
 holds tiny.yaml "parallel.data=32 parallel.shard=gradients \
 parallel.shard_group=8 train.batch=32"
+holds tiny.yaml "parallel.data=2 parallel.shard=parameters \
+train.micro_batch=2 reproducible.order=fast"
 holds tiny.yaml "model.blocks=7 parallel.pipeline.stages=3 train.micro_batch=2"
 holds tiny.yaml "model.blocks=6 parallel.pipeline.stages=3 \
 parallel.pipeline.split=[1,2,3] parallel.pipeline.schedule=gpipe"
@@ -117,6 +119,9 @@ differs "same bits" name=other
 differs reassociated reproducible.groups=2
 differs reassociated parallel.tensor=2
 differs reassociated parallel.tensor=2 parallel.data=2
+differs "same bits" reproducible.order=fast parallel.data=2
+differs reassociated reproducible.order=fast parallel.data=2 \
+    parallel.shard=gradients train.micro_batch=2
 differs different train.optimizer.lr=1e-3
 differs different train.seed=1 parallel.data=2
 differs different model.dim=32
@@ -179,6 +184,8 @@ apart | compiler/lower/shards.c | loss | parallel={"data":4,"shard":"gradients",
 s/if \(l->copies > 1\)(\s+add_copies)/if (l->copies > 99)$1/
 group | compiler/lower/ranks.c | forecast | parallel={"data":4,"shard":"optimizer","shard_group":2}
 s/"same share",/"data",/
+late|compiler/lower/shards.c|loss|parallel={"data":2,"shard":"gradients"} reproducible.order=fast
+s/step_call\(s, later, add_into_func/step_call(s, later, copy_func/
 swapped-send | compiler/lower/ranks.c | messages | parallel.pipeline.stages=2
 s/neighbour\(s, !down\)/neighbour(s, down)/
 swapped-order | passes/schedule.c | out of order | model.blocks=3 parallel.pipeline.stages=3

@@ -2,7 +2,7 @@
 # runtime/collectives.h, from the sizes of the model's weights alone.
 #
 #     awk -f formulas.awk -v data=D -v stages=S -v shard=SHARD -v micros=M
-#         -v group=G -v micro=N -v sequence=T IR.txt
+#         -v group=G -v order=fixed|fast -v micro=N -v sequence=T IR.txt
 #
 # IR.txt is what `trainwright ir SPEC` prints; M micro-batches of N sequences a
 # rank; shard groups of G ranks (0: of D). Of D members a member sends in an
@@ -69,7 +69,9 @@ END {
         after = padded(after, 1024 * group)
         block = padded(block, 1024 * group)
         all = before + L * block + after
-        say("sum_gradients", L + 2, (group - 1) * 4 * all / group)
+        often = order == "fast" && shard != "optimizer" ? micros : 1
+        say("sum_gradients", often * L + 2,
+            (group - 1) * 4 * (before + often * L * block + after) / group)
         if (group < data)               # of each share over the groups
             say("sum_shares_of_groups", L + 2,
                 sum_over(data / group, 4 * all / group))

@@ -27,7 +27,7 @@ else
     trap 'exit 1' INT TERM
 fi
 cd "$work" || exit 1
-passed=0 failed=0
+passed=0 failed=0 steps=6
 
 sources=$here/../bits/tool.c
 for name in elementary error files hash json safetensors safetensors_write sort
@@ -117,6 +117,7 @@ read_plan() { # WORD…
             flags="$flags --set parallel.pipeline.$word" ;;
         micro=*) flags="$flags --set train.micro_batch=$value" ;;
         recompute=*) flags="$flags --set memory.recompute=$value" ;;
+        order=*) flags="$flags --set reproducible.order=$value" ;;
         objective=*) flags="$flags --set train.objective=$value" ;;
         via=*) flags="$flags --via $value" ;;
         threads=*) threads=$value ;;
@@ -130,7 +131,7 @@ build() { # WORD…
     read_plan "$@"
     # shellcheck disable=SC2086  # lists
     timeout 120 "$compiler" build "$file" -o program $size $flags \
-        --set train.steps=6 --set train.checkpoint.every=3 \
+        --set train.steps="$steps" --set train.checkpoint.every=3 \
         --set train.eval.every=3 --set train.eval.steps=2 >said 2>&1 && return
     if grep -q 'not built yet' said; then
         echo "not built: $spec: $* ($(sed -n 's/^.*error: //p' said | head -n 1))"
@@ -162,11 +163,11 @@ same_log() { # RUN RUN
 # What the program makes of the one rank's weights: loss and gradients.
 evaluate() { # OUT
     # shellcheck disable=SC2086  # a list
-    timeout 60 ./program eval --weights one/step-6 --data "$data" $reference \
+    timeout 60 ./program eval --weights "one/step-$steps" --data "$data" $reference \
         --threads "$threads" >"$1"
 }
 gradients() { # OUT
-    timeout 60 ./program grad --weights one/step-6/model.safetensors \
+    timeout 60 ./program grad --weights "one/step-$steps/model.safetensors" \
         --batch batch.safetensors --out "$1" --threads "$threads"
 }
 same_loss() { evaluate two.eval && [ -s two.eval ] && diff one.eval two.eval; }
@@ -176,7 +177,7 @@ same_gradients() {
 }
 counted() { # RUN: its messages are those of the forecast, in said.messages
     ./program info --json >info.json &&
-        awk -f "$here/messages.awk" -v steps=6 info.json "$1/run.json" \
+        awk -f "$here/messages.awk" -v steps="$steps" info.json "$1/run.json" \
             >said.messages
 }
 differs() { ! "$@" >/dev/null 2>&1; }
@@ -210,20 +211,22 @@ plan() { # WORD…: trains, evaluates and differentiates as one rank does
 # The last plan's messages by formula: all that formulas.awk names, no others
 # of gradients, weights or rows.
 formula() { # MICROS MICRO
-    data_ranks=1 stages=1 shard=none shard_group=0
+    data_ranks=1 stages=1 shard=none shard_group=0 order=fixed
     for word in $words; do
         case $word in
         data=*) data_ranks=${word#*=} ;;
         stages=*) stages=${word#*=} ;;
         shard=*) shard=${word#*=} ;;
         shard_group=*) shard_group=${word#*=} ;;
+        order=*) order=${word#*=} ;;
         esac
     done
     # shellcheck disable=SC2086  # a list
     "$compiler" ir "$file" $size >model.ir || return 1
     sequence=$(sed -n 's/^step train .*sequence=\([0-9]*\).*/\1/p' model.ir)
     awk -f "$here/formulas.awk" -v data="$data_ranks" -v stages="$stages" \
-        -v shard="$shard" -v group="$shard_group" -v micros="$1" -v micro="$2" \
+        -v shard="$shard" -v group="$shard_group" -v order="$order" \
+        -v micros="$1" -v micro="$2" \
         -v sequence="$sequence" model.ir | sort >wanted.messages
     cut -d ' ' -f 1 wanted.messages >names
     grep -wFf names said.messages | sort >got.messages
@@ -234,6 +237,31 @@ plan_formula() { # MICROS MICRO WORD…
     shift 2
     words=$*
     plan "$@"
+    check "$*: formulas" formula "$micros" "$micro"
+}
+
+# Sums of another order: the loss of each step is near, and messages are as many
+# as foretold and as the formulas say.
+near_log() { # RUN RUN
+    cut_log "$1" >one.log && cut_log "$2" >two.log && paste one.log two.log |
+        awk -F '"loss":' -v steps="$steps" '
+            NF == 3 {
+                gap = ($2 - $3) / $3
+                far += gap > 1e-5 || gap < -1e-5
+                read++
+            }
+            END { print read, "losses,", far + 0, "far"; exit far || read != steps }'
+}
+near_formula() { # MICROS MICRO WORD…
+    micros=$1 micro=$2
+    shift 2
+    words=$*
+    build "$@" || return
+    rm -rf two two.jsonl
+    train two || return
+    check "$*: losses" near_log two one
+    check "$*: other bits" differs same_state "two/step-$steps" "one/step-$steps"
+    check "$*: messages" counted two
     check "$*: formulas" formula "$micros" "$micro"
 }
 
@@ -355,6 +383,19 @@ whole_plans() {
     plan stages=2
     resume data=2 shard=parameters then data=4 threads=2
 }
+# `order: fast` sums blocks in every micro-batch, where there are several.
+fast_plans() {
+    plan order=fast micro=1
+    plan data=4 shard=optimizer order=fast micro=1
+    plan stages=2 data=2 shard=gradients order=fast micro=1
+    steps=30
+    one_rank threads=1 || return
+    near_formula 2 2 data=2 shard=gradients order=fast micro=2
+    near_formula 4 1 data=2 shard=parameters order=fast micro=1 threads=2
+    near_formula 2 1 data=4 shard=parameters shard_group=2 order=fast micro=1
+    near_formula 1 4 data=2 shard=gradients order=fast micro=4
+    steps=6
+}
 other_groups() { # other groups give other bits: the comparison can fail
     size="$size --set reproducible.groups=2"
     build data=2 && rm -rf two two.jsonl && train two &&
@@ -366,6 +407,7 @@ one_spec() {
         every_plan
         formulas
         plan via=cc data=2 shard=gradients threads=2
+        fast_plans
         other_groups ;;
     rotary)
         every_plan
