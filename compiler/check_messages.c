@@ -168,6 +168,20 @@ static bool try_send(Game *g, Player *p, const Event *e)
     return true;
 }
 
+/* Rows come to the block behind the last that they went through, or before it
+ * on their way back: the next block whose record tells which it is. */
+static bool goes_on(const Player *p, const Event *sent)
+{
+    for (int i = p->next + 1; i < p->walked->events.count; i++) {
+        const Event *e = &p->walked->events.at[i];
+        if (e->kind == EVENT_TALK)
+            return true;
+        if (e->kind == EVENT_RECORD && strstr(e->func->name, "block"))
+            return e->block == sent->block + (e->backward ? -1 : 1);
+    }
+    return true;
+}
+
 static bool try_receive(Game *g, Player *p, const Event *e)
 {
     Player *from = player_at(g, &p->walked->seat, e->peer);
@@ -185,6 +199,9 @@ static bool try_receive(Game *g, Player *p, const Event *e)
     if (sent->first != e->first)
         return complain(g, p, e, "is of another micro-batch than the one that "
                         "it is received for");
+    if (!goes_on(p, sent))
+        return complain(g, p, e, "goes on at another block than the one behind "
+                        "those that it comes from");
     from->taken[e->message]++;
     return true;
 }

@@ -99,8 +99,9 @@ static void shrink_blocks(Shrink *k)
                                (long long)encoder, (long long)to));
         return;
     }
-    if (k->stages > 1)
-        to = least(blocks, k->stages + blocks % k->stages);
+    int64_t chunks = k->stages * s->parallel_pipeline_virtual;
+    if (chunks > 1)
+        to = least(blocks, chunks + blocks % chunks);
     if (s->parallel_pipeline_split.count) {
         Buf split = {0};
         to = 0;
@@ -210,6 +211,8 @@ static void settle_one(Shrink *k)
     set_one(k, "parallel.shard_group=0");
     set_one(k, "reproducible.order=fixed");
     set_one(k, "parallel.pipeline.stages=1");
+    set_one(k, "parallel.pipeline.schedule=1f1b");
+    set_one(k, "parallel.pipeline.virtual=1");
     set_one(k, "parallel.pipeline.split=auto");
     set_one(k, "memory.recompute=none");
     if (!power)

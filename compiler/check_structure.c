@@ -56,13 +56,16 @@ static void check_blocks(Check *c)
     const Facts *f = c->facts;
     const char *problem = NULL;
     int64_t next = 0, blocks = facts_int(f->program, 0, "blocks");
-    for (int i = 0; i < f->by_stage.count; i++) {
-        const FactStage *stage = &f->by_stage.at[i];
-        if (stage->from != next || stage->to < stage->from)
+    int chunks = f->by_stage.at[0].chunks.count;
+    for (int i = 0; i < chunks * f->by_stage.count; i++) {
+        int stage = i % f->by_stage.count;
+        const FactChunk *chunk =
+            &f->by_stage.at[stage].chunks.at[i / f->by_stage.count];
+        if (chunk->from != next || chunk->to < chunk->from)
             wrong(&problem, c->arena, "stage %d has blocks %lld to %lld, the "
-                  "one before ends at %lld", i, (long long)stage->from,
-                  (long long)stage->to, (long long)next);
-        next = stage->to;
+                  "one before ends at %lld", stage, (long long)chunk->from,
+                  (long long)chunk->to, (long long)next);
+        next = chunk->to;
     }
     if (next != blocks)
         wrong(&problem, c->arena, "the stages have %lld of %lld blocks",

@@ -426,11 +426,30 @@ static void put_keys(JsonWriter *json, const Diff *d)
     json_close(json, ']');
 }
 
+/* Blocks: from, to; of a stage with several chunks those of each. */
+static void put_chunks(JsonWriter *json, const FactStage *stage)
+{
+    bool several = stage->chunks.count > 1;
+    if (several) {
+        json_key(json, "chunks");
+        json_open(json, '[');
+    }
+    for (int i = 0; i < stage->chunks.count; i++) {
+        if (several)
+            json_open(json, '{');
+        put_count(json, "from", stage->chunks.at[i].from);
+        put_count(json, "to", stage->chunks.at[i].to);
+        if (several)
+            json_close(json, '}');
+    }
+    if (several)
+        json_close(json, ']');
+}
+
 static void put_stage(JsonWriter *json, const FactStage *stage)
 {
     json_open(json, '{');
-    put_count(json, "from", stage->from);
-    put_count(json, "to", stage->to);
+    put_chunks(json, stage);
     json_key(json, "memory");
     json_open(json, '{');
     for (int i = 0; i < stage->classes.count; i++)

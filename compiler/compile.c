@@ -20,6 +20,15 @@ static Shard shard_of(int choice)
     }
 }
 
+static PipelineKind pipeline_of(int choice)
+{
+    switch (choice) {
+    case PARALLEL_PIPELINE_SCHEDULE_GPIPE: return PIPELINE_GPIPE;
+    case PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED: return PIPELINE_INTERLEAVED;
+    default: return PIPELINE_1F1B;
+    }
+}
+
 Plan plan_of(const Spec *s)
 {
     bool pairs = s->train_objective == TRAIN_OBJECTIVE_PREFERENCE;
@@ -59,9 +68,8 @@ Plan plan_of(const Spec *s)
         plan.mesh.shard_group = s->parallel_shard_group;
     if (mesh_shards(&plan.mesh) == 1)   /* groups of one split nothing */
         plan.mesh.shard = SHARD_NONE, plan.mesh.shard_group = 0;
-    plan.pipeline =
-        s->parallel_pipeline_schedule == PARALLEL_PIPELINE_SCHEDULE_GPIPE
-            ? PIPELINE_GPIPE : PIPELINE_1F1B;
+    plan.pipeline = pipeline_of(s->parallel_pipeline_schedule);
+    plan.chunks = s->parallel_pipeline_virtual;
     if (s->parallel_pipeline_split.count)
         plan.split = s->parallel_pipeline_split.at;
     switch (s->memory_recompute) {

@@ -98,21 +98,36 @@ static void read_messages(FactStage *stage, Arena *arena,
     }
 }
 
+/* Of a stage that has several chunks, rows of their table. */
+static void read_chunks(FactStage *stage, const Facts *facts, Arena *arena,
+                        int number)
+{
+    const ProgData *table = facts_data(facts->prog, "model_chunks");
+    const ProgData *stages = facts_data(facts->prog, "stages");
+    int64_t blocks = facts_int(facts->program, 0, "blocks");
+    FactChunk chunk = { 0, blocks };
+    int each = table ? table->rows / (int)facts->stages : 1;
+    for (int i = 0; i < each; i++) {
+        const ProgData *rows = table ? table : stages;
+        int row = table ? number * each + i : number;
+        if (rows && facts->stages > 1)
+            chunk = (FactChunk){ facts_int(rows, row, "from"),
+                                 facts_int(rows, row, "to") };
+        list_push(arena, &stage->chunks, chunk);
+    }
+}
+
 static void read_stage(Facts *facts, Arena *arena, int number)
 {
     const ProgData *program = facts->program;
     const ProgData *parts = facts_field(program, 0, "parts")->data;
     const ProgData *steps = facts_field(program, 0, "steps")->data;
-    const ProgData *stages = facts_data(facts->prog, "stages");
     const ProgData *from = parts ? parts : program;
     int row = parts ? number : 0;
-    FactStage stage = { .to = facts_int(program, 0, "blocks") };
+    FactStage stage = {0};
     stage.weights = facts_int(from, row, "weight_bytes");
     stage.tensors = facts_field(from, row, "tensors")->data;
-    if (stages && facts->stages > 1) {
-        stage.from = facts_int(stages, number, "from");
-        stage.to = facts_int(stages, number, "to");
-    }
+    read_chunks(&stage, facts, arena, number);
     read_memory(&stage, arena, steps,
                 parts ? facts_field(parts, row, "steps")->data : NULL);
     read_messages(&stage, arena, facts_field(from, row, "messages")->data);
@@ -167,6 +182,16 @@ int64_t facts_floats(const Facts *facts, const ProgData *tensors, int row)
     case SLICE_EXPERTS: return floats / facts->experts;
     }
     return floats;
+}
+
+const char *facts_blocks(const FactStage *stage, Arena *arena)
+{
+    const char *text = "";
+    for (int i = 0; i < stage->chunks.count; i++)
+        text = arena_printf(arena, "%s%s[%lld, %lld)", text, i ? ", " : "",
+                            (long long)stage->chunks.at[i].from,
+                            (long long)stage->chunks.at[i].to);
+    return text;
 }
 
 const char *facts_ranks(const Facts *facts, Arena *arena)

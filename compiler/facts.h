@@ -12,9 +12,12 @@ typedef struct FactMessage {
     int64_t calls, bytes;           /* of a rank, in a train step */
 } FactMessage;
 
+/* Blocks [from, to). */
+typedef struct FactChunk { int64_t from, to; } FactChunk;
+
 /* Of a rank of one stage. */
 typedef struct FactStage {
-    int64_t from, to;               /* its blocks */
+    List(FactChunk) chunks;         /* its blocks */
     int64_t batch;                  /* its replica's sequences of a step */
     int64_t weights, moments, values, thread;      /* bytes, of train */
     int64_t fixed;                  /* what it maps, without workspaces */
@@ -49,6 +52,8 @@ int facts_row(const ProgData *data, const char *name, const char *text);
 int64_t facts_members(const Facts *facts, const char *axis);
 /* Elements of a row of tensors, of one copy on one rank. */
 int64_t facts_floats(const Facts *facts, const ProgData *tensors, int row);
+/* "[0, 2)", "[0, 2), [4, 6)": the blocks of a stage. */
+const char *facts_blocks(const FactStage *stage, Arena *arena);
 /* "4 ranks: data 2, stages 2, tensor 1" */
 const char *facts_ranks(const Facts *facts, Arena *arena);
 #endif

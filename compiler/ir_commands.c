@@ -327,7 +327,7 @@ static bool run_pass(Module *m, const Plan *plan, Diag *diag, const PassInfo *pa
 static int optimise(const Line *line, Arena *arena, Diag *diag)
 {
     List(const PassInfo *) passes = {0};
-    Plan plan = {0};
+    Plan plan = { .chunks = 1 };
     char *names = arena_strdup(arena, flag(line, "--passes"));
     for (char *name = names, *end; name; name = end) {
         end = strchr(name, ',');

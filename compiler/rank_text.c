@@ -94,9 +94,9 @@ bool rank_text(const Prog *p, int64_t rank, Arena *arena)
     printf("stage %lld, replica %lld, chunk %lld, slice %lld\n",
            (long long)seat.stage, (long long)batch,
            (long long)(seat.replica % f->context), (long long)seat.slice);
-    printf("blocks [%lld, %lld), groups [%lld, %lld), sequences [%lld, %lld)\n",
-           (long long)stage->from, (long long)stage->to,
-           (long long)(batch * groups), (long long)((batch + 1) * groups),
+    printf("blocks %s, groups [%lld, %lld), sequences [%lld, %lld)\n",
+           facts_blocks(stage, arena), (long long)(batch * groups),
+           (long long)((batch + 1) * groups),
            (long long)(batch * stage->batch),
            (long long)((batch + 1) * stage->batch));
     printf("train {\n");

@@ -235,15 +235,26 @@ typedef struct Stmt {
     Origin origin;
 } Stmt;
 
-/* What a stage of the pipeline does: a micro-batch forward or backward. */
-typedef struct Action { bool backward; int64_t micro; } Action;
+/* What a stage of the pipeline does with a micro-batch in one of its chunks:
+ * forward, backward, or, where backward is cut in halves, first what the stage
+ * before waits for, later the gradients of its own weights. */
+typedef enum ActionKind {
+    ACTION_FORWARD, ACTION_BACKWARD, ACTION_WEIGHTS, ACTION_KINDS,
+} ActionKind;
+extern const char action_letters[ACTION_KINDS + 1];         /* "FBW" */
+typedef struct Action { ActionKind kind; int64_t micro, chunk; } Action;
 
-/* A stage's part of a step that runs over micro-batches: its blocks [from, to)
- * of the stack, and the order in which it takes a rank's micro-batches, 0 to
- * count - 1 through its groups. What forward leaves for the backward of micro m
- * lies in slot m mod slots. */
+/* Blocks [from, to) of the stack. What forward leaves for the backward of micro
+ * m lies in slot m mod slots; what backward leaves for the weights in slot m
+ * mod pending (0: it is not cut). */
+typedef struct ModelChunk { int64_t from, to, slots, pending; } ModelChunk;
+
+/* A stage's part of a step that runs over micro-batches: its chunks of the
+ * model, of S stages chunk c of stage s being the model's (c · S + s)-th, and
+ * the order in which it takes a rank's micro-batches, 0 to count - 1 through
+ * its groups. */
 typedef struct StageRun {
-    int64_t from, to, slots;
+    List(ModelChunk) chunks;
     List(Action) actions;
 } StageRun;
 

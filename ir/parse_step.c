@@ -177,41 +177,73 @@ static Stmt *statement(Parser *p, int depth)
     return parse_expect(p, '}') && parse_end_of_line(p) ? s : NULL;
 }
 
-/* F0, B12: an action; false with an error where it is none. */
+/* Digits of an action, at least one; *text then stands behind them. */
+static bool action_number(const char **text, int64_t *number)
+{
+    const char *digit = *text;
+    for (; *digit >= '0' && *digit <= '9' && *number < LIMIT_COUNT; digit++)
+        *number = 10 * *number + *digit - '0';
+    bool any = digit > *text;
+    *text = digit;
+    return any;
+}
+
+/* F0, B12, F3.1: an action; false with an error where it is none. */
 static bool action(Parser *p, StageRun *run)
 {
-    const char *text, *digit;
+    const char *text;
     Loc loc;
     if (!parse_name(p, "an action", &text, &loc))
         return false;
-    Action one = { .backward = text[0] == 'B' };
-    bool fine = (text[0] == 'B' || text[0] == 'F') && text[1];
-    for (digit = text + 1; fine && *digit; digit++) {
-        fine = *digit >= '0' && *digit <= '9' && one.micro < LIMIT_COUNT;
-        one.micro = 10 * one.micro + *digit - '0';
+    Action one = {0};
+    const char *letter = strchr(action_letters, text[0]), *rest = text + 1;
+    bool fine = letter && action_number(&rest, &one.micro);
+    if (fine)
+        one.kind = (ActionKind)(letter - action_letters);
+    if (fine && *rest == '.') {
+        rest++;
+        fine = action_number(&rest, &one.chunk);
     }
-    if (!fine) {
-        diag_error(p->diag, loc, "wanted an action, F or B and the number of "
-                   "a micro-batch, got `%.40s`", text);
+    if (!fine || *rest || one.chunk >= run->chunks.count) {
+        diag_error(p->diag, loc, "wanted an action, F, B or W and the number "
+                   "of a micro-batch, behind a point that of a chunk, got "
+                   "`%.40s`", text);
         return false;
     }
     list_push(p->arena, &run->actions, one);
     return true;
 }
 
-/* After `stage`: from N to N slots N runs ACTION … */
+/* Behind `from`: N to N slots N [pending N] */
+static bool model_chunk(Parser *p, StageRun *run)
+{
+    ModelChunk chunk = {0};
+    if (parse_too_many(p, parse_token(p)->loc, run->chunks.count,
+                       LIMIT_STATEMENTS, "chunks of a stage")
+        || !parse_integer(p, "a block", 0, LIMIT_COUNT, &chunk.from)
+        || !parse_expect_word(p, "to")
+        || !parse_integer(p, "a block", 0, LIMIT_COUNT, &chunk.to)
+        || !parse_expect_word(p, "slots")
+        || !parse_integer(p, "slots", 1, LIMIT_COUNT, &chunk.slots)
+        || (parse_accept_word(p, "pending")
+            && !parse_integer(p, "slots", 1, LIMIT_COUNT, &chunk.pending)))
+        return false;
+    list_push(p->arena, &run->chunks, chunk);
+    return true;
+}
+
+/* After `stage`: from N to N slots N [from …] runs ACTION … */
 static bool stage_run(Parser *p, Step *step)
 {
     StageRun run = {0};
     if (parse_too_many(p, parse_token(p)->loc, step->stages.count, LIMIT_STEPS,
                        "stages")
-        || !parse_expect_word(p, "from")
-        || !parse_integer(p, "a block", 0, LIMIT_COUNT, &run.from)
-        || !parse_expect_word(p, "to")
-        || !parse_integer(p, "a block", 0, LIMIT_COUNT, &run.to)
-        || !parse_expect_word(p, "slots")
-        || !parse_integer(p, "slots", 1, LIMIT_COUNT, &run.slots)
-        || !parse_expect_word(p, "runs"))
+        || !parse_expect_word(p, "from") || !model_chunk(p, &run))
+        return false;
+    while (parse_accept_word(p, "from"))
+        if (!model_chunk(p, &run))
+            return false;
+    if (!parse_expect_word(p, "runs"))
         return false;
     while (parse_token(p)->kind == TOKEN_NAME && !parse_token(p)->first)
         if (parse_too_many(p, parse_token(p)->loc, run.actions.count,

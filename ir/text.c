@@ -607,16 +607,28 @@ static void print_statement(Printer *p, const Stmt *s)
     end_line(p, NULL);
 }
 
-/* stage from 0 to 2 slots 2 runs F0 F1 B0 B1 */
+const char action_letters[] = "FBW";
+
+/* stage from 0 to 2 slots 2 runs F0 F1 B0 B1; F1.2 is of chunk 2 */
 static void print_stage(Printer *p, const StageRun *run)
 {
-    buf_printf(&p->line, "stage from %lld to %lld slots %lld runs",
-               (long long)run->from, (long long)run->to,
-               (long long)run->slots);
-    for (int i = 0; i < run->actions.count; i++)
-        buf_printf(&p->line, " %c%lld",
-                   run->actions.at[i].backward ? 'B' : 'F',
-                   (long long)run->actions.at[i].micro);
+    buf_printf(&p->line, "stage");
+    for (int i = 0; i < run->chunks.count; i++) {
+        const ModelChunk *chunk = &run->chunks.at[i];
+        buf_printf(&p->line, " from %lld to %lld slots %lld",
+                   (long long)chunk->from, (long long)chunk->to,
+                   (long long)chunk->slots);
+        if (chunk->pending)
+            buf_printf(&p->line, " pending %lld", (long long)chunk->pending);
+    }
+    buf_printf(&p->line, " runs");
+    for (int i = 0; i < run->actions.count; i++) {
+        const Action *a = &run->actions.at[i];
+        buf_printf(&p->line, " %c%lld", action_letters[a->kind],
+                   (long long)a->micro);
+        if (a->chunk)
+            buf_printf(&p->line, ".%lld", (long long)a->chunk);
+    }
     end_line(p, NULL);
 }
 

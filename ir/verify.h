@@ -1,6 +1,6 @@
 /* verify.h: what the parts of the verifier share (verify.c: dims, weights and
  * functions; verify_node.c: a node by itself; verify_places.c: kernels and
- * memory; verify_step.c: steps). */
+ * memory; verify_step.c: steps; verify_stages.c: those of a pipeline). */
 #ifndef VERIFY_H
 #define VERIFY_H
 #include "text.h"
@@ -22,4 +22,5 @@ int type_rows(const Module *m, const Type *type);
 bool verify_kernels(Check *c, const Func *f);
 bool verify_places(Check *c, const Func *f);
 bool verify_step(Check *c, const Step *step);
+bool verify_stages(Check *c, const Step *step);
 #endif

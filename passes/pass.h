@@ -8,7 +8,9 @@ typedef enum RecomputeKind {
     RECOMPUTE_NONE, RECOMPUTE_ATTENTION, RECOMPUTE_BLOCK,
 } RecomputeKind;
 
-typedef enum PipelineKind { PIPELINE_GPIPE, PIPELINE_1F1B } PipelineKind;
+typedef enum PipelineKind {
+    PIPELINE_GPIPE, PIPELINE_1F1B, PIPELINE_INTERLEAVED,
+} PipelineKind;
 
 typedef enum OptimizerKind {
     OPTIMIZER_ADAMW, OPTIMIZER_ADAM, OPTIMIZER_SGD,
@@ -22,7 +24,9 @@ typedef struct Plan {
     bool momentum;                  /* sgd with a moment */
     Mesh mesh;
     PipelineKind pipeline;
-    const int64_t *split; /* blocks of each stage; NULL: as even as can be */
+    int64_t chunks;                 /* of the model, a stage's */
+    const int64_t *split; /* blocks of each chunk of the model, in its order;
+                             NULL: as even as can be */
     /* lines of the spec */
     Loc recompute_from, optimizer_from, micro_from, groups_from;
 } Plan;

@@ -164,20 +164,22 @@ static void derive_grad(Module *m, const Step *train)
 }
 
 /* ---- stages ---- */
-static void add_action(Module *m, StageRun *run, bool backward, int64_t micro)
+static void add_action(Module *m, StageRun *run, ActionKind kind, int64_t chunk,
+                       int64_t micro)
 {
-    const Action action = { backward, micro };
+    const Action action = { kind, micro, chunk };
     list_push(m->arena, &run->actions, action);
 }
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* All forward, then all backward (GPipe, Huang et al. 2019). */
 static void run_gpipe(Module *m, StageRun *run, int64_t micros)
 {
-    run->slots = micros;
     for (int64_t i = 0; i < micros; i++)
-        add_action(m, run, false, i);
+        add_action(m, run, ACTION_FORWARD, 0, i);
     for (int64_t i = 0; i < micros; i++)
-        add_action(m, run, true, i);
+        add_action(m, run, ACTION_BACKWARD, 0, i);
 }
 
 /* As many forward as there are stages behind, then one forward, one backward
@@ -185,55 +187,121 @@ static void run_gpipe(Module *m, StageRun *run, int64_t micros)
  * open than there are stages from it on. */
 static void run_1f1b(Module *m, StageRun *run, int64_t micros, int64_t behind)
 {
-    int64_t ahead = behind < micros ? behind : micros;
-    run->slots = ahead < micros ? ahead + 1 : micros;
+    int64_t ahead = least(behind, micros);
     for (int64_t i = 0; i < ahead; i++)
-        add_action(m, run, false, i);
+        add_action(m, run, ACTION_FORWARD, 0, i);
     for (int64_t i = ahead; i < micros; i++) {
-        add_action(m, run, false, i);
-        add_action(m, run, true, i - ahead);
+        add_action(m, run, ACTION_FORWARD, 0, i);
+        add_action(m, run, ACTION_BACKWARD, 0, i - ahead);
     }
     for (int64_t i = micros - ahead; i < micros; i++)
-        add_action(m, run, true, i);
+        add_action(m, run, ACTION_BACKWARD, 0, i);
 }
 
-/* Blocks of stage s: as the spec says, or L / stages, the first L mod stages
- * one more: the last has the head. */
-static int64_t stage_blocks(const Module *m, const Plan *plan, int64_t s)
+/* Action k of a kind where V chunks take turns: a round of S micro-batches goes
+ * through chunk 0, then through chunk 1 …, backward from the last on; then the
+ * next round. Where S does not divide them the last round is short: a
+ * micro-batch that there is not is left out, which breaks no order. */
+static void add_turn(Module *m, StageRun *run, ActionKind kind, int64_t k,
+                     const Plan *plan, int64_t micros)
 {
-    int64_t blocks = stack_blocks(m, 0), stages = plan->mesh.stages;
+    int64_t stages = plan->mesh.stages, chunks = plan->chunks;
+    int64_t round = k / (stages * chunks), chunk = k / stages % chunks;
+    int64_t micro = round * stages + k % stages;
+    if (kind == ACTION_BACKWARD)
+        chunk = chunks - 1 - chunk;
+    if (micro < micros)
+        add_action(m, run, kind, chunk, micro);
+}
+
+/* Interleaved 1F1B (Narayanan et al. 2021, Megatron-LM's order): a stage has
+ * `chunks` chunks of the model, and a micro-batch comes by as often. Before
+ * the first backward of a stage are the rounds of all chunks but the last, and
+ * twice as many forward as there are stages behind. */
+static void run_interleaved(Module *m, StageRun *run, const Plan *plan,
+                            int64_t micros, int64_t behind)
+{
+    int64_t stages = plan->mesh.stages;
+    int64_t rounds = (micros + stages - 1) / stages;
+    int64_t all = rounds * stages * plan->chunks;
+    int64_t ahead = least((plan->chunks - 1) * stages + 2 * behind, all);
+    for (int64_t i = 0; i < ahead; i++)
+        add_turn(m, run, ACTION_FORWARD, i, plan, micros);
+    for (int64_t i = ahead; i < all; i++) {
+        add_turn(m, run, ACTION_FORWARD, i, plan, micros);
+        add_turn(m, run, ACTION_BACKWARD, i - ahead, plan, micros);
+    }
+    for (int64_t i = all - ahead; i < all; i++)
+        add_turn(m, run, ACTION_BACKWARD, i, plan, micros);
+}
+
+/* Slots for as many micro-batches of a chunk as are ever open. */
+static void count_slots(StageRun *run)
+{
+    for (int i = 0; i < run->chunks.count; i++) {
+        ModelChunk *chunk = &run->chunks.at[i];
+        int64_t open = 0;
+        chunk->slots = 1;
+        for (int j = 0; j < run->actions.count; j++) {
+            const Action *a = &run->actions.at[j];
+            if (a->chunk != i)
+                continue;
+            open += a->kind == ACTION_FORWARD ? 1 : -1;
+            chunk->slots = open > chunk->slots ? open : chunk->slots;
+        }
+    }
+}
+
+/* Blocks of chunk i of the model: as the spec says, or L / chunks, the first
+ * L mod chunks one more: the last has the head. */
+static int64_t chunk_blocks(const Module *m, const Plan *plan, int64_t i)
+{
+    int64_t blocks = stack_blocks(m, 0);
+    int64_t chunks = plan->mesh.stages * plan->chunks;
     if (plan->split)
-        return plan->split[s];
-    return blocks / stages + (s < blocks % stages);
+        return plan->split[i];
+    return blocks / chunks + (i < blocks % chunks);
+}
+
+/* Stages with their chunks, and nothing to do yet. */
+static void add_stages(Module *m, Step *step, const Plan *plan)
+{
+    int64_t stages = plan->mesh.stages, next = 0;
+    for (int64_t i = 0; stages > 1 && i < stages * plan->chunks; i++) {
+        ModelChunk chunk = { .from = next, .slots = 1 };
+        next += chunk_blocks(m, plan, i);
+        chunk.to = next;
+        if (i < stages)
+            list_push(m->arena, &step->stages, (StageRun){0});
+        list_push(m->arena, &step->stages.at[i % stages].chunks, chunk);
+    }
 }
 
 static void cut_stages(Module *m, Step *step, const Plan *plan)
 {
-    int64_t stages = plan->mesh.stages, next = 0;
     int64_t micros = step->batch / plan->mesh.data / step->micro;
-    for (int64_t s = 0; stages > 1 && s < stages; s++) {
-        StageRun run = { .from = next };
-        next += stage_blocks(m, plan, s);
-        run.to = next;
-        if (plan->pipeline == PIPELINE_GPIPE)
-            run_gpipe(m, &run, micros);
-        else
-            run_1f1b(m, &run, micros, stages - 1 - s);
-        list_push(m->arena, &step->stages, run);
+    add_stages(m, step, plan);
+    for (int s = 0; s < step->stages.count; s++) {
+        StageRun *run = &step->stages.at[s];
+        int64_t behind = step->stages.count - 1 - s;
+        switch (plan->pipeline) {
+        case PIPELINE_GPIPE: run_gpipe(m, run, micros); break;
+        case PIPELINE_1F1B: run_1f1b(m, run, micros, behind); break;
+        case PIPELINE_INTERLEAVED:
+            run_interleaved(m, run, plan, micros, behind);
+            break;
+        }
+        count_slots(run);
     }
 }
 
 /* Evaluation hands one micro-batch through the stages. */
 static void cut_evaluation(Module *m, Step *step, const Plan *plan)
 {
-    int64_t stages = plan->mesh.stages, next = 0;
-    for (int64_t s = 0; stages > 1 && s < stages; s++) {
-        StageRun run = { .from = next, .slots = 1 };
-        next += stage_blocks(m, plan, s);
-        run.to = next;
-        add_action(m, &run, false, 0);
-        list_push(m->arena, &step->stages, run);
-    }
+    add_stages(m, step, plan);
+    for (int s = 0; s < step->stages.count; s++)
+        for (int64_t i = 0; i < plan->chunks; i++)
+            add_action(m, &step->stages.at[s], ACTION_FORWARD, i, 0);
 }
 
 /* A stage prepares its own blocks; other programs all. */

@@ -97,9 +97,10 @@ static void describe_init(Lower *l, Row *row, const Weight *w)
 typedef struct TensorPlace {
     int64_t weight, gradient;           /* gradient -1: not trained */
     int64_t first, repeat;              /* its blocks; 0, 1 of one outside */
+    int64_t before;                     /* the stage's blocks before those */
 } TensorPlace;
 
-static TensorPlace tensor_place(const Lower *l, int i, int part)
+static TensorPlace tensor_place(const Lower *l, int i, int part, int chunk)
 {
     const Weight *w = &l->m->weights.at[i];
     bool block = w->stack >= 0;
@@ -118,25 +119,31 @@ static TensorPlace tensor_place(const Lower *l, int i, int part)
                          : layout->weight_at[i];
     place.gradient = layout->site_at[0][i];
     if (block) {
-        place.first = module_find_step(l->m, "train")->stages.at[part].from;
-        place.repeat = part_blocks(l, part);
+        const ModelChunk *own = part_chunk(l, part, chunk);
+        int64_t before = part_blocks_before(l, part, chunk);
+        place.first = own->from;
+        place.repeat = own->to - own->from;
+        place.before = before;
+        place.weight += before * stack->floats;
         place.gradient = l->site_at[0][i];
         if (place.gradient >= 0)
-            place.gradient += layout->gradient_blocks_at;
+            place.gradient += layout->gradient_blocks_at
+                + before * stack->gradient_floats;
     }
     if (w->frozen)
         place.gradient = -1;
     return place;
 }
 
-static void describe_tensor(Lower *l, ProgData *data, int i, int part)
+static void describe_tensor(Lower *l, ProgData *data, int i, int part,
+                            int chunk)
 {
     static const char *const fields[] = { "dim0", "dim1", "dim2" };
     const Weight *w = &l->m->weights.at[i];
     const Type *type = w->file_type.rank ? &w->file_type : &w->type;
     const StackLayout *stack = w->stack >= 0 ? &l->stacks[w->stack] : NULL;
     Row row = begin_row(l, data);
-    const TensorPlace place = tensor_place(l, i, part);
+    const TensorPlace place = tensor_place(l, i, part, chunk);
     const char *frozen = w->frozen_blocks;
     if (frozen)
         frozen = arena_strndup(l->arena, frozen + place.first,
@@ -164,7 +171,10 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part)
     put_int(&row, "gradient", w->derived ? -1 : place.gradient);
     put_int(&row, "gradient_stride", stack ? stack->gradient_floats : 0);
     const Unit *unit = unit_of(l, i);
-    put_int(&row, "unit", unit ? part_unit_at(l, unit, part) : 0);
+    int64_t unit_at = unit ? part_unit_at(l, unit, part) : 0;
+    if (stack)                          /* a block is a unit */
+        unit_at += place.before * stack->floats;
+    put_int(&row, "unit", unit_at);
     put_int(&row, "share", unit ? part_unit_share(l, unit, part) : 0);
     put_text(&row, "frozen", frozen ? frozen : "");
     describe_init(l, &row, w);
@@ -173,12 +183,17 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part)
     end_row(&row);
 }
 
+/* Of a weight in blocks a row a chunk of the stage. */
 static ProgData *describe_tensors(Lower *l, const char *name, int part)
 {
     ProgData *data = rows_of(l, name, "Tensor", true);
-    for (int i = 0; i < l->m->weights.count; i++)
-        if (part < 0 || !l->parts || weight_on_stage(l, i, part))
-            describe_tensor(l, data, i, part);
+    for (int i = 0; i < l->m->weights.count; i++) {
+        bool block = l->m->weights.at[i].stack >= 0;
+        int rows = part >= 0 && block ? l->chunks : 1;
+        for (int chunk = 0; chunk < rows; chunk++)
+            if (part < 0 || !l->parts || weight_on_stage(l, i, part))
+                describe_tensor(l, data, i, part, chunk);
+    }
     return data;
 }
 

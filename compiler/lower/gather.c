@@ -140,7 +140,7 @@ void step_gather_weights(Steps *s, ProgBlock *b)
     ps_comment(p, b, "every rank gets all weights");
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
-        ProgBlock *body = step_each_block(s, b, unit);
+        ProgBlock *body = step_each_block(s, b, unit->stack);
         ProgExpr *at = step_unit_begin(s, unit);
         if (unit->stack >= 0)
             at = px_add(
@@ -166,7 +166,7 @@ void step_gather_gradients(Steps *s, ProgBlock *b)
     ps_comment(p, b, "every rank gets all gradients");
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
-        ProgBlock *body = step_each_block(s, b, unit);
+        ProgBlock *body = step_each_block(s, b, unit->stack);
         ProgExpr *at = step_unit_begin(s, unit);
         if (unit->stack >= 0)
             at = px_add(

@@ -115,6 +115,11 @@ typedef struct Lower {
     ProgData *stage_data;
     ProgFunc *stage_weights, *stage_sums[2];
     const ProgConst *stage_count, *action_count;
+    int chunks;                     /* of the model, a stage's; 1: what follows
+                                       is NULL */
+    ProgRecord *chunk;              /* a row of the table of chunks */
+    ProgData *chunk_data;           /* all of stage 0 first */
+    const ProgConst *chunk_count;
     ProgData *actions;              /* what stages do, all of stage 0 first */
     List(Talk) talks;
     int talk_constants;             /* the group of their names */
@@ -155,12 +160,20 @@ bool gathers(const Lower *l, const Step *step);
 int64_t part_unit_at(const Lower *l, const Unit *unit, int part);
 int64_t part_unit_share(const Lower *l, const Unit *unit, int part);
 int64_t shard_norms(const Lower *l);    /* blocks of 1024 that a rank owns */
+/* … that all ranks own of the chunk of the model that has the most. */
+int64_t shard_norm_room(const Lower *l);
 /* parts.c */
 void place_parts(Lower *l);         /* after the layout of the whole */
 void name_parts(Lower *l);
 PartOf part_of(const Func *f);
 int64_t part_blocks(const Lower *l, int stage);
 int64_t most_part_blocks(const Lower *l);
+const ModelChunk *part_chunk(const Lower *l, int stage, int chunk);
+/* Blocks of the stage that its chunks before have. */
+int64_t part_blocks_before(const Lower *l, int stage, int chunk);
+/* Where the first slice's norms of a chunk lie among all: chunk by chunk, in
+ * them stage by stage, which is the order of a checkpoint. */
+int64_t chunk_norms_at(const Lower *l, int stage, int chunk);
 bool weight_on_stage(const Lower *l, int weight, int stage);
 /* On the first and on the last stage: an embedding that is the head's, too. */
 bool weight_is_tied(const Lower *l, int weight);
@@ -198,7 +211,10 @@ typedef struct StepMap {
     const Step *step;
     int64_t rows, stride;           /* of a micro-batch; rounded up to 16 */
     int stage;                      /* whose; -1: there is one */
-    int64_t blocks, slots;          /* of the stage; open micro-batches */
+    int64_t blocks;                 /* of the stage */
+    int64_t slots;                  /* open micro-batches of its first chunk */
+    int64_t inputs, records;        /* of the stage's blocks: slots of x, of
+                                       records, for all that are open */
     const ProgRecord *places;       /* of regions, by stage: TrainPlaces */
     const ProgData *place_data;
     const struct StepMap
@@ -219,7 +235,8 @@ typedef struct StepMap {
     double flops;
 } StepMap;
 StepMap map_step(Lower *l, const Step *step);
-/* Blocks of 1024 in the gradient norm of the stage that has the most. */
+/* Blocks of 1024 in the gradient norm of the chunk of the model that has the
+ * most. */
 int64_t part_norm_room(const Lower *l);
 /* … of the stage's parameters outside blocks, before or behind them; of one
  * block. */
@@ -240,6 +257,8 @@ extern const char *const shared_inputs[SHARED_INPUTS];
 int64_t given_elements(const Lower *l, const StepMap *map, const char *name);
 /* Does a call in the step take an argument of this name? */
 bool step_takes(const Step *step, const char *name);
+/* Of one on stages: does it run backward, too? */
+bool step_goes_back(const Step *step);
 /* Is `what` counted in it: targets, labels, pairs? */
 bool step_counts(const Step *step, const char *what);
 void name_regions(Lower *l, StepMap *map);

@@ -213,10 +213,10 @@ static int64_t value_rows(const StepMap *map, const StepValue *v)
     return v->pooled ? round_up(map->step->micro, 16) : map->stride;
 }
 
-/* Blocks of a stack that this map's stage has. */
-static int64_t blocks_here(const Lower *l, const StepMap *map, int stack)
+/* Records of a stack's blocks that the map has room for. */
+static int64_t records_here(const Lower *l, const StepMap *map, int stack)
 {
-    return map->stage < 0 ? stack_blocks(l->m, stack) : map->blocks;
+    return map->stage < 0 ? stack_blocks(l->m, stack) : map->records;
 }
 
 static int64_t value_slots(const Lower *l, const StepMap *map,
@@ -225,7 +225,7 @@ static int64_t value_slots(const Lower *l, const StepMap *map,
     if (v->slots == SLOTS_ONE)
         return 1;
     if (v->slots == SLOTS_STREAM && map->keeps_stream)
-        return map->slots * (blocks_here(l, map, v->stack) + 1);
+        return map->stage < 0 ? stack_blocks(l->m, v->stack) + 1 : map->inputs;
     return 2;
 }
 
@@ -391,11 +391,11 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
     int64_t floats = map->stage < 0 ? l->gradient_floats
                                     : l->parts[map->stage].gradient_floats;
     int64_t shares = l->shards > 1 ? l->shards * shard_norms(l) : 0;
-    int64_t slice = shares           ? shares
+    int64_t slice = shares           ? shard_norm_room(l)
                   : map->stage < 0   ? norm_blocks(l)
                                      : part_norm_room(l);
     /* of every stage and slice; before them a rank's own, share by share */
-    int64_t blocks = shares + l->stages * l->slices * slice;
+    int64_t blocks = shares + l->chunks * l->stages * l->slices * slice;
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
     add(l, map, "gradients", "gradients",
@@ -484,10 +484,9 @@ static void add_record(void *context, const Stmt *s, const Stmt *around)
     (void)around;
     if (!name || find_region(map, name) || !runs_here(map, walk->l, f))
         return;
-    int64_t slots = f->stack >= 0 && map->keeps_stream
-        ? blocks_here(walk->l, map, f->stack) : 1;
-    if (part_of(f) != PART_LAST)
-        slots *= map->slots;
+    int64_t slots = part_of(f) == PART_FIRST ? map->slots : 1;
+    if (f->stack >= 0 && map->keeps_stream)
+        slots = records_here(walk->l, map, f->stack);
     add(walk->l, walk->map, name, "saved",
         slots * f->record_floats * walk->map->stride);
 }
@@ -521,15 +520,21 @@ static void add_logits(Lower *l, StepMap *map)
     }
 }
 
+bool step_goes_back(const Step *step)
+{
+    const StageRun *run = &step->stages.at[0];
+    return run->actions.at[run->actions.count - 1].kind != ACTION_FORWARD;
+}
+
 /* What a stage hands to the next one, and back: two slots of each. */
 static void add_mailboxes(Lower *l, StepMap *map)
 {
     int64_t rows = map->stride * model_size(l, "C");
     if (map->stage < 0)
         return;
-    if (map->stage < l->stages - 1)
+    if (map->stage < l->stages - 1 || l->chunks > 1)
         add(l, map, "send_x", "messages", 2 * rows);
-    if (map->stage > 0 && map->step->stages.at[0].actions.count > 1)
+    if ((map->stage > 0 || l->chunks > 1) && step_goes_back(map->step))
         add(l, map, "send_dx", "messages", 2 * rows);
 }
 
@@ -543,8 +548,14 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
     bool train = !strcmp(step->name, "train");
     bool grad = !strcmp(step->name, "grad");
     if (stage >= 0) {
+        const StageRun *run = &step->stages.at[stage];
         map.blocks = part_blocks(l, stage);
-        map.slots = step->stages.at[stage].slots;
+        map.slots = run->chunks.at[0].slots;
+        for (int i = 0; i < run->chunks.count; i++) {
+            const ModelChunk *chunk = &run->chunks.at[i];
+            map.inputs += chunk->slots * (chunk->to - chunk->from + 1);
+            map.records += chunk->slots * (chunk->to - chunk->from);
+        }
     }
     map.replicas = step_replicas(l->m, step);
     map.members = map.replicas * context;
@@ -691,11 +702,11 @@ static void name_record(Lower *l, StepMap *map, int group, Region *r)
     size_t length = strlen(r->name), ending = strlen("records");
     if (length < ending || strcmp(r->name + length - ending, "records") != 0)
         return;
-    int64_t slots = map->slots;         /* of the first stage, whose r is */
+    int64_t slots = 1;                  /* of the first stage, whose r is */
     for (int i = 0; map->keeps_stream && i < l->m->stacks.count; i++) {
         const char *prefix = l->m->stacks.at[i].prefix;
         if (!strncmp(prefix, r->name, strlen(prefix) - (*prefix != 0)))
-            slots = map->slots * blocks_here(l, map, i);
+            slots = records_here(l, map, i);
     }
     const char *name = arena_strndup(l->arena, r->name, length - 1);
     r->each = prog_const(l->p, group, upper(l->arena, map->step->name, name),

@@ -140,6 +140,45 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
     }
 }
 
+/* `count` of a unit's, from the place of the first of them in each rank's. */
+static void order_unit(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *to,
+                       ProgExpr *from, ProgExpr *count)
+{
+    ProgExpr *args[] = { to, from, count,
+                         px_div(s->p, step_share(s, unit), num(s, 1024)) };
+    step_call(s, b, order_func(s->l), args, 4);
+}
+
+/* Chunk by chunk: before the model's first chunk what stands before its blocks,
+ * behind the last what stands behind them. */
+static void order_chunks(Steps *s, ProgBlock *b, ProgExpr *ordered,
+                         ProgExpr *all)
+{
+    Prog *p = s->p;
+    const Unit *units = s->l->units.at;
+    ProgExpr *shards = px_const(p, s->l->shards_const);
+    ProgVar *number;
+    order_unit(s, ps_if(p, b, step_is_first(s), NULL), &units[0], ordered, all,
+               num(s, 1));
+    b = step_each_chunk(s, b, &number);
+    ProgExpr *begin = px_offset(p, ordered, step_chunk_field(s, "norms"));
+    ProgExpr *before = px_select(p, step_begins(s),
+                                 norms_before_unit(s, 1), num(s, 0));
+    ProgExpr *each = px_div(p, step_share(s, &units[1]), num(s, 1024));
+    ProgExpr *own = px_sub(p, step_chunk_field(s, "from"),
+                           step_chunk_field(s, "others"));
+    order_unit(s, b, &units[1], px_offset(p, begin, px_mul(p, shards, before)),
+               px_offset(p, all, px_add(p, norms_before_unit(s, 1),
+                                        px_mul(p, own, each))),
+               step_chunk_field(s, "count"));
+    ProgExpr *blocks = px_mul(p, step_chunk_field(s, "count"), each);
+    if (s->l->units.count > 2)
+        order_unit(s, ps_if(p, b, step_ends(s), NULL), &units[2],
+                   px_offset(p, begin, px_mul(p, shards, blocks)),
+                   px_offset(p, all, norms_before_unit(s, 2)), num(s, 1));
+    s->model_chunk = NULL;
+}
+
 /* Each rank makes the norms of its shares; all get all, in checkpoint order, at
  * `ordered`. */
 void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
@@ -154,7 +193,7 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
                   px_mul(p, step_share_number(s), num(s, norms))));
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
-        ProgBlock *body = step_each_block(s, b, unit);
+        ProgBlock *body = step_each_block(s, b, unit->stack);
         ProgExpr *at = norms_before_unit(s, i);
         ProgExpr *blocks = px_div(p, step_share(s, unit), num(s, 1024));
         if (unit->stack >= 0)
@@ -173,6 +212,11 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
     ProgVar *ordered = step_let(s, b, "ordered", ordered_at);
     ProgBlock *first = ps_if(p, b, px_eq(p, px_field(p, var(s, s->me), "index"),
                                          px_i32(p, 0)), NULL);
+    if (s->stage && l->chunks > 1) {
+        order_chunks(s, first, var(s, ordered), var(s, all));
+        step_barrier(s, b);
+        return;
+    }
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
         s->stack = unit->stack < 0 ? 0 : unit->stack;
@@ -312,7 +356,7 @@ void step_update_shares(Steps *s, ProgBlock *b)
     Lower *l = s->l;
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
-        ProgBlock *body = step_each_block(s, b, unit);
+        ProgBlock *body = step_each_block(s, b, unit->stack);
         const Shares shares = open_shares(s, body, unit);
         for (int w = 0; w < l->m->weights.count; w++)
             if (in_unit(l, unit, w) && !l->m->weights.at[w].frozen)

@@ -67,9 +67,22 @@ static const StageRun *run_of(const Lower *l, int stage)
     return &module_find_step(l->m, "train")->stages.at[stage];
 }
 
+const ModelChunk *part_chunk(const Lower *l, int stage, int chunk)
+{
+    return &run_of(l, stage)->chunks.at[chunk];
+}
+
+int64_t part_blocks_before(const Lower *l, int stage, int chunk)
+{
+    int64_t blocks = 0;
+    for (int i = 0; i < chunk; i++)
+        blocks += part_chunk(l, stage, i)->to - part_chunk(l, stage, i)->from;
+    return blocks;
+}
+
 int64_t part_blocks(const Lower *l, int stage)
 {
-    return run_of(l, stage)->to - run_of(l, stage)->from;
+    return part_blocks_before(l, stage, l->chunks);
 }
 
 int64_t most_part_blocks(const Lower *l)
@@ -172,14 +185,19 @@ int64_t block_norms(const Lower *l, int stack)
     return blocks;
 }
 
+/* What stands before the blocks counts with the model's first chunk, what
+ * stands behind them with its last. */
 int64_t part_norm_room(const Lower *l)
 {
     int64_t most = 1;
-    for (int s = 0; s < l->stages; s++) {
-        int64_t norms = part_norms(l, s, true) + part_norms(l, s, false)
-            + part_blocks(l, s) * block_norms(l, 0);
-        most = norms > most ? norms : most;
-    }
+    for (int s = 0; s < l->stages; s++)
+        for (int i = 0; i < l->chunks; i++) {
+            const ModelChunk *chunk = part_chunk(l, s, i);
+            int64_t norms = (chunk->to - chunk->from) * block_norms(l, 0)
+                + (i == 0 ? part_norms(l, s, true) : 0)
+                + (i == l->chunks - 1 ? part_norms(l, s, false) : 0);
+            most = norms > most ? norms : most;
+        }
     return most;
 }
 
@@ -208,18 +226,23 @@ static bool has_site(const Lower *l, int weight, int site)
     return any;
 }
 
-/* Only where replicas split units. */
-static bool is_of_shares(const char *field)
+/* Some stand there only where replicas split units, some only where a stage's
+ * blocks are one chunk. */
+static bool is_said(const Lower *l, const char *field)
 {
-    return !strncmp(field, "before", 6) || !strncmp(field, "behind", 6);
+    bool shares = !strncmp(field, "before", 6) || !strncmp(field, "behind", 6);
+    bool chunk = !strcmp(field, "from") || !strcmp(field, "to")
+        || !strcmp(field, "slots");
+    return (l->shards > 1 || !shares) && (l->chunks == 1 || !chunk);
 }
 
 static void stage_fields(Lower *l)
 {
-    static const char *const fields[][2] = {
+    const char *const fields[][2] = {
         { "from", "its blocks: the first," },
         { "to", "the one behind its last," },
-        { "count", "and how many" },
+        { "count", l->chunks == 1 ? "and how many"
+                                  : "how many blocks it has" },
         { "slots", "micro-batches that may be open" },
         { "blocks", "where its blocks lie, in floats: among the parameters," },
         { "gradient_blocks", "among the gradients or moments" },
@@ -232,7 +255,7 @@ static void stage_fields(Lower *l)
     l->stage = prog_record(l->p, "Stage", "What a stage of the pipeline keeps, "
                            "and where: 0 is also said of what it has not.");
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        if (l->shards > 1 || !is_of_shares(fields[i][0]))
+        if (is_said(l, fields[i][0]))
             prog_field(l->p, l->stage, fields[i][0], prog_i64(), fields[i][1]);
     for (int i = 0; i < l->m->weights.count; i++) {
         if (!is_listed(l, i))
@@ -249,17 +272,21 @@ static void stage_fields(Lower *l)
 static void stage_row(Lower *l, int stage)
 {
     const PartLayout *part = &l->parts[stage];
-    const StageRun *run = run_of(l, stage);
-    const int64_t numbers[] = {
-        run->from, run->to, run->to - run->from, run->slots, part->blocks_at,
-        part->gradient_blocks_at, part->blocks_at / l->shards, part->behind_at,
-        part->behind_floats / l->shards, part->moment_floats,
-        part->gradient_floats,
+    const ModelChunk *first = part_chunk(l, stage, 0);
+    const struct { const char *field; int64_t number; } numbers[] = {
+        { "from", first->from }, { "to", first->to },
+        { "count", part_blocks(l, stage) }, { "slots", first->slots },
+        { "blocks", part->blocks_at },
+        { "gradient_blocks", part->gradient_blocks_at },
+        { "before_share", part->blocks_at / l->shards },
+        { "behind", part->behind_at },
+        { "behind_share", part->behind_floats / l->shards },
+        { "moment", part->moment_floats },
+        { "gradients", part->gradient_floats },
     };
-    enum { SHARES = 6, SHARE_FIELDS = 3 };  /* where those begin */
-    for (int i = 0; i < (int)(sizeof numbers / sizeof *numbers); i++)
-        if (l->shards > 1 || i < SHARES || i >= SHARES + SHARE_FIELDS)
-            prog_datum_int(l->p, l->stage_data, numbers[i]);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        if (is_said(l, numbers[i].field))
+            prog_datum_int(l->p, l->stage_data, numbers[i].number);
     for (int i = 0; i < l->m->weights.count; i++) {
         if (!is_listed(l, i))
             continue;
@@ -271,6 +298,57 @@ static void stage_row(Lower *l, int stage)
                 prog_datum_int(l->p, l->stage_data,
                                at[1 + site] < 0 ? 0 : at[1 + site]);
     }
+}
+
+/* ---- chunks of the model, where a stage has several ---- */
+int64_t chunk_norms_at(const Lower *l, int stage, int chunk)
+{
+    int64_t slice = l->shards > 1 ? shard_norm_room(l) : part_norm_room(l);
+    return (chunk * l->stages + stage) * l->slices * slice;
+}
+
+/* A row a chunk, all of stage 0 first. */
+static void chunk_rows_of(Lower *l, int stage)
+{
+    int64_t inputs = 0, records = 0;
+    for (int i = 0; i < l->chunks; i++) {
+        const ModelChunk *chunk = part_chunk(l, stage, i);
+        int64_t count = chunk->to - chunk->from;
+        int64_t before = stage == 0 && i == 0 && l->shards == 1
+            ? part_norms(l, 0, true) : 0;
+        const int64_t numbers[] = {
+            chunk->from, chunk->to, count,
+            chunk->from - part_blocks_before(l, stage, i), chunk->slots, inputs,
+            records, chunk_norms_at(l, stage, i) + before,
+        };
+        for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++)
+            prog_datum_int(l->p, l->chunk_data, numbers[j]);
+        inputs += chunk->slots * (count + 1);
+        records += chunk->slots * count;
+    }
+}
+
+static void name_chunks(Lower *l)
+{
+    static const char *const fields[][2] = {
+        { "from", "its blocks: the first," },
+        { "to", "the one behind its last," },
+        { "count", "and how many" },
+        { "others", "blocks before it that other stages have" },
+        { "slots", "micro-batches that may be open" },
+        { "inputs", "slots of x before its own," },
+        { "records", "and blocks' records" },
+        { "norms", "where the norms of its blocks begin among all" },
+    };
+    if (l->chunks == 1)
+        return;
+    l->chunk = prog_record(l->p, "ModelChunk", "A run of blocks of a stage, "
+                           "which has several; stage by stage.");
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        prog_field(l->p, l->chunk, fields[i][0], prog_i64(), fields[i][1]);
+    l->chunk_data = prog_data(l->p, "model_chunks", l->chunk, true, false);
+    for (int s = 0; s < l->stages; s++)
+        chunk_rows_of(l, s);
 }
 
 /* void NAME(Shared *to, float *base, const Stage *stage) */
@@ -312,10 +390,14 @@ void name_parts(Lower *l)
     l->action_count = prog_const(l->p, group, "ACTIONS",
                                  run_of(l, 0)->actions.count,
                                  "of a stage in a training step");
+    if (l->chunks > 1)
+        l->chunk_count = prog_const(l->p, group, "VIRTUAL", l->chunks,
+                                    "chunks of the model that a stage has");
     stage_fields(l);
     l->stage_data = prog_data(l->p, "stages", l->stage, true, false);
     for (int s = 0; s < l->stages; s++)
         stage_row(l, s);
+    name_chunks(l);
     for (int i = 0; i < l->m->weights.count; i++)
         second |= has_site(l, i, 1);
     l->stage_weights = stage_pointing(

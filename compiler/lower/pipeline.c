@@ -25,6 +25,29 @@ ProgExpr *step_is_last(Steps *s)
     return px_eq(s->p, step_control(s, "stage"), step_last_stage(s));
 }
 
+ProgExpr *step_begins(Steps *s)
+{
+    if (s->l->chunks == 1)
+        return step_is_first(s);
+    return px_eq(s->p, step_chunk_field(s, "from"), num(s, 0));
+}
+
+ProgExpr *step_ends(Steps *s)
+{
+    const char *dim = s->l->m->stacks.at[0].dim;
+    if (s->l->chunks == 1)
+        return step_is_last(s);
+    return px_eq(s->p, step_chunk_field(s, "to"),
+                 px_const(s->p, s->l->dims[module_find_dim(s->l->m, dim)]));
+}
+
+ProgExpr *step_chunk_row_at(Steps *s, ProgExpr *stage, ProgExpr *chunk)
+{
+    ProgExpr *row = px_add(
+        s->p, px_mul(s->p, stage, px_const(s->p, s->l->chunk_count)), chunk);
+    return px_offset(s->p, px_data(s->p, s->l->chunk_data), row);
+}
+
 static int width_dim(const Steps *s)
 {
     return module_find_dim(s->l->m, "C");
@@ -91,7 +114,7 @@ static void enter(Steps *s, ProgBlock *b, const Stmt *repeat, Span own)
 {
     ProgBlock *other;
     bool down = repeat->down;
-    ProgBlock *mine = ps_if(s->p, b, down ? step_is_last(s) : step_is_first(s),
+    ProgBlock *mine = ps_if(s->p, b, down ? step_ends(s) : step_begins(s),
                             &other);
     lower_span(s, mine, own);
     step_receive(s, other, down, stream(s, repeat, false));
@@ -102,13 +125,11 @@ static void leave(Steps *s, ProgBlock *b, const Stmt *repeat, Span own)
 {
     bool down = repeat->down;
     ProgBlock *other = NULL;
-    ProgExpr *end = down ? num(s, 0) : step_last_stage(s);
+    ProgExpr *end = down ? step_begins(s) : step_ends(s);
     if (own.count)
-        lower_span(s, ps_if(s->p, b, down ? step_is_first(s) : step_is_last(s),
-                            &other), own);
+        lower_span(s, ps_if(s->p, b, end, &other), own);
     else
-        other = ps_if(s->p, b, px_ne(s->p, step_control(s, "stage"), end),
-                      NULL);
+        other = ps_if(s->p, b, px_ne(s->p, end->a, end->b), NULL);
     step_send(s, other, down, stream(s, repeat, true));
 }
 
@@ -121,19 +142,23 @@ static ProgData *actions(Lower *l, const Step *step)
     ProgRecord *record = prog_record(l->p, "Action", "What a stage does next.");
     prog_field(l->p, record, "backward", prog_i32(), "1; 0: forward");
     prog_field(l->p, record, "run", prog_i64(), "of which micro-batch");
+    if (l->chunks > 1)
+        prog_field(l->p, record, "chunk", prog_i64(), "in which of its chunks");
     l->actions = prog_data(l->p, "actions", record, true, false);
     for (int s = 0; s < step->stages.count; s++)
         for (int i = 0; i < step->stages.at[s].actions.count; i++) {
             const Action *a = &step->stages.at[s].actions.at[i];
-            prog_datum_int(l->p, l->actions, a->backward);
+            prog_datum_int(l->p, l->actions, a->kind == ACTION_BACKWARD);
             prog_datum_int(l->p, l->actions, a->micro);
+            if (l->chunks > 1)
+                prog_datum_int(l->p, l->actions, a->chunk);
         }
     return l->actions;
 }
 
 void lower_actions(Lower *l, const Step *step)
 {
-    if (step->stages.count && step->stages.at[0].actions.count > 1)
+    if (step->stages.count && step_goes_back(step))
         actions(l, step);
 }
 
@@ -143,18 +168,24 @@ static void open_slot(Steps *s, ProgBlock *b)
     Prog *p = s->p;
     const Region *records = find_region(s->map, "records");
     const StepValue *x = find_value(s->map, "x");
-    ProgExpr *blocks = step_stage_field(s, "count");
+    ProgExpr *blocks = step_chunk_field(s, "count");
     ProgExpr *inputs = px_mul(p, px_add(p, blocks, num(s, 1)),
                               px_const(p, x->slot));
+    ProgExpr *at = px_mul(p, var(s, s->slot), inputs);
+    if (s->model_chunk)         /* behind those of the stage's chunks before */
+        at = px_add(p, px_mul(p, step_chunk_field(s, "inputs"),
+                              px_const(p, x->slot)), at);
     s->stream = step_let(s, b, "stream",
-                         px_offset(p, step_region(s, "stream"),
-                                   px_mul(p, var(s, s->slot), inputs)));
+                         px_offset(p, step_region(s, "stream"), at));
     if (!records)
         return;
     ProgExpr *all = px_mul(p, blocks, px_const(p, records->each));
+    at = px_mul(p, var(s, s->slot), all);
+    if (s->model_chunk)
+        at = px_add(p, px_mul(p, step_chunk_field(s, "records"),
+                              px_const(p, records->each)), at);
     s->records = step_let(s, b, "records",
-                          px_offset(p, step_region(s, "records"),
-                                    px_mul(p, var(s, s->slot), all)));
+                          px_offset(p, step_region(s, "records"), at));
 }
 
 /* Where micro-batch `run` stands: its group, its place in it, its slot. */
@@ -172,7 +203,7 @@ static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
     if (micros > 1)
         s->micro = step_let(s, b, "micro", micro);
     s->slot = step_let(s, b, "slot",
-                       px_rem(p, var(s, number), step_stage_field(s, "slots")));
+                       px_rem(p, var(s, number), step_chunk_field(s, "slots")));
     open_slot(s, b);
     ProgExpr *sums = step_region(s, "gradients");
     if (s->group)
@@ -225,6 +256,11 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
         prog_local(p, s->func, "action",
                    prog_pointer_to(s->l->actions->record, true));
     ps_let(p, loop, action, px_offset(p, px_data(p, s->l->actions), row));
+    if (s->l->chunks > 1)
+        s->model_chunk = step_let(
+            s, loop, "model_chunk",
+            step_chunk_row_at(s, step_control(s, "stage"),
+                              px_field(p, var(s, action), "chunk")));
     open_run(s, loop, px_field(p, var(s, action), "run"));
     ProgBlock *forward;
     ProgBlock *backward = ps_if(
@@ -239,7 +275,7 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     step_statement(s, backward, body[down]);
     leave(s, backward, body[down], end);
     close_run(s, backward, groups);
-    s->group = s->micro = s->slot = s->first = NULL;
+    s->group = s->micro = s->slot = s->first = s->model_chunk = NULL;
     s->stream = s->records = NULL;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
     step_point_at_gradients(s, b);
@@ -253,7 +289,10 @@ void step_forward_stages(Steps *s, ProgBlock *b)
     int count = step->body.count, up = find_repeat(body, count, false);
     const Span before = { body, up };
     const Span behind = { body + up + 1, count - up - 1 };
+    ProgVar *chunk;
+    b = step_each_chunk(s, b, &chunk);
     enter(s, b, body[up], before);
     step_statement(s, b, body[up]);
     leave(s, b, body[up], behind);
+    s->model_chunk = NULL;
 }

@@ -3,29 +3,45 @@
 #include "steps.h"
 
 /* ---- where values lie ---- */
+ProgExpr *step_chunk_field(Steps *s, const char *field)
+{
+    const ProgVar *row = s->l->chunks > 1 ? s->model_chunk : s->stage;
+    if (!row)
+        ice("no chunk of the model is open for its %s", field);
+    return px_field(s->p, var(s, row), field);
+}
+
 ProgExpr *step_blocks(Steps *s)
 {
     if (s->stage)
-        return step_stage_field(s, "to");
+        return step_chunk_field(s, "to");
     const char *dim = s->l->m->stacks.at[s->stack].dim;
     return px_const(s->p, s->l->dims[module_find_dim(s->l->m, dim)]);
 }
 
 ProgExpr *step_first_block(Steps *s)
 {
-    return s->stage ? step_stage_field(s, "from") : num(s, 0);
+    return s->stage ? step_chunk_field(s, "from") : num(s, 0);
 }
 
 ProgExpr *step_own_block(Steps *s)
 {
+    return px_sub(s->p, var(s, s->block),
+                  s->l->chunks > 1 && s->stage ? step_chunk_field(s, "others")
+                                               : step_first_block(s));
+}
+
+ProgExpr *step_chunk_block(Steps *s)
+{
     return px_sub(s->p, var(s, s->block), step_first_block(s));
 }
 
-/* How many blocks of the stack the rank has. */
+/* How many blocks of the stack are in a stream: those of the open chunk, where
+ * a stage has several. */
 static ProgExpr *stack_size(Steps *s, int stack)
 {
     if (s->stage)
-        return step_stage_field(s, "count");
+        return step_chunk_field(s, "count");
     const char *dim = s->l->m->stacks.at[stack].dim;
     return px_const(s->p, s->l->dims[module_find_dim(s->l->m, dim)]);
 }
@@ -148,12 +164,12 @@ static ProgExpr *slot(Steps *s, const StepValue *v, const Stmt *call,
         return num(s, 0);
     if (!inside)
         return stack_size(s, v->stack);
-    ProgExpr *block = step_own_block(s);
+    ProgExpr *block = step_chunk_block(s);
     if (v->slots == SLOTS_STREAM)
         return result ? px_add(p, block, num(s, 1)) : block;
     if (!s->down)
         return num(s, 0);
-    ProgExpr *done = px_sub(p, s->stage ? step_stage_field(s, "to")
+    ProgExpr *done = px_sub(p, s->stage ? step_blocks(s)
                                         : stack_size(s, v->stack),
                             result ? num(s, 0) : num(s, 1));
     return px_sub(p, done, var(s, s->block));

@@ -29,6 +29,8 @@ void lower_talks(Lower *l)
     l->slices = mesh->tensor > 1 ? mesh->tensor : mesh->experts;
     l->slice_field = mesh->tensor > 1 ? "slice" : "expert";
     l->stages = (int)mesh->stages;
+    const Step *train = module_find_step(l->m, "train");
+    l->chunks = l->stages > 1 ? train->stages.at[0].chunks.count : 1;
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
         && (mesh->each_micro || is_whole_group(l->m));
     l->shards = mesh_shards(mesh);
@@ -140,6 +142,16 @@ static ProgExpr *over_stages(Steps *s, const char *name, Collective kind,
     for (int i = 0; i < s->l->stages; i++)
         foretell(s, talk, i, 1, collective_bytes(kind, bytes, s->l->stages));
     return px_const(s->p, talk->index);
+}
+
+/* … for a call on every stage about each of its chunks of the model. */
+static ProgExpr *over_chunks(Steps *s, const char *name, Collective kind,
+                             int64_t bytes)
+{
+    ProgExpr *index = NULL;
+    for (int i = 0; i < s->l->chunks; i++)
+        index = over_stages(s, name, kind, bytes);
+    return index;
 }
 
 /* Of a step whose replicas go their own ways: the ranks of a context alone. */
@@ -262,17 +274,17 @@ static void sum_apart(Steps *s, ProgBlock *b)
     }
     ProgExpr *blocks_at = s->stage ? step_stage_field(s, "gradient_blocks")
                                    : px_const(p, stack->gradient_at_const);
-    ProgExpr *blocks = px_sub(p, step_blocks(s), step_first_block(s));
+    ProgExpr *blocks = s->l->chunks > 1
+        ? step_stage_field(s, "count")
+        : px_sub(p, step_blocks(s), step_first_block(s));
     ProgExpr *behind = px_add(p, blocks_at,
                               px_mul(p, blocks, num(s, each)));
     sum_run(s, b, all, num(s, 0), blocks_at);
-    s->block = prog_local(p, s->func, "l", prog_i64());
-    ProgBlock *body = ps_for(p, b, s->block, step_first_block(s),
-                             step_blocks(s), num(s, 1));
+    ProgBlock *body = step_each_block(s, b, 0);
     ProgExpr *at = step_gradient_block(s);
     sum_run(s, body, all, at, num(s, dense));
     sum_run(s, body, same, px_add(p, at, num(s, dense)), num(s, each - dense));
-    s->block = NULL;
+    step_end_blocks(s);
     sum_run(s, b, all, behind, px_sub(p, step_gradient_floats(s), behind));
 }
 
@@ -385,13 +397,14 @@ ProgBlock *step_exchange_tied(Steps *s, ProgBlock *b, int weight)
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
 {
     ProgExpr *args[] = { var(s, s->me),
-                         over_stages(s, "gather norms", ALL_GATHER, 8 * each),
+                         over_chunks(s, "gather norms", ALL_GATHER, 8 * each),
                          norms, num(s, each) };
     step_call(s, b, prog_library(s->p, "all_gather_f64"), args, 4);
 }
 
 /* ---- rows between stages ---- */
-/* Calls of a send by one stage: one for each micro-batch. */
+/* Calls of a send by one stage: one for each micro-batch and chunk, but those
+ * of the chunk at which rows end. */
 static Talk *rows_talk(Steps *s, bool down)
 {
     const Step *step = s->map->step;
@@ -399,17 +412,23 @@ static Talk *rows_talk(Steps *s, bool down)
                            s->l->m->mesh.stages_from);
     int64_t micros = s->map->sequences / step->micro;
     int64_t bytes = 4 * s->map->rows * step_row_width(s);
-    int from = down ? 1 : 0, to = s->l->stages - (down ? 0 : 1);
-    for (int i = from; i < to; i++)
-        foretell(s, talk, i, micros, bytes);
+    int end = down ? 0 : s->l->stages - 1;
+    for (int i = 0; i < s->l->stages; i++)
+        foretell(s, talk, i, micros * (s->l->chunks - (i == end)), bytes);
     return talk;
 }
 
+/* The stage behind or before; of several chunks the last stage goes on at the
+ * first. */
 static ProgExpr *neighbour(Steps *s, bool next)
 {
+    Prog *p = s->p;
     ProgExpr *stage = step_control(s, "stage");
-    return next ? px_add(s->p, stage, num(s, 1))
-                : px_sub(s->p, stage, num(s, 1));
+    if (s->l->chunks == 1)
+        return next ? px_add(p, stage, num(s, 1)) : px_sub(p, stage, num(s, 1));
+    ProgExpr *stages = px_const(p, s->l->stage_count);
+    ProgExpr *way = next ? num(s, 1) : step_last_stage(s);
+    return px_rem(p, px_add(p, stage, way), stages);
 }
 
 void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows)
@@ -621,10 +640,7 @@ void step_sum_partial(Steps *s, ProgBlock *b)
                 continue;
             if (!body) {
                 ps_comment(p, b, "what each tensor rank has a part of");
-                s->stack = stack;
-                s->block = prog_local(p, s->func, "l", prog_i64());
-                body = ps_for(p, b, s->block, step_first_block(s),
-                              step_blocks(s), num(s, 1));
+                body = step_each_block(s, b, stack);
                 step_point_at_block(s, body);
             }
             int64_t n = (type_elements(l->m, &w->type) + 15) / 16 * 16;
@@ -644,8 +660,7 @@ void step_sum_partial(Steps *s, ProgBlock *b)
             };
             step_call(s, body, prog_library(p, "all_reduce_f32"), args, 4);
         }
-        s->block = NULL;
-        s->stack = 0;
+        step_end_blocks(s);
     }
 }
 
@@ -659,8 +674,8 @@ void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
                            tensor ? "tensor" : "experts",
                            tensor ? mesh->tensor_from : mesh->experts_from);
     for (int i = 0; i < s->l->stages; i++)
-        foretell(s, talk, i, 1, collective_bytes(ALL_GATHER, 8 * each,
-                                                 s->l->slices));
+        foretell(s, talk, i, s->l->chunks,
+                 collective_bytes(ALL_GATHER, 8 * each, s->l->slices));
     ProgExpr *args[] = { var(s, s->me), px_const(s->p, talk->index), norms,
                          num(s, each) };
     step_call(s, b, prog_library(s->p, "all_gather_f64"), args, 4);

@@ -65,6 +65,40 @@ void step_point_shared(Steps *s, ProgBlock *b, const ProgFunc *whole,
     step_call(s, b, staged, args, 3);
 }
 
+/* ---- blocks ---- */
+ProgBlock *step_each_chunk(Steps *s, ProgBlock *b, ProgVar **number)
+{
+    Prog *p = s->p;
+    if (!s->stage || s->l->chunks == 1 || s->model_chunk)
+        return b;
+    *number = prog_local(p, s->func, "chunk", prog_i64());
+    b = ps_for(p, b, *number, num(s, 0), px_const(p, s->l->chunk_count),
+               num(s, 1));
+    s->model_chunk = step_let(s, b, "model_chunk",
+                              step_chunk_row_at(s, step_control(s, "stage"),
+                                                var(s, *number)));
+    return b;
+}
+
+ProgBlock *step_each_block(Steps *s, ProgBlock *b, int stack)
+{
+    ProgVar *chunk;
+    if (stack < 0)
+        return b;
+    s->stack = stack;
+    b = step_each_chunk(s, b, &chunk);
+    s->block = prog_local(s->p, s->func, "l", prog_i64());
+    return ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
+                  num(s, 1));
+}
+
+void step_end_blocks(Steps *s)
+{
+    s->block = NULL;
+    s->model_chunk = NULL;
+    s->stack = 0;
+}
+
 /* From the start of gradients or a moment to this block's. */
 ProgExpr *step_gradient_block(Steps *s)
 {

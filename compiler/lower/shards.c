@@ -66,6 +66,23 @@ static int64_t stage_shard_norms(const Lower *l)
     return most / 1024;
 }
 
+int64_t shard_norm_room(const Lower *l)
+{
+    int64_t most = 0;
+    if (l->chunks == 1)
+        return l->shards * shard_norms(l);
+    for (int s = 0; s < l->stages; s++)
+        for (int i = 0; i < l->chunks; i++) {
+            const ModelChunk *chunk = part_chunk(l, s, i);
+            const PartLayout *part = &l->parts[s];
+            int64_t floats = (chunk->to - chunk->from) * l->stacks[0].floats
+                + (i == 0 ? part->blocks_at : 0)
+                + (i == l->chunks - 1 ? part->behind_floats : 0);
+            most = floats > most ? floats : most;
+        }
+    return most / 1024;
+}
+
 int64_t shard_norms(const Lower *l)
 {
     int64_t blocks = 0;
@@ -293,23 +310,6 @@ ProgExpr *step_gradient_share(Steps *s, const Unit *unit)
     return own_share(s, unit, var(s, s->gradients), gradient_begin(s, unit), 1);
 }
 
-/* A loop over the unit's blocks, or b itself. */
-ProgBlock *step_each_block(Steps *s, ProgBlock *b, const Unit *unit)
-{
-    if (unit->stack < 0)
-        return b;
-    s->stack = unit->stack;
-    s->block = prog_local(s->p, s->func, "l", prog_i64());
-    return ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
-                  num(s, 1));
-}
-
-void step_end_blocks(Steps *s)
-{
-    s->block = NULL;
-    s->stack = 0;
-}
-
 /* ---- gradients ---- */
 /* A sum over the shard groups of the unit's shares. */
 static ProgExpr *copies_message(Steps *s, const Unit *unit, int stage,
@@ -379,7 +379,7 @@ static void add_copies(Steps *s, ProgBlock *b)
         for (int stage = 0; stage < l->stages; stage++)
             index = copies_message(s, unit, stage,
                                    stage_count(l, unit, stage));
-        ProgBlock *body = step_each_block(s, b, unit);
+        ProgBlock *body = step_each_block(s, b, unit->stack);
         ProgExpr *args[] = { var(s, s->me), index,
                              step_gradient_share(s, unit),
                              step_share(s, unit) };
@@ -440,7 +440,7 @@ void step_reduce_shards(Steps *s, ProgBlock *b)
         const Unit *unit = &l->units.at[i];
         if (unit->stack >= 0 && l->early)
             continue;
-        ProgBlock *body = step_each_block(s, b, unit);
+        ProgBlock *body = step_each_block(s, b, unit->stack);
         ProgExpr *at = gradient_begin(s, unit);
         if (unit->stack >= 0)
             at = step_gradient_block(s);

@@ -222,7 +222,7 @@ static ProgExpr *record_at(Steps *s, const Func *f)
     if (f->stack < 0 || !s->map->keeps_stream)
         return from;
     return px_offset(s->p, s->records ? var(s, s->records) : from,
-                     px_mul(s->p, step_own_block(s),
+                     px_mul(s->p, step_chunk_block(s),
                             px_const(s->p, region->each)));
 }
 
@@ -367,10 +367,13 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     ProgBlock *after = b;
     bool leaves = stmt->down && s->l->early && has_gradients(s);
+    bool inside = s->model_chunk;
+    ProgVar *chunk;
     if (stmt->down)
         way_comment(s, b, stmt->stack, "backward");
     if (leaves)
         begin_anew(s, b, true);
+    b = step_each_chunk(s, b, &chunk);
     s->block = prog_local(s->p, s->func, "l", prog_i64());
     s->down = stmt->down;
     s->stack = stmt->stack;
@@ -386,6 +389,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
         step_keep_share(s, body);
         begin_anew(s, after, false);
     }
+    if (!inside)
+        s->model_chunk = NULL;
     s->block = NULL;
     s->loop = NULL;
     s->down = false;
@@ -530,41 +535,6 @@ void step_point_at_gradients(Steps *s, ProgBlock *b)
             step_point_shared(s, b, s->l->shared_sums[i],
                               i < 2 ? s->l->stage_sums[i] : NULL,
                               s->dshared[i], var(s, s->gradients));
-}
-
-/* Sums of finished groups wait in levels, one for every 1 in the number of
- * groups done; a group that ends a pair is added to its elder, and so on: the
- * fixed tree. */
-void step_merge_groups(Steps *s, ProgBlock *b)
-{
-    Prog *p = s->p;
-    ps_comment(p, b, "groups are summed by a tree: one that ends a pair joins "
-               "its elder");
-    ProgVar *pairs = step_let(s, b, "pairs", step_ones(s, true));
-    ProgVar *pair = prog_local(p, s->func, "pair", prog_i64());
-    ProgBlock *body = ps_for(p, b, pair, num(s, 0), var(s, pairs), num(s, 1));
-    ProgExpr *own = px_sub(p, step_ones(s, false), var(s, pair));
-    ProgVar *level = step_let(s, body, "level", own);
-    ProgExpr *elder = px_sub(p, var(s, level), num(s, 1));
-    ProgExpr *all = step_region(s, "gradients");
-    ProgExpr *each = step_gradient_floats(s);
-    ProgExpr *args[] = {
-        var(s, s->me), px_offset(p, all, px_mul(p, elder, each)),
-        px_offset(p, all, px_mul(p, var(s, level), each)), each,
-    };
-    step_call(s, body, add_into_func(s->l), args, 4);
-    ProgExpr *first = px_eq(p, px_field(p, var(s, s->me), "index"),
-                            px_i32(p, 0));
-    ProgBlock *own_totals = ps_if(p, body, first, NULL);
-    for (int i = 0; i < STEP_TOTALS; i++) {
-        if (!s->totals[i])
-            continue;
-        ProgExpr *sums = var(s, s->totals[i]);
-        ps_store(p, own_totals, sums, elder,
-                 px_add(p, px_load(p, sums, elder),
-                        px_load(p, sums, var(s, level))));
-    }
-    step_barrier(s, b);
 }
 
 static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)

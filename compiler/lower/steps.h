@@ -17,6 +17,9 @@ typedef struct Steps {
     ProgVar *values, *gradients, *totals[STEP_TOTALS], *count, *labels;
     ProgVar *stage, *place;         /* rows of the tables; NULL: no stages */
     ProgVar *slot, *stream, *records;   /* of the open micro-batch */
+    ProgVar *model_chunk;           /* open row of the table of chunks; NULL: a
+                                       stage's blocks are one chunk, or none is
+                                       open */
     ProgVar *block_norms;           /* of the stage's blocks */
     bool behind;                    /* at tensors behind the stage's blocks */
     ProgVar *shared_totals[STEP_TOTALS];    /* the last stage's, on all */
@@ -65,6 +68,18 @@ ProgExpr *step_blocks(Steps *s);                /* L, of s->stack */
 ProgExpr *step_first_block(Steps *s);           /* 0, or the stage's */
 /* The number of the open block among those that the rank has. */
 ProgExpr *step_own_block(Steps *s);
+/* … among those that a micro-batch goes through one after the other: of the
+ * open chunk, where a stage has several. */
+ProgExpr *step_chunk_block(Steps *s);
+/* from, to, count or slots of the stage, or of its open chunk. */
+ProgExpr *step_chunk_field(Steps *s, const char *field);
+/* A loop over the blocks of a stack that the rank has (s->block), chunk by
+ * chunk; and its end. Of stack -1 there are none: b itself. */
+ProgBlock *step_each_block(Steps *s, ProgBlock *b, int stack);
+void step_end_blocks(Steps *s);
+/* A loop over the rank's chunks, each opened in turn; b itself where there is
+ * one, or one is open. */
+ProgBlock *step_each_chunk(Steps *s, ProgBlock *b, ProgVar **number);
 /* A number of the first block of s->stack, counted through all stacks. */
 ProgExpr *step_block_number(Steps *s);
 
@@ -104,8 +119,14 @@ void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
 void step_receive(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
 
 /* pipeline.c: a step that runs on stages */
+/* Has it the model's first blocks, or the last? */
 ProgExpr *step_is_first(Steps *s);
 ProgExpr *step_is_last(Steps *s);
+/* The same of its open chunk. */
+ProgExpr *step_begins(Steps *s);
+ProgExpr *step_ends(Steps *s);
+/* The row of the table of chunks of number `chunk` of stage `stage`. */
+ProgExpr *step_chunk_row_at(Steps *s, ProgExpr *stage, ProgExpr *chunk);
 ProgExpr *step_last_stage(Steps *s);            /* STAGES - 1 */
 ProgExpr *step_stage_field(Steps *s, const char *field);
 int64_t step_row_width(const Steps *s);         /* C */
@@ -154,9 +175,6 @@ ProgExpr *step_gradient_share(Steps *s, const Unit *unit);
 /* The index of a message about each of the unit's blocks, `times` a step. */
 ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
                             const Unit *unit, int64_t times);
-/* A loop over the unit's blocks, or b itself; and its end. */
-ProgBlock *step_each_block(Steps *s, ProgBlock *b, const Unit *unit);
-void step_end_blocks(Steps *s);
 void step_reduce_shards(Steps *s, ProgBlock *b);
 void step_keep_share(Steps *s, ProgBlock *b);
 ProgFunc *copy_func(Lower *l);

@@ -18,6 +18,36 @@ static ProgExpr *mean_total(Steps *s, int total, const ProgVar *count)
     return px_div(p, step_total_sum(s, total), px_cast(p, prog_f64(), some));
 }
 
+/* The same where stages have several chunks: a loop over the chunks of the
+ * model, in their order. */
+static ProgBlock *each_chunk_aux(Steps *s, ProgBlock *b, ProgExpr **at)
+{
+    Prog *p = s->p;
+    ProgVar *chunk = prog_local(p, s->func, "chunk", prog_i64());
+    ProgVar *stage = prog_local(p, s->func, "from_stage", prog_i64());
+    ProgVar *replica = prog_local(p, s->func, "replica", prog_i64());
+    b = ps_for(p, b, chunk, num(s, 0), px_const(p, s->l->chunk_count),
+               num(s, 1));
+    b = ps_for(p, b, stage, num(s, 0), px_const(p, s->l->stage_count),
+               num(s, 1));
+    s->model_chunk =
+        step_let(s, b, "model_chunk",
+                 step_chunk_row_at(s, var(s, stage), var(s, chunk)));
+    s->block = prog_local(p, s->func, "l", prog_i64());
+    b = ps_for(p, b, s->block, step_first_block(s), step_blocks(s), num(s, 1));
+    ProgExpr *run = px_mul(p, var(s, stage), num(s, s->map->replicas));
+    ProgExpr *own = step_own_block(s);
+    step_end_blocks(s);
+    if (s->map->replicas > 1) {
+        b = ps_for(p, b, replica, num(s, 0), num(s, s->map->replicas),
+                   num(s, 1));
+        run = px_add(p, run, var(s, replica));
+    }
+    run = px_add(p, px_mul(p, run, num(s, step_aux_blocks(s))), own);
+    *at = px_mul(p, run, px_const(p, s->map->batch));
+    return b;
+}
+
 /* Loops over stages, their blocks and replicas, as many as there are of each;
  * *at: where the losses of such a rank's sequences begin. */
 static ProgBlock *each_aux(Steps *s, ProgBlock *b, ProgExpr **at)
@@ -28,6 +58,8 @@ static ProgBlock *each_aux(Steps *s, ProgBlock *b, ProgExpr **at)
     ProgVar *replica = prog_local(p, s->func, "replica", prog_i64());
     ProgExpr *blocks = num(s, step_aux_blocks(s)), *here = blocks;
     ProgExpr *run = num(s, 0);
+    if (s->stage && s->l->chunks > 1)
+        return each_chunk_aux(s, b, at);
     if (s->stage) {
         b = ps_for(p, b, stage, num(s, 0), px_const(p, s->l->stage_count),
                    num(s, 1));
@@ -153,11 +185,7 @@ static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
     *at += each * stack_blocks(m, stack);
     if (!each || !stack_blocks(m, stack))
         return;
-    s->stack = stack;
-    s->block = prog_local(s->p, s->func, "l", prog_i64());
-    ProgBlock *body =
-        ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
-               num(s, 1));
+    ProgBlock *body = step_each_block(s, b, stack);
     step_point_at_block(s, body);
     for (int j = 0; j < 2; j++)
         if (s->block_moments[stack][j])
@@ -172,8 +200,7 @@ static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
         rule(s, body, i, within, each);
         within += blocks_of(s, w);
     }
-    s->block = NULL;
-    s->stack = 0;
+    step_end_blocks(s);
 }
 
 static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
@@ -259,6 +286,17 @@ static ProgExpr *nth(Steps *s, int64_t at, const ProgVar *index, int64_t each)
 static ProgExpr *stage_norm(Steps *s, int64_t at, int64_t each)
 {
     Prog *p = s->p;
+    const Lower *l = s->l;
+    int last = l->stages - 1;
+    if (l->chunks > 1 && s->behind) {
+        const ModelChunk *end = part_chunk(l, last, l->chunks - 1);
+        return num(s, chunk_norms_at(l, last, l->chunks - 1) + at
+                          + (end->to - end->from) * block_norms(l, 0));
+    }
+    if (l->chunks > 1 && s->block)
+        return px_add(p, step_chunk_field(s, "norms"),
+                      px_add(p, num(s, at), px_mul(p, step_chunk_block(s),
+                                                   num(s, each))));
     if (s->behind)
         return px_add(p, px_mul(p, step_stage_field(s, "count"),
                                 num(s, block_norms(s->l, 0))),
@@ -280,7 +318,8 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
     ProgExpr *place = s->stage ? stage_norm(s, at, each)
                     : s->block ? nth(s, at, s->block, each)
                                : num(s, at);
-    const ProgVar *from = s->stage && s->block ? s->block_norms : s->norm;
+    const ProgVar *from =
+        s->stage && s->block && s->block_norms ? s->block_norms : s->norm;
     ProgExpr *sums = px_offset(p, var(s, from), place);
     ProgExpr *gradient = tensor(s, w, s->dshared[0], s->dw[s->stack]);
     if (w->frozen_blocks)       /* NULL: zeros */
@@ -319,6 +358,28 @@ static void judge_norm(Steps *s, ProgBlock *b, const ProgVar *norm)
                              px_select(p, clips, factor, px_f32(p, 1)));
 }
 
+/* Norms lie chunk by chunk of the model, in them stage by stage and slice by
+ * slice: ranks tell each other theirs of each chunk. */
+static void gather_chunks(Steps *s, ProgBlock *b, const ProgVar *norms,
+                          int64_t slice)
+{
+    Prog *p = s->p;
+    ProgVar *chunk = prog_local(p, s->func, "chunk", prog_i64());
+    int64_t each = s->l->slices * slice;
+    b = ps_for(p, b, chunk, num(s, 0), px_const(p, s->l->chunk_count),
+               num(s, 1));
+    ProgExpr *row = px_mul(p, var(s, chunk), px_const(p, s->l->stage_count));
+    ProgVar *all =
+        step_let(s, b, "chunk_norms",
+                 px_offset(p, var(s, norms), px_mul(p, row, num(s, each))));
+    if (s->l->slices > 1)
+        step_gather_slices(s, b,
+                           px_offset(p, var(s, all),
+                                     px_mul(p, step_control(s, "stage"),
+                                            num(s, each))), slice);
+    step_gather_norms(s, b, var(s, all), each);
+}
+
 /* grad_norm, whether all is finite, and what clips the gradients. */
 void step_norm(Steps *s, ProgBlock *b)
 {
@@ -332,16 +393,18 @@ void step_norm(Steps *s, ProgBlock *b)
     ProgVar *all = s->norm;
     Lower *l = s->l;
     int64_t tensor = l->slices, raw = 0;
+    bool chunks = s->stage && l->chunks > 1;
     int64_t slice = s->stage ? part_norm_room(l) : r->floats / 2 / tensor;
     if (l->shards > 1) {    /* in front are those of shares, rank by rank */
-        raw = slice = shard_norms(l) * l->shards;
+        raw = shard_norms(l) * l->shards;
+        slice = shard_norm_room(l);
         s->norm = step_let(s, b, "ordered_norms",
                            px_offset(p, var(s, all), num(s, raw)));
     }
     const ProgVar *whole = s->norm;
     if (s->stage || tensor > 1 || raw)
         clear_norms(s, b, r->floats);
-    if (s->stage)           /* those of stage 0, of stage 1, … */
+    if (s->stage && !chunks)        /* those of stage 0, of stage 1, … */
         s->norm = step_let(s, b, "own_norms",
                            px_offset(p, var(s, whole),
                                      px_mul(p, step_control(s, "stage"),
@@ -352,7 +415,7 @@ void step_norm(Steps *s, ProgBlock *b)
                            px_offset(p, var(s, s->norm),
                                      px_mul(p, step_control(s, l->slice_field),
                                             num(s, slice))));
-    if (s->stage && l->shards == 1)
+    if (s->stage && l->shards == 1 && !chunks)
         s->block_norms =
             step_let(s, b, "block_norms",
                      px_offset(p, var(s, s->norm),
@@ -363,9 +426,11 @@ void step_norm(Steps *s, ProgBlock *b)
         step_shard_norms(s, b, all, var(s, s->norm));
     else
         each_tensor(s, b, norm_rule);
-    if (tensor > 1)
+    if (chunks)
+        gather_chunks(s, b, whole, slice);
+    else if (tensor > 1)
         step_gather_slices(s, b, var(s, stage_norms), slice);
-    if (s->stage)
+    if (s->stage && !chunks)
         step_gather_norms(s, b, var(s, whole), tensor * slice);
     else if (l->shards == 1 && tensor == 1)
         step_barrier(s, b);

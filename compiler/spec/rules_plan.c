@@ -8,13 +8,23 @@ static void check_split(Loader *loader)
     const KeyId split = KEY_parallel_pipeline_split;
     const KeyId stages = KEY_parallel_pipeline_stages,
                 blocks = KEY_model_blocks;
+    const KeyId virtual = KEY_parallel_pipeline_virtual;
     const SpecCounts *counts = &s->parallel_pipeline_split;
     int64_t sum = 0;
-    if (!counts->count || !sound(loader, split, stages))
+    if (!counts->count || !sound(loader, split, stages)
+        || loader->bad[virtual])
         return;
-    if (counts->count != s->parallel_pipeline_stages) {
-        clash(loader, split, stages, "`%s` is for %d stages, not for `%s`",
-              saying(loader, split), counts->count, saying(loader, stages));
+    if (counts->count
+        != s->parallel_pipeline_stages * s->parallel_pipeline_virtual) {
+        if (s->parallel_pipeline_virtual > 1)
+            clash(loader, split, virtual, "`%s` is for %d chunks, not for %lld "
+                  "stages with `%s`", saying(loader, split), counts->count,
+                  (long long)s->parallel_pipeline_stages,
+                  saying(loader, virtual));
+        else
+            clash(loader, split, stages, "`%s` is for %d stages, not for `%s`",
+                  saying(loader, split), counts->count,
+                  saying(loader, stages));
         return;
     }
     for (int i = 0; i < counts->count; i++)
@@ -41,19 +51,50 @@ static void check_pipeline_model(Loader *loader)
                   saying(loader, unbuilt[i].key));
 }
 
+/* Chunks are interleaved's, which without them is 1f1b. */
+static void check_virtual(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId virtual = KEY_parallel_pipeline_virtual,
+                schedule = KEY_parallel_pipeline_schedule,
+                stages = KEY_parallel_pipeline_stages;
+    bool interleaved = s->parallel_pipeline_schedule
+        == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED;
+    if (!sound(loader, virtual, schedule) || loader->bad[stages])
+        return;
+    if (s->parallel_pipeline_virtual > 1 && !interleaved)
+        clash(loader, virtual, schedule, "`%s` is for `schedule: interleaved`, "
+              "not for `%s`", saying(loader, virtual),
+              saying(loader, schedule));
+    else if (interleaved && s->parallel_pipeline_virtual == 1)
+        clash(loader, schedule, virtual, "`%s` wants `virtual` of 2 at least: "
+              "chunks of blocks that each stage holds; with 1 it is `1f1b`",
+              saying(loader, schedule));
+    else if (interleaved && s->parallel_pipeline_stages == 1)
+        clash(loader, schedule, stages, "`%s` wants 2 stages at least, not "
+              "`%s`", saying(loader, schedule), saying(loader, stages));
+}
+
 static void check_pipeline(Loader *loader)
 {
     const Spec *s = loader->spec;
     const KeyId stages = KEY_parallel_pipeline_stages,
+                virtual = KEY_parallel_pipeline_virtual,
                 blocks = KEY_model_blocks;
+    check_virtual(loader);
     if (loader->bad[stages] || s->parallel_pipeline_stages == 1)
         return;
     check_pipeline_model(loader);
-    if (sound(loader, stages, blocks)
-        && s->model_kind != MODEL_KIND_ENCODER_DECODER
-        && s->parallel_pipeline_stages > s->model_blocks)
+    bool counted = sound(loader, stages, blocks) && !loader->bad[virtual]
+        && s->model_kind != MODEL_KIND_ENCODER_DECODER;
+    if (counted && s->parallel_pipeline_stages > s->model_blocks)
         clash(loader, stages, blocks, "`%s` are more than `%s`",
               saying(loader, stages), saying(loader, blocks));
+    else if (counted && s->parallel_pipeline_virtual
+                 > s->model_blocks / s->parallel_pipeline_stages)
+        clash(loader, virtual, blocks, "%lld stages with `%s` are more than "
+              "`%s`", (long long)s->parallel_pipeline_stages,
+              saying(loader, virtual), saying(loader, blocks));
     check_split(loader);
 }
 

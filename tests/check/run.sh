@@ -60,6 +60,10 @@ train.micro_batch=2 reproducible.order=fast"
 holds tiny.yaml "model.blocks=7 parallel.pipeline.stages=3 train.micro_batch=2"
 holds tiny.yaml "model.blocks=6 parallel.pipeline.stages=3 \
 parallel.pipeline.split=[1,2,3] parallel.pipeline.schedule=gpipe"
+holds tiny.yaml "model.blocks=5 parallel.pipeline.stages=2 \
+parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=2 $four"
+holds mixtral-8x7b.yaml "parallel.pipeline.stages=2 \
+parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
 holds tiny.yaml "parallel.tensor=2 parallel.data=2"
 holds tiny.yaml "parallel.context=2"
 holds bert-base.yaml "parallel.context=2"
@@ -174,8 +178,10 @@ expect 2 "whole number" "$tw" ir tiny.yaml --rank one
 # NAME | FILE | the claim that fails, or words of a rule | the plan | the spec,
 # if not tiny
 # a Perl substitution
+interleaved="parallel.pipeline.stages=2 parallel.pipeline.virtual=2 \
+parallel.pipeline.schedule=interleaved"
 faults() {
-    cat <<'END'
+    sed "s/\$interleaved/$interleaved/" <<'END'
 wrong-group | compiler/lower/ranks.c | forecast | parallel.data=2 parallel.pipeline.stages=2
 s/(talk = find_talk\(s->l, "sum gradients", )"data"/$1"world"/
 missing-reduction | compiler/lower/ranks.c | loss | parallel.data=2
@@ -189,15 +195,21 @@ s/step_call\(s, later, add_into_func/step_call(s, later, copy_func/
 swapped-send | compiler/lower/ranks.c | messages | parallel.pipeline.stages=2
 s/neighbour\(s, !down\)/neighbour(s, down)/
 swapped-order | passes/schedule.c | out of order | model.blocks=3 parallel.pipeline.stages=3
-s/(ahead; i\+\+\)\s+add_action\(m, run, false, )i\)/$1ahead - 1 - i)/
+s/(ahead; i\+\+\)\s+add_action\(m, run, ACTION_FORWARD, 0, )i\)/$1ahead - 1 - i)/
 reused-slot | compiler/lower/pipeline.c | records | parallel.pipeline.stages=2
-s/px_rem\(p, var\(s, number\), step_stage_field\(s, "slots"\)\)/num(s, 0)/
+s/px_rem\(p, var\(s, number\), step_chunk_field\(s, "slots"\)\)/num(s, 0)/
+chunks-in-turn | passes/schedule.c | wait for each other | model.blocks=4 $interleaved
+s/chunk = chunks - 1 - chunk;/chunk = chunk + 0;/
+same-chunk | compiler/lower/pipeline.c | messages | model.blocks=4 $interleaved
+s/(step_control\(s, "stage"\),\s+)px_field\(p, var\(s, action\), "chunk"\)/$1num(s, 0)/
+merged-early | compiler/lower/steps.c | loss | model.blocks=4 reproducible.groups=4 $interleaved
+s/if \(s->model_chunk\)(\s+body = merge_chunk)/if (!s->model_chunk)$1/
 reused-region | compiler/lower/map.c | regions | parallel.data=2
 s/map->floats \+= round_up\(floats, 1024\);/map->floats += round_up(floats, 1024) \/ 2;/
 shifted-row | compiler/lower/ranks.c | loss | parallel.pipeline.stages=2
 s/("send_x"\), )rows,/$1px_offset(s->p, rows, num(s, step_row_width(s))),/
 wrong-forecast | compiler/lower/ranks.c | forecast | parallel.pipeline.stages=2
-s/foretell\(s, talk, i, micros, bytes\)/foretell(s, talk, i, micros, bytes - 4)/
+s/(foretell\(s, talk, i, micros \* .*, bytes)\)/$1 - 4)/
 on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.pipeline.stages=3
 s/return \(stage == 0 && used_by/return (stage >= 0 && used_by/
 late-chunk-forgotten | runtime/kernels/pool.c | loss | parallel.context=2 | classifier

@@ -1,8 +1,9 @@
 # formulas.awk: messages of rank 0 in a step of a plan, by the formulas of
 # runtime/collectives.h, from the sizes of the model's weights alone.
 #
-#     awk -f formulas.awk -v data=D -v stages=S -v shard=SHARD -v micros=M
-#         -v group=G -v order=fixed|fast -v micro=N -v sequence=T IR.txt
+#     awk -f formulas.awk -v data=D -v stages=S -v virtual=V -v shard=SHARD
+#         -v micros=M -v group=G -v order=fixed|fast -v micro=N -v sequence=T
+#         IR.txt
 #
 # IR.txt is what `trainwright ir SPEC` prints; M micro-batches of N sequences a
 # rank; shard groups of G ranks (0: of D). Of D members a member sends in an
@@ -52,12 +53,18 @@ END {
         say("sum_loss", 1, all_reduce(8))
     }
     if (stages > 1) {
-        # the first stage has the first L mod S blocks beyond L / S
-        own = before + block * (int(L / stages) + (L % stages > 0)) + tied
+        # chunk c of the first stage is the model's (c · S)-th of S · V, of
+        # which the first L mod S · V have one block more
+        own = before + tied
+        all = stages * virtual
+        for (i = 0; i < all; i += stages)
+            own += block * (int(L / all) + (i < L % all))
         if (data > 1)
             say("sum_gradients", 1, all_reduce(4 * own))
-        say("send_x", micros, micros * 4 * micro * sequence * size["C"])
-        say("send_dx", 0, 0)
+        # x of every chunk; dx of all but the one that begins the model
+        rows = 4 * micro * sequence * size["C"]
+        say("send_x", micros * virtual, micros * virtual * rows)
+        say("send_dx", micros * (virtual - 1), micros * (virtual - 1) * rows)
         if (tied)
             say("exchange_embed_token_weight", 1, 4 * exact)
     } else if (shard == "none") {

@@ -10,9 +10,9 @@
 #     KEEP=DIR                            leaves what it makes there
 #
 # A plan is words: data=4 shard=parameters shard_group=2 stages=2 schedule=gpipe
-# split=[1,3,1] micro=1 recompute=block; via=cc and threads=2 are words, too. One
-# that the compiler says is not built yet counts neither way, and is printed.
-# Ends with `plans: N passed, M failed`.
+# virtual=2 split=[1,3,1] micro=1 recompute=block; via=cc and threads=2 are words,
+# too. One that the compiler says is not built yet counts neither way, and is
+# printed. Ends with `plans: N passed, M failed`.
 set -uf
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -113,7 +113,7 @@ read_plan() { # WORD…
         case $word in
         data=* | shard=* | shard_group=*)
             flags="$flags --set parallel.$word" ;;
-        stages=* | schedule=* | split=*)
+        stages=* | schedule=* | virtual=* | split=*)
             flags="$flags --set parallel.pipeline.$word" ;;
         micro=*) flags="$flags --set train.micro_batch=$value" ;;
         recompute=*) flags="$flags --set memory.recompute=$value" ;;
@@ -211,11 +211,12 @@ plan() { # WORD…: trains, evaluates and differentiates as one rank does
 # The last plan's messages by formula: all that formulas.awk names, no others
 # of gradients, weights or rows.
 formula() { # MICROS MICRO
-    data_ranks=1 stages=1 shard=none shard_group=0 order=fixed
+    data_ranks=1 stages=1 virtual=1 shard=none shard_group=0 order=fixed
     for word in $words; do
         case $word in
         data=*) data_ranks=${word#*=} ;;
         stages=*) stages=${word#*=} ;;
+        virtual=*) virtual=${word#*=} ;;
         shard=*) shard=${word#*=} ;;
         shard_group=*) shard_group=${word#*=} ;;
         order=*) order=${word#*=} ;;
@@ -225,6 +226,7 @@ formula() { # MICROS MICRO
     "$compiler" ir "$file" $size >model.ir || return 1
     sequence=$(sed -n 's/^step train .*sequence=\([0-9]*\).*/\1/p' model.ir)
     awk -f "$here/formulas.awk" -v data="$data_ranks" -v stages="$stages" \
+        -v virtual="$virtual" \
         -v shard="$shard" -v group="$shard_group" -v order="$order" \
         -v micros="$1" -v micro="$2" \
         -v sequence="$sequence" model.ir | sort >wanted.messages
@@ -314,6 +316,9 @@ pipeline_plans() {
     plan stages=3 schedule=gpipe split=[1,3,1] threads=2
     plan stages=2 data=2 micro=1
     plan stages=3 data=2 schedule=gpipe threads=2
+    plan stages=2 schedule=interleaved virtual=2 micro=1
+    plan stages=2 schedule=interleaved virtual=2 data=2 shard=optimizer \
+        split=[1,2,1,1] threads=2
 }
 recompute_plans() {
     plan recompute=block data=2 micro=1
@@ -353,6 +358,8 @@ formulas() {
     plan_formula 4 2 stages=2
     plan_formula 8 1 stages=3 schedule=gpipe micro=1
     plan_formula 2 2 stages=3 data=2
+    plan_formula 8 1 stages=2 schedule=interleaved virtual=2 micro=1
+    plan_formula 2 2 stages=2 schedule=interleaved virtual=2 data=2
 }
 every_plan() {
     data_plans
@@ -370,6 +377,7 @@ some_plans() {
     plan data=4 shard=parameters shard_group=2 threads=2
     plan stages=2 micro=1
     plan stages=3 data=2 schedule=gpipe threads=2
+    plan stages=2 schedule=interleaved virtual=2 micro=1
     resume data=2 shard=parameters then stages=2 micro=1
 }
 # Models that a pipeline does not cut yet.
@@ -408,6 +416,7 @@ one_spec() {
         formulas
         plan via=cc data=2 shard=gradients threads=2
         fast_plans
+        plan via=cc stages=2 schedule=interleaved virtual=2 data=2 micro=1
         other_groups ;;
     rotary)
         every_plan
