@@ -235,6 +235,7 @@ static void set_chunk(Calls *c, ProgBlock *body, ProgVar *a, const Node *n,
     Prog *p = c->p;
     const Module *m = c->l->m;
     bool back = n->op != OP_attention;
+    int edges = (back ? 6 : 4) + n->attrs.alibi;
     ProgExpr *wide = dim_size(c->l, last_dim(n->in[0]));
     ProgExpr *narrow = px_div(p, dim_size(c->l, last_dim(n->in[1])),
                               px_int(p, n->attrs.context));
@@ -252,7 +253,7 @@ static void set_chunk(Calls *c, ProgBlock *body, ProgVar *a, const Node *n,
     set_in(c, body, a, "pos", chunk_position(c, at));
     if (n->attrs.edges)
         set_in(c, body, a, "edges",
-               px_offset(p, pointer_to(c, n->in[back ? 6 : 4]),
+               px_offset(p, pointer_to(c, n->in[edges]),
                          px_mul(p, at->rows, at->keys)));
     if (n->attrs.rate != 0)
         set_in(c, body, a, "sequence",
