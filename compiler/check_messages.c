@@ -321,6 +321,8 @@ static const TalkSize sizes[] = {
     { "return_rows_f32", SEND, 4 },
     { "gather_chunks_f32", ALL_GATHER, 4 },
     { "sum_chunks_f32", ALL_GATHER, 4 },
+    { "gather_shares_f32", ALL_GATHER, 4 },
+    { "sum_shares_f32", REDUCE_SCATTER, 4 },
     { "own_starts", SEND, 4 },
 };
 

@@ -144,26 +144,39 @@ static void shrink_width(Shrink *k)
         set(k, "model.attention.window", least(s->model_attention_window, 5));
 }
 
-/* Patches of a side, two of them if chunks then divide the positions, and at
+/* Ranks that share a sequence between products. */
+static int64_t shares(const Shrink *k)
+{
+    return k->s->parallel_sequence_parallel ? k->tensor : 1;
+}
+
+/* Runs of a sequence that ranks have: of a context two each. */
+static int64_t runs(const Shrink *k)
+{
+    return (k->context > 1 ? 2 * k->context : 1) * shares(k);
+}
+
+/* Patches of a side, two of them if runs then divide the positions, and at
  * most as many as there are. */
 static int64_t few_patches(const Shrink *k)
 {
     const Spec *s = k->s;
     int64_t all = s->model_input_image_size / s->model_input_image_patch;
     int64_t more = s->train_sequence - all * all;   /* a class's position */
-    for (int64_t side = 2; k->context > 1 && side < all; side++)
-        if ((side * side + more) % (2 * k->context) == 0)
-            return side;
-    return k->context > 1 ? all : least(all, 2);
+    int64_t side = least(all, 2);
+    while (side < all && (side * side + more) % runs(k))
+        side++;
+    return side;
 }
 
 static void shrink_input(Shrink *k)
 {
     const Spec *s = k->s;
-    int64_t chunks = 2 * k->context, whole = chunks * largest(1, 12 / chunks);
+    int64_t chunks = 2 * k->context * shares(k);
+    int64_t whole = chunks * largest(1, 12 / chunks);
     int64_t length = least(s->train_sequence, whole);
     int64_t patch = least(s->model_input_image_patch, 3);
-    int64_t few = k->context > 1 ? chunks * largest(1, 6 / chunks) : 6;
+    int64_t few = runs(k) * largest(1, 6 / runs(k));
     int64_t nodes = least(s->model_input_graph_nodes, few);
     int64_t vocab = 264 + largest(0, s->model_vocab - 264) % k->tensor;
     switch (s->model_input) {
@@ -205,6 +218,7 @@ static void settle_one(Shrink *k)
     bool power = (k->groups & (k->groups - 1)) == 0;
     set_one(k, "parallel.data=1");
     set_one(k, "parallel.tensor=1");
+    set_one(k, "parallel.sequence_parallel=false");
     set_one(k, "parallel.context=1");
     set_one(k, "parallel.experts=1");
     set_one(k, "parallel.shard=none");

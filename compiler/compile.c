@@ -53,6 +53,7 @@ Plan plan_of(const Spec *s)
             .tensor = s->parallel_tensor,
             .bucket = s->parallel_bucket,
             .tensor_from = s->loc[KEY_parallel_tensor],
+            .shares_from = s->loc[KEY_parallel_sequence_parallel],
             .stages_from = s->loc[KEY_parallel_pipeline_stages],
         },
         .recompute_from = s->loc[KEY_memory_recompute],

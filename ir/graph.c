@@ -355,7 +355,7 @@ bool attrs_equal(const Attrs *a, const Attrs *b)
         && a->numerator == b->numerator && a->denominator == b->denominator
         && a->channels == b->channels && a->size == b->size
         && a->patch == b->patch && a->skip == b->skip && a->pool == b->pool
-        && a->width == b->width;
+        && a->width == b->width && a->partial == b->partial;
 }
 
 /* Whether v still belongs: made by a node that is listed, read from the record,
@@ -394,12 +394,26 @@ void func_drop_values(Func *f)
     f->values.count = kept;
 }
 
+int64_t module_shares(const Module *m)
+{
+    int share = dim_of_kind(m, DIM_SHARE);
+    return share < 0 ? 1 : m->dims.at[share].size;
+}
+
+int64_t type_row_floats(const Module *m, const Type *type)
+{
+    int64_t floats = type_row_elements(m, type);
+    int64_t shares = module_shares(m);
+    if (type->dtype == DT_F64)
+        floats *= 2;
+    if (type_rows_of(m, type) == ROWS_SHARE)
+        return (floats + shares - 1) / shares;
+    return type_has_rows(m, type) ? floats : (floats + 15) / 16;
+}
+
 int64_t value_row_floats(const Module *m, const Value *v)
 {
-    int64_t floats = type_row_elements(m, &v->type);
-    if (v->type.dtype == DT_F64)
-        floats *= 2;
-    return type_has_rows(m, &v->type) ? floats : (floats + 15) / 16;
+    return type_row_floats(m, &v->type);
 }
 
 RowKind type_rows_of(const Module *m, const Type *type)
@@ -409,6 +423,8 @@ RowKind type_rows_of(const Module *m, const Type *type)
         DimKind kind = m->dims.at[type->dims[i]].kind;
         if (kind == DIM_SEQUENCE || kind == DIM_ROWS)
             return ROWS_TOKENS;
+        if (kind == DIM_SHARE)
+            return ROWS_SHARE;
         if (kind == DIM_BATCH)
             rows = ROWS_SEQUENCES;
     }

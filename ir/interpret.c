@@ -56,6 +56,7 @@ bool array_shape(Machine *machine, const Type *type, int64_t rows, Array *array)
         case DIM_BATCH: size = machine->B; break;
         case DIM_SEQUENCE: size = machine->T; break;
         case DIM_ROWS: size = rows; break;
+        case DIM_SHARE: size = machine->T / dim->size; break;
         }
         array->dims[i] = size;
         if (size < 0 || (size && array->count > MOST_ELEMENTS / size))

@@ -16,14 +16,18 @@ typedef enum Dtype { DT_F32, DT_F64, DT_I32 } Dtype;
 
 enum { MAX_RANK = 4 };
 
-/* A named size. Batch, sequence and rows are set by a step (fixed there), all
- * others are the model's. Dim 0 of a module is "1". */
-typedef enum DimKind { DIM_MODEL, DIM_BATCH, DIM_SEQUENCE, DIM_ROWS } DimKind;
+/* A named size. Batch, sequence and rows are set by a step (fixed there); a
+ * share is a tensor rank's part of the sequence; all others are the model's.
+ * Dim 0 of a module is "1". */
+typedef enum DimKind {
+    DIM_MODEL, DIM_BATCH, DIM_SEQUENCE, DIM_ROWS, DIM_SHARE,
+} DimKind;
+enum { DIM_KINDS = DIM_SHARE + 1 };
 typedef struct Dim {
     const char *name;               /* C, H, D, F, V, L … */
     const char *doc;                /* "model width": for comments */
     DimKind kind;
-    int64_t size;                   /* DIM_MODEL only */
+    int64_t size;                   /* DIM_MODEL; DIM_SHARE: how many shares */
     Loc origin;
 } Dim;
 
@@ -121,6 +125,7 @@ typedef struct Attrs {
     int dim, width, parts;          /* indices into Module.dims */
     int64_t context;                /* ranks that share a sequence; 0: one */
     bool causal, cached, cross, alibi, edges, relative;
+    bool partial;                   /* of gather_shares */
 } Attrs;
 
 typedef enum ValueKind {
@@ -289,8 +294,8 @@ typedef struct Mesh {
     bool each_micro;                /* gradients of blocks are summed over ranks
                                        in every micro-batch */
     int64_t bucket;                 /* bytes of gradients that are summed at a time */
-    Loc data_from, stages_from, tensor_from, context_from, experts_from,
-        shard_from, shard_group_from;
+    Loc data_from, stages_from, tensor_from, shares_from, context_from,
+        experts_from, shard_from, shard_group_from;
 } Mesh;
 /* Ranks that split what is sharded: 1 where nothing is; those of the data axis
  * with the same share. */
@@ -345,14 +350,22 @@ Type type_of(Dtype dtype, int rank, const int *dims);
 bool type_equal(const Type *a, const Type *b);
 /* Model-only dims: number of elements. */
 int64_t type_elements(const Module *m, const Type *type);
-/* Elements a row: the product of the dims that are not batch, sequence or rows. */
+/* Elements a row: the product of the dims that are not batch, sequence, share or
+ * rows. */
 int64_t type_row_elements(const Module *m, const Type *type);
-bool type_has_rows(const Module *m, const Type *type);      /* batch, sequence or rows among its dims */
+bool type_has_rows(const Module *m, const Type *type);      /* batch, sequence, share or rows among them */
 /* What a type's rows are. */
-typedef enum RowKind { ROWS_NONE, ROWS_TOKENS, ROWS_SEQUENCES } RowKind;
+typedef enum RowKind {
+    ROWS_NONE, ROWS_TOKENS, ROWS_SEQUENCES,
+    ROWS_SHARE,                     /* a tensor rank's tokens of each sequence */
+} RowKind;
 RowKind type_rows_of(const Module *m, const Type *type);
-/* Floats a row that a value takes in frame or record; one without rows takes a
- * sixteenth of its size, since there are 16 rows at least. */
+/* Ranks that share the sequences between their products; 1: none do. */
+int64_t module_shares(const Module *m);
+/* Floats a row of the whole that a value takes in frame or record: of a share
+ * its part of a row; one without rows takes a sixteenth of its size, since
+ * there are 16 rows at least. */
+int64_t type_row_floats(const Module *m, const Type *type);
 int64_t value_row_floats(const Module *m, const Value *v);
 int node_uses(const Func *f, const Value *v);
 /* Removes values that no node makes and nothing reads; the others are renumbered. */

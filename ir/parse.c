@@ -266,6 +266,9 @@ static bool dims(Parser *p)
             kind = parse_word(p, "kind of dim", dim_kind_words);
             if (kind < 0)
                 return false;
+        }
+        if (!sized && kind != DIM_SHARE) {
+            size = 0;
         } else if (!parse_expect(p, '=')
                    || !parse_integer(p, "a size", least_size(p->m, text),
                                      LIMIT_DIM, &size)) {

@@ -50,6 +50,7 @@ static const Signature signatures[] = {
     {"grouped_input", "vTpPPNllli", PL_LIBRARY},
     {"grouped_weight", "vTpPPNllli", PL_LIBRARY},
     {"grouped_bias", "vTpPNlli", PL_LIBRARY},
+    {"take_share", "vTpPlllll", PL_LIBRARY},
     {"preference_loss", "vTqPPPfli", PL_LIBRARY},
     {"preference_grad", "vTpPPPffl", PL_LIBRARY},
     /* collectives.h */
@@ -65,6 +66,8 @@ static const Signature signatures[] = {
     {"return_rows_f32", "vTlpPNNlll", PL_COLLECTIVE},
     {"gather_chunks_f32", "vTlpPlll", PL_COLLECTIVE},
     {"sum_chunks_f32", "vTlpPlll", PL_COLLECTIVE},
+    {"gather_shares_f32", "vTlpPlll", PL_COLLECTIVE},
+    {"sum_shares_f32", "vTlpPlll", PL_COLLECTIVE},
     {"broadcast_f64", "dTlld", PL_COLLECTIVE},
     {"exchange_f32", "vTlpPl", PL_COLLECTIVE},
     {"send_f32", "vTllpPl", PL_COLLECTIVE},

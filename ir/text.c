@@ -13,7 +13,7 @@ const char *const dtype_words[] = {
 };
 const char *const dim_kind_words[] = {
     [DIM_MODEL] = "model", [DIM_BATCH] = "batch", [DIM_SEQUENCE] = "sequence",
-    [DIM_ROWS] = "rows", NULL,
+    [DIM_ROWS] = "rows", [DIM_SHARE] = "share", NULL,
 };
 const char *const init_words[] = {
     [INIT_ZEROS] = "zeros", [INIT_ONES] = "ones", [INIT_NORMAL] = "normal",
@@ -68,6 +68,7 @@ const FieldInfo attr_fields[] = {
     { "alibi", FIELD_FLAG, offsetof(Attrs, alibi) },
     { "edges", FIELD_FLAG, offsetof(Attrs, edges) },
     { "relative", FIELD_FLAG, offsetof(Attrs, relative) },
+    { "partial", FIELD_FLAG, offsetof(Attrs, partial) },
     { NULL, FIELD_FLAG, 0 },
 };
 
@@ -307,6 +308,8 @@ static void print_dims(Printer *p)
             buf_printf(&p->line, "=%lld", (long long)d->size);
         else
             buf_printf(&p->line, ":%s", dim_kind_words[d->kind]);
+        if (d->kind == DIM_SHARE)
+            buf_printf(&p->line, "=%lld", (long long)d->size);
         open = !alone;
         if (d->doc) {
             buf_printf(&p->line, " doc=");

@@ -35,8 +35,8 @@ int64_t type_row_elements(const Module *m, const Type *type)
         sequences += dim->kind == DIM_SEQUENCE;
         if (!dim_is_row(m, type->dims[i]))
             count *= dim->size;
-        else if (dim->kind == DIM_SEQUENCE && sequences == 2)   /* a weight a pair of tokens */
-            count *= m->dims.at[module_find_dim(m, "P")].size;
+        else if (dim->kind == DIM_SEQUENCE && sequences == 2)
+            count *= m->dims.at[module_find_dim(m, "P")].size; /* of a pair */
     }
     return count;
 }
@@ -290,7 +290,7 @@ static int dim_of_kind(const Module *m, DimKind kind)
 
 /* ---- shapes by letters ---- */
 /* An operand is a word, an axis a letter, the same for the same dim: B the
- * batch, T the sequence, D and W the attributes dim and width, 1 the dim "1",
+ * batch, T the sequence, Y a rank's share of it, D and W the attributes dim and width, 1 the dim "1",
  * others any of the model; "." is a scalar. Optional operands stand at the
  * end. */
 typedef struct Shape {
@@ -319,6 +319,9 @@ static const Shape shapes[] = {
     { OP_grouped_input, "BTKO XOI S BTKI", "BTKI", DT_F32 },
     { OP_grouped_weight, "BTKO BTKI S XOI", "XOI", DT_F32 },
     { OP_grouped_bias, "BTKO S XO", "XO", DT_F32 },
+    { OP_gather_shares, "BYN", "BTN", DT_F32 },
+    { OP_sum_shares, "BTN", "BYN", DT_F32 },
+    { OP_own_share, "BTN", "BYN", DT_F32 },
     { OP_own_starts, "S", "D", DT_I32 },
     { OP_send_rows, "BTKN S O", "BTDN", DT_F32 },
     { OP_return_rows, "BTKN S O", "BTDN", DT_F32 },
@@ -326,7 +329,7 @@ static const Shape shapes[] = {
     { OP_preference_grad, "B1 B1 B1 .", "B1", DT_F32 },
 };
 
-enum { LETTERS = 128, UNBOUND = -1 };
+enum { LETTERS = 128, UNBOUND = -1, NONE_SUCH = -2 };
 
 static bool word_fits(const Rule *r, const char *word, size_t length,
                       const Type *type, int *bound)
@@ -381,6 +384,9 @@ static bool rule_shape(const Rule *r, const Shape *shape)
         bound[i] = UNBOUND;
     bound['B'] = dim_of_kind(r->m, DIM_BATCH);
     bound['T'] = dim_of_kind(r->m, DIM_SEQUENCE);
+    bound['Y'] = dim_of_kind(r->m, DIM_SHARE);
+    if (bound['Y'] < 0)
+        bound['Y'] = NONE_SUCH;
     bound['1'] = 0;
     if (bound['B'] < 0 || bound['T'] < 0)
         return wrong(r, "no dims of batch and sequence");

@@ -25,12 +25,12 @@ const char *check_type(Check *c, const Type *type)
 
 int type_rows(const Module *m, const Type *type)
 {
-    int count[4] = {0};
+    int count[DIM_KINDS] = {0};
     for (int i = 0; i < type->rank; i++)
         count[m->dims.at[type->dims[i]].kind]++;
     count[DIM_BATCH] += count[DIM_ROWS];
     count[DIM_SEQUENCE] += count[DIM_ROWS];
-    return count[DIM_BATCH] * 8 + count[DIM_SEQUENCE];
+    return count[DIM_SHARE] * 64 + count[DIM_BATCH] * 8 + count[DIM_SEQUENCE];
 }
 
 /* ---- dims, types, weights ---- */
@@ -55,7 +55,7 @@ static bool counts_blocks(const Module *m, const char *dim)
 static bool verify_dims(Check *c)
 {
     const Module *m = c->m;
-    int kinds[4] = {0};
+    int kinds[DIM_KINDS] = {0};
     for (int i = 0; i < m->dims.count; i++) {
         const Dim *d = &m->dims.at[i];
         if (module_find_dim(m, d->name) != i)
@@ -65,7 +65,8 @@ static bool verify_dims(Check *c)
             return check_fails(c, "the dim %s has size %lld", d->name,
                                (long long)d->size);
         if (++kinds[d->kind] > 1
-            && (d->kind == DIM_BATCH || d->kind == DIM_SEQUENCE))
+            && (d->kind == DIM_BATCH || d->kind == DIM_SEQUENCE
+                || d->kind == DIM_SHARE))
             return check_fails(c, "a second dim of the kind %s: %s",
                                dim_kind_words[d->kind], d->name);
     }

@@ -268,6 +268,20 @@ static void gradient_all_reduce(Autodiff *ad, Node *n)
     ad_add(ad, n->in[0], dy_of(ad, n));
 }
 
+/* Every rank's share of rows in all: of the gradient each rank has a part, or
+ * the whole. */
+static void gradient_gather_shares(Autodiff *ad, Node *n)
+{
+    Op back = n->attrs.partial ? OP_sum_shares : OP_own_share;
+    ad_add(ad, n->in[0], ad_1(ad, back, n->in[0], dy_of(ad, n)));
+}
+
+/* A rank's share of a sum, or of what all have: its gradient is all ranks'. */
+static void gradient_share(Autodiff *ad, Node *n)
+{
+    ad_add(ad, n->in[0], ad_1(ad, OP_gather_shares, n->in[0], dy_of(ad, n)));
+}
+
 /* y = tanh x: dx = dy (1 - y²) */
 static void gradient_tanh(Autodiff *ad, Node *n)
 {
@@ -398,6 +412,8 @@ static Rule *const rules[OP_COUNT] = {
     [OP_matmul] = gradient_matmul, [OP_attention] = gradient_attention,
     [OP_gather] = gradient_gather, [OP_reshape] = gradient_reshape,
     [OP_spread] = gradient_spread, [OP_all_reduce] = gradient_all_reduce,
+    [OP_gather_shares] = gradient_gather_shares,
+    [OP_sum_shares] = gradient_share, [OP_own_share] = gradient_share,
     [OP_pool] = gradient_pool, [OP_pool_chunks] = gradient_pool_chunks,
     [OP_share_pooled] = gradient_share_pooled,
     [OP_gather_rows] = gradient_gather_rows,

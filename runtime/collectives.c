@@ -26,11 +26,14 @@ static long least(long a, long b)
 
 static void add(float *to, const float *left, const float *right, long n)
 {
-    for (long i = 0; i < n; i += WIDTH) {
+    long i = 0;
+    for (; i + WIDTH <= n; i += WIDTH) {
         const Wide *a = (const void *)(left + i);
         const Wide *b = (const void *)(right + i);
         *(Wide *)(void *)(to + i) = *a + *b;
     }
+    for (; i < n; i++)
+        to[i] = left[i] + right[i];
 }
 
 /* Member's number `at` of those that are looked at from `from` on. */
@@ -410,6 +413,58 @@ void sum_chunks_f32(const Thread *me, long message, float *own,
     talk_end(&talk);
     talk_count(&talk, ALL_GATHER,
                sequences * tokens * width * (long)sizeof(float));
+}
+
+/* ---- shares of sequences ------------------------------------------------ */
+
+void gather_shares_f32(const Thread *me, long message, float *all,
+                       const float *own, long sequences, long tokens,
+                       long width)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    talk_begin(&talk, own);
+    long each = tokens * width;
+    const Floats its = { floats_at(own, 0).at, sequences, each, each };
+    for (int m = 0; m < talk.members; m++)
+        talk_pull(&talk, m, its, its,
+                  (Floats){ all + m * each, sequences, each,
+                            talk.members * each });
+    talk_end(&talk);
+    talk_count(&talk, ALL_GATHER, sequences * each * (long)sizeof(float));
+}
+
+/* One sequence, of which each member has n floats. */
+static void sum_share(const Talk *talk, float *own, const float *all, long n)
+{
+    const float *mine = all + talk->member * n;
+    long room = talk_room(talk, 1);
+    for (long at = 0; at < n; at += room) {
+        long length = least(room, n - at);
+        for (int m = 0; m < talk->members; m++)
+            talk_look(talk, m, 0, floats_at(all + m * n + at, length),
+                      floats_at(mine + at, length));
+        talk_arrive(talk);
+        long end = share_end(talk->me, length);
+        for (long i = share_start(talk->me, length); i < end; i += PIECE)
+            sum_piece(talk, own + at + i, mine + at, i, least(PIECE, end - i));
+        talk_next(talk);
+    }
+}
+
+void sum_shares_f32(const Thread *me, long message, float *own,
+                    const float *all, long sequences, long tokens, long width)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    talk_begin(&talk, all);
+    long each = tokens * width;
+    for (long b = 0; b < sequences; b++)
+        sum_share(&talk, own + b * each, all + b * talk.members * each, each);
+    talk_end(&talk);
+    talk_count(&talk, REDUCE_SCATTER, sequences * each * (long)sizeof(float));
 }
 
 double broadcast_f64(const Thread *me, long message, long from, double mine)

@@ -82,6 +82,16 @@ void sum_chunks_f32(const Thread *me, long message, float *own,
                     const float *parts, long sequences, long tokens,
                     long width);
 
+/* Of sequences whose positions are cut into a run a member, `tokens` each:
+ * all[sequences][members·tokens][width] of every member's
+ * own[sequences][tokens][width]; and own, the sums over members of all at this
+ * member's positions. */
+void gather_shares_f32(const Thread *me, long message, float *all,
+                       const float *own, long sequences, long tokens,
+                       long width);
+void sum_shares_f32(const Thread *me, long message, float *own,
+                    const float *all, long sequences, long tokens, long width);
+
 /* Each of two members gets the other's n numbers. */
 void exchange_f32(const Thread *me, long message, float *theirs,
                   const float *mine, long n);

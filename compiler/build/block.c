@@ -106,8 +106,9 @@ static Value *build_cross(Builder *b, Value *x, Value *memory, Value *lengths,
                     .variant = variant };
     to.x = pre ? build_norm(b, "cross_norm", "cross_norm", x) : x;
     to.x = build_spread(b, "cross.in", to.x);
-    if (memory)
-        to.memory = build_spread(b, "cross.memory", memory);
+    if (memory)                 /* of shares encoder_norm sums the gradient */
+        to.memory = b->shares > 1 ? memory
+                                  : build_spread(b, "cross.memory", memory);
     if (!memory)
         to.memory = x; /* a cached block's keys lie in the cache */
     Value *branch = build_attention(b, &to);
@@ -134,7 +135,8 @@ void build_block(Builder *b, const char *name, Variant variant)
 {
     const Spec *s = b->s;
     const ModelDims *d = &b->d;
-    Type stream = type_of(DT_F32, 3, (int[]){ d->B, d->T, d->C });
+    Type stream = type_of(DT_F32, 3, (int[]){ d->B, d->S, d->C });
+    Type whole = type_of(DT_F32, 3, (int[]){ d->B, d->T, d->C });
     bool encoder = !strcmp(b->side, "encoder"),
          decoder = !strcmp(b->side, "decoder");
     const char *root =
@@ -145,7 +147,7 @@ void build_block(Builder *b, const char *name, Variant variant)
     Value *x = func_param(b->m, b->f, "x", stream), *memory = NULL,
           *source_lengths = NULL;
     if (decoder && variant != VARIANT_CACHED)
-        memory = func_param(b->m, b->f, "memory", stream);
+        memory = func_param(b->m, b->f, "memory", whole);
     Attended to = { .variant = variant,
                     .lengths =
                         given(b, encoder ? "source_lengths" : "lengths") };
@@ -167,13 +169,33 @@ void build_block(Builder *b, const char *name, Variant variant)
         list_push(b->m->arena, &b->f->results, aux);
 }
 
-void build_encoder_norm(Builder *b)
+/* x [B,S,C], normed where norms stand before, of all shares: NAME [B,T,C]. */
+static Value *gather_normed(Builder *b, const char *norm, const char *result,
+                            bool partial)
 {
     const ModelDims *d = &b->d;
-    b->f = func_new(b->m, "encoder_norm", "encoder_norm", -1);
     b->stack = -1;
     Value *x = func_param(b->m, b->f, "x",
-                          type_of(DT_F32, 3, (int[]){ d->B, d->T, d->C }));
+                          type_of(DT_F32, 3, (int[]){ d->B, d->S, d->C }));
+    const char *own = b->shares > 1
+        ? arena_printf(b->m->arena, "%s.share", result) : result;
+    if (norms_before(b->s))
+        x = build_norm(b, norm, own, x);
+    b->here = b->s->loc[KEY_parallel_sequence_parallel];
+    return b->shares == 1 ? x : make(b, OP_gather_shares, result, 1, &x,
+                                     &(Attrs){ .partial = partial });
+}
+
+void build_encoder_norm(Builder *b)
+{
+    b->f = func_new(b->m, "encoder_norm", "encoder_norm", -1);
     list_push(b->m->arena, &b->f->results,
-              build_norm(b, "encoder.norm", "memory", x));
+              gather_normed(b, "encoder.norm", "memory", true));
+}
+
+void build_final_norm(Builder *b)
+{
+    b->f = func_new(b->m, "final_norm", "final_norm", -1);
+    list_push(b->m->arena, &b->f->results,
+              gather_normed(b, sided(b, "norm"), "normed", false));
 }

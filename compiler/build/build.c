@@ -16,9 +16,14 @@ static void build_row_dims(Builder *b)
     ModelDims *d = &b->d;
     d->B = module_dim(b->m, "B", DIM_BATCH, 0);
     d->T = module_dim(b->m, "T", DIM_SEQUENCE, 0);
+    d->S = d->T;
+    if (b->shares > 1)
+        d->S = module_dim(b->m, "S", DIM_SHARE, b->shares);
     d->R = module_dim(b->m, "R", DIM_ROWS, 0);
     b->m->dims.at[d->B].doc = "sequences";
     b->m->dims.at[d->T].doc = "tokens of a sequence";
+    if (b->shares > 1)
+        b->m->dims.at[d->S].doc = "a rank's tokens of a sequence";
     b->m->dims.at[d->R].doc = "rows of the head";
     d->two = model_dim(b, "two", 2, "a pair", (Loc){0});
 }
@@ -174,6 +179,8 @@ Module *build_module(const Spec *spec, const Diag *diag, Arena *arena)
     Builder b = { .m = module_new(arena, diag, spec->name),
                   .s = spec,
                   .tensor = spec->parallel_tensor,
+                  .shares = spec->parallel_sequence_parallel
+                      ? spec->parallel_tensor : 1,
                   .context = spec->parallel_context,
                   .experts = spec->parallel_experts,
                   .stack = -1,
@@ -186,7 +193,7 @@ Module *build_module(const Spec *spec, const Diag *diag, Arena *arena)
         b.side = "encoder";
         build_embed(&b, "encoder_embed", "source");
         build_blocks(&b, 0, "encoder_block");
-        if (norms_before(spec))
+        if (norms_before(spec) || b.shares > 1)
             build_encoder_norm(&b);
         b.side = "decoder";
         build_embed(&b, "decoder_embed", "tokens");

@@ -5,9 +5,10 @@
 #include "build.h"
 
 /* Dims. A = H·D, E = G·D; M: an encoder's blocks, L: a decoder's, or the only
- * stack's. 0 (one) where the model has none such. */
+ * stack's; S: a rank's share of T, or T. 0 (one) where the model has none
+ * such. */
 typedef struct ModelDims {
-    int B, T, R, C, H, G, D, A, E, F, V, P, L, M, two;
+    int B, T, S, R, C, H, G, D, A, E, F, V, P, L, M, two;
     int experts, choices, starts;       /* X, K, X + 1 */
     int classes, next, image, patch, features, types, distances;
     int own_experts, own_starts, received;  /* X/ranks, and one more; ranks·K */
@@ -23,6 +24,7 @@ typedef struct Builder {
     int stack;                  /* whose block is being written, or -1 */
     bool cached;                /* the block being written keeps a cache */
     int64_t tensor;             /* ranks that slice the products of a block */
+    int64_t shares;             /* ranks that share rows between products; 1 */
     int64_t context;            /* ranks that share sequences */
     int64_t experts;            /* ranks that share the experts */
     const char *side; /* "", or of an encoder-decoder "encoder", "decoder" */
@@ -68,7 +70,8 @@ typedef struct Linear {
     Slice slice;                /* of a tensor rank */
 } Linear;
 Value *build_linear(Builder *b, const Linear *linear, Value *x);
-/* x for products that are sliced over tensor ranks; x itself where none are. */
+/* x for products that are sliced over tensor ranks, of a share all rows; x
+ * itself where none are. */
 Value *build_spread(Builder *b, const char *name, Value *x);
 /* A row a sequence of x [B,T,N], of its unpadded positions; `kind` as op pool
  * has it. Ranks that share sequences all get it. */
@@ -145,6 +148,9 @@ void build_embed(Builder *b, const char *name, const char *tokens);
 void build_block(Builder *b, const char *name, Variant variant);
 /* x -> memory: the final norm of an encoder. */
 void build_encoder_norm(Builder *b);
+/* x -> normed: what stands behind the blocks, of all shares of rows; where
+ * there are none the head does it. */
+void build_final_norm(Builder *b);
 /* The mixture of experts; *aux gets the auxiliary losses [B,1], or NULL. */
 Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux);
 Op build_activation(const Spec *s);

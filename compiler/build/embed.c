@@ -103,6 +103,9 @@ void build_embed(Builder *b, const char *name, const char *tokens)
                                                    : embed_tokens(b, tokens);
     if (s->model_embedding_norm)
         x = build_norm(b, sided(b, "embed.norm"), "embed.norm", x);
+    b->here = s->loc[KEY_parallel_sequence_parallel];
+    if (b->shares > 1)
+        x = make1(b, OP_own_share, "embed.share", x);
     b->here = s->loc[KEY_model_dropout];
     int site = 0;
     if (!strcmp(b->side, "encoder"))        /* behind those of all blocks */

@@ -28,6 +28,8 @@ static Value *head_function(Builder *b, const char *name, const char *root)
 
 static Value *final_norm(Builder *b, Value *x)
 {
+    if (b->shares > 1)          /* final_norm has done it */
+        return x;
     return norms_before(b->s) ? build_norm(b, sided(b, "norm"), "norm", x) : x;
 }
 
@@ -281,6 +283,8 @@ void build_heads(Builder *b)
     const Loss labels = { "labels", "label_loss", "label_correct", true };
     bool classifies = is_classifier(b->s), next = has_next_sentence(b->s);
     Loss loss = classifies ? labels : targets;
+    if (b->shares > 1)
+        build_final_norm(b);
     if (classifies)
         build_pool(b, "pool", false);
     if (is_preference(b->s)) {

@@ -166,6 +166,13 @@ Value *whole_weight(Builder *b, const char *name, int rank, const int *dims,
     return weight_of(b, -1, name, &type, init);
 }
 
+/* A parameter that acts on a rank's share of the rows. */
+static void mark_shared(Builder *b, const Value *weight, const Value *x)
+{
+    if (type_rows_of(b->m, &x->type) == ROWS_SHARE)
+        b->m->weights.at[weight->weight].partial = true;
+}
+
 /* Layer norm: (x - mean) · 1/√(mean (x - mean)² + eps) · weight + bias, the
  * biased variance; RMS norm: x · 1/√(mean x² + eps) · weight. */
 Value *build_norm(Builder *b, const char *name, const char *result, Value *x)
@@ -179,6 +186,7 @@ Value *build_norm(Builder *b, const char *name, const char *result, Value *x)
     int width = x->type.dims[x->type.rank - 1];
     Value *w = weight(b, arena_printf(a, "%s.weight", name), 1, &width,
                       (Init){ .kind = INIT_ONES });
+    mark_shared(b, w, x);
     Value *from = x;
     if (centre) {
         Value *mean = make1(b, OP_mean, arena_printf(a, "%s.mean", result), x);
@@ -201,12 +209,21 @@ Value *build_norm(Builder *b, const char *name, const char *result, Value *x)
         make2(b, OP_mul, arena_printf(a, "%s.scaled", result), normal, w);
     Value *bias = weight(b, arena_printf(a, "%s.bias", name), 1, &width,
                          (Init){ .kind = INIT_ZEROS });
+    mark_shared(b, bias, x);
     return make2(b, OP_add, result, scaled, bias);
 }
 
 Value *build_spread(Builder *b, const char *name, Value *x)
 {
-    return b->tensor > 1 ? make1(b, OP_spread, name, x) : x;
+    Loc here = b->here;
+    if (b->tensor == 1)
+        return x;
+    if (type_rows_of(b->m, &x->type) != ROWS_SHARE)
+        return make1(b, OP_spread, name, x);
+    b->here = b->s->loc[KEY_parallel_sequence_parallel];
+    x = make(b, OP_gather_shares, name, 1, &x, &(Attrs){ .partial = true });
+    b->here = here;
+    return x;
 }
 
 static void slice(Builder *b, const Value *weight, Slice how)
@@ -215,15 +232,18 @@ static void slice(Builder *b, const Value *weight, Slice how)
         b->m->weights.at[weight->weight].slice = how;
 }
 
-/* x Wᵀ, of which each tensor rank has made a part, summed. */
+/* x Wᵀ, of which each tensor rank has made a part, summed: all of it, or the
+ * rank's share of its rows. */
 static Value *sum_product(Builder *b, const char *result, Value *x, Value *w)
 {
     if (b->tensor == 1)
         return make2(b, OP_matmul, result, x, w);
     Value *part = make2(b, OP_matmul,
                         arena_printf(b->m->arena, "%s.part", result), x, w);
-    b->here = b->s->loc[KEY_parallel_tensor];
-    return make1(b, OP_all_reduce, result, part);
+    b->here = b->s->loc[b->shares > 1 ? KEY_parallel_sequence_parallel
+                                      : KEY_parallel_tensor];
+    return make1(b, b->shares > 1 ? OP_sum_shares : OP_all_reduce, result,
+                 part);
 }
 
 Value *build_linear(Builder *b, const Linear *linear, Value *x)
@@ -246,6 +266,7 @@ Value *build_linear(Builder *b, const Linear *linear, Value *x)
         slice(b, bias, linear->slice);
     Value *product = sums ? sum_product(b, name, x, w)
                           : make2(b, OP_matmul, name, x, w);
+    mark_shared(b, bias, product);
     b->here = here;
     return make2(b, OP_add, linear->result, product, bias);
 }

@@ -31,7 +31,7 @@ static Stmt *call(Builder *b, const char *func, const char *x,
         if (!strcmp(name, "x"))
             name = x;
         if (!strcmp(name, "memory"))
-            name = norms_before(b->s) ? "memory" : "encoded";
+            name = norms_before(b->s) || b->shares > 1 ? "memory" : "encoded";
         list_push(b->m->arena, &s->arguments, name);
     }
     for (int i = 0; results[i] && i < s->func->results.count; i++)
@@ -119,6 +119,15 @@ static void count(Builder *b, Step *step, const char *what)
     append(b, step, s);
 }
 
+/* What heads read: x, or where ranks share its rows all of them. */
+static const char *call_final(Builder *b, Step *step)
+{
+    if (b->shares == 1)
+        return "x";
+    append(b, step, call1(b, "final_norm", "x", "normed"));
+    return "normed";
+}
+
 /* The losses of a step; suffix "" or ".nll". */
 static void call_losses(Builder *b, Step *step, const char *suffix)
 {
@@ -127,20 +136,21 @@ static void call_losses(Builder *b, Step *step, const char *suffix)
     const char *const loss[] = { "loss", "correct", NULL };
     const char *const label_loss[] = { "label_loss", "label_correct", NULL };
     b->here = b->s->loc[KEY_train_objective];
+    const char *x = call_final(b, step);
     if (is_classifier(b->s)) {
-        append(b, step, call1(b, "pool", "x", "pooled"));
+        append(b, step, call1(b, "pool", x, "pooled"));
         append(b, step, call(b, head, "pooled", label_loss));
         return;
     }
     if (is_preference(b->s)) {
-        append(b, step, call1(b, "head.rows", "x", "nll"));
+        append(b, step, call1(b, "head.rows", x, "nll"));
         append(b, step,
                call(b, arena_printf(a, "pairs%s", suffix), "", label_loss));
         return;
     }
-    append(b, step, call(b, head, "x", loss));
+    append(b, step, call(b, head, x, loss));
     if (has_next_sentence(b->s)) {
-        append(b, step, call1(b, "pool", "x", "pooled"));
+        append(b, step, call1(b, "pool", x, "pooled"));
         append(b, step,
                call(b, arena_printf(a, "next_sentence%s", suffix), "pooled",
                     label_loss));

@@ -274,11 +274,18 @@ ProgExpr *scalar_of(Calls *c, const Value *v)
     return px_field(c->p, at_field(c, "control"), v->name);
 }
 
+ProgExpr *share_of(Calls *c, const char *name)
+{
+    return px_div(c->p, at_field(c, name),
+                  px_int(c->p, module_shares(c->l->m)));
+}
+
 /* How many rows a type has: tokens, sequences, or what its leading dims say. */
 ProgExpr *rows_of(Calls *c, const Type *type)
 {
     switch (type_rows_of(c->l->m, type)) {
     case ROWS_TOKENS: return at_field(c, "rows");
+    case ROWS_SHARE: return share_of(c, "rows");
     case ROWS_SEQUENCES: return at_field(c, "batch");
     case ROWS_NONE: break;
     }
@@ -297,8 +304,8 @@ static ProgExpr *kernel_rows(Calls *c, const Kernel *k)
             const Node *n = k->nodes.at[i];
             const Type *type = j < 0 ? &n->out[0]->type : &n->in[j]->type;
             RowKind rows = type_rows_of(c->l->m, type);
-            if (rows == ROWS_TOKENS)
-                return at_field(c, "rows");
+            if (rows == ROWS_TOKENS || rows == ROWS_SHARE)
+                return rows_of(c, type);
             sequences |= rows == ROWS_SEQUENCES;
         }
     return at_field(c, sequences ? "batch" : "rows");

@@ -26,6 +26,8 @@ typedef struct Calls {
 ProgExpr *pointer_to(Calls *c, Value *v);
 /* at->NAME */
 ProgExpr *at_field(Calls *c, const char *name);
+/* Of at->rows or at->sequence what a tensor rank has of a share. */
+ProgExpr *share_of(Calls *c, const char *name);
 /* A step scalar's value. */
 ProgExpr *scalar_of(Calls *c, const Value *v);
 /* How many rows a type has: tokens, sequences, or what its leading dims say. */

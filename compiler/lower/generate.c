@@ -523,26 +523,48 @@ void dropout_begin(Generate *g, ProgBlock *b)
     }
 }
 
+/* A row's number in the whole batch, where ranks share sequences: its sequence,
+ * its position there. */
+static ProgExpr *shared_row(Generate *g, int64_t shares)
+{
+    Prog *p = g->p;
+    ProgExpr *at = px_var(p, g->at);
+    ProgExpr *sequence = px_field(p, at, "sequence"), *tokens = sequence;
+    if (shares > 1)
+        tokens = px_div(p, sequence, px_int(p, shares));
+    ProgExpr *whole = px_add(p, px_field(p, at, "first"),
+                             px_div(p, g->row, tokens));
+    ProgExpr *position = px_rem(p, g->row, tokens);
+    if (shares > 1)
+        position = px_add(p, px_mul(p, px_field(p, px_field(p, at, "control"),
+                                                "slice"), tokens), position);
+    if (g->l->m->mesh.context > 1) {
+        position = px_callv(p, chunk_position_func(g->l), at, position, NULL);
+        sequence = px_mul(p, sequence, px_int(p, g->l->m->mesh.context));
+    }
+    return px_add(p, px_mul(p, whole, sequence), position);
+}
+
 void dropout_row(Generate *g, ProgBlock *b)
 {
     bool any = false;
-    for (int i = 0; i < g->k->nodes.count; i++)
-        any |= g->k->nodes.at[i]->op == OP_dropout;
+    int64_t shares = 1;
+    for (int i = 0; i < g->k->nodes.count; i++) {
+        const Node *n = g->k->nodes.at[i];
+        if (n->op != OP_dropout)
+            continue;
+        any = true;
+        if (type_rows_of(g->l->m, &n->out[0]->type) == ROWS_SHARE)
+            shares = module_shares(g->l->m);
+    }
     if (!any)
         return;
     ProgExpr *at = px_var(g->p, g->at);
-    ProgExpr *sequence = px_field(g->p, at, "sequence");
-    ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"), sequence);
-    ProgExpr *row = px_add(g->p, first, g->row);
-    if (g->l->m->mesh.context > 1) {    /* its sequence, its position there */
-        ProgExpr *whole = px_add(g->p, px_field(g->p, at, "first"),
-                                 px_div(g->p, g->row, sequence));
-        ProgExpr *all = px_mul(g->p, sequence,
-                               px_int(g->p, g->l->m->mesh.context));
-        row = px_add(g->p, px_mul(g->p, whole, all),
-                     px_callv(g->p, chunk_position_func(g->l), at,
-                              px_rem(g->p, g->row, sequence), NULL));
-    }
+    ProgExpr *first = px_mul(g->p, px_field(g->p, at, "first"),
+                             px_field(g->p, at, "sequence"));
+    ProgExpr *row = shares > 1 || g->l->m->mesh.context > 1
+                      ? shared_row(g, shares)
+                      : px_add(g->p, first, g->row);
     g->seed_row = prog_local(g->p, g->func, "global_row", prog_u32());
     ps_let(g->p, b, g->seed_row,
            px_cast(g->p, prog_u32(), row));

@@ -658,6 +658,27 @@ static void call_context(Calls *c, const Node *n)
     end_line(&line, gathers ? "gather_chunks_f32" : "sum_chunks_f32");
 }
 
+/* A tensor rank's share of rows, and those of all. */
+static void call_shares(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    bool own = n->op == OP_own_share;
+    if (!own)
+        put(&line, px_const(c->p, slice_talk(c->l, n)));
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put_field(&line, "batch");
+    put(&line, share_of(c, "sequence"));
+    if (own) {
+        put_int(&line, module_shares(c->l->m));
+        put(&line, px_field(c->p, at_field(c, "control"), "slice"));
+    }
+    put_dim(&line, last_dim(n->out[0]));
+    end_line(&line, own                         ? "take_share"
+                    : n->op == OP_gather_shares ? "gather_shares_f32"
+                                                : "sum_shares_f32");
+}
+
 /* Rows of experts that ranks share: to them, or back. */
 static void call_travel(Calls *c, const Node *n)
 {
@@ -695,6 +716,8 @@ static void call_index(Calls *c, const Node *n)
 {
     switch (n->op) {
     case OP_all_reduce: call_all_reduce(c, n); return;
+    case OP_gather_shares: case OP_sum_shares:
+    case OP_own_share: call_shares(c, n); return;
     case OP_own_starts:
     case OP_send_rows:
     case OP_return_rows: call_travel(c, n); return;

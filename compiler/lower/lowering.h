@@ -166,6 +166,7 @@ int64_t shard_norm_room(const Lower *l);
 void place_parts(Lower *l);         /* after the layout of the whole */
 void name_parts(Lower *l);
 PartOf part_of(const Func *f);
+bool func_on_stage(const Lower *l, const Func *f, int stage);
 int64_t part_blocks(const Lower *l, int stage);
 int64_t most_part_blocks(const Lower *l);
 const ModelChunk *part_chunk(const Lower *l, int stage, int chunk);

@@ -49,9 +49,7 @@ typedef void CallRule(void *context, const Stmt *s, const Stmt *around);
 /* Does the map's stage run the function? */
 static bool runs_here(const StepMap *map, const Lower *l, const Func *f)
 {
-    if (map->stage < 0 || part_of(f) == PART_BLOCKS)
-        return true;
-    return map->stage == (part_of(f) == PART_FIRST ? 0 : l->stages - 1);
+    return map->stage < 0 || func_on_stage(l, f, map->stage);
 }
 
 /* Every call in the statements, with the loop that holds it (NULL: none). */
@@ -163,6 +161,8 @@ static void add_value(ValueWalk *walk, const char *name, const Type *type,
                     .pooled = pooled,
                     .width = type_row_elements(walk->l->m, type) };
     int last = type->dims[type->rank - 1];
+    if (type_rows_of(walk->l->m, type) == ROWS_SHARE)
+        v.width = type_row_floats(walk->l->m, type);
     if (walk->l->m->dims.at[last].size == v.width)
         v.dim = last;
     StepValue *old = (StepValue *)find_value(walk->map, name);
@@ -270,6 +270,7 @@ static int64_t type_rows(const Survey *s, const Type *type)
 {
     RowKind kind = type_rows_of(s->l->m, type);
     int64_t rows = kind == ROWS_TOKENS    ? s->rows
+                 : kind == ROWS_SHARE     ? s->rows / module_shares(s->l->m)
                  : kind == ROWS_SEQUENCES ? s->map->step->micro
                                           : 1;
     for (int i = 0; i < type->rank - 1;
@@ -529,7 +530,8 @@ bool step_goes_back(const Step *step)
 /* What a stage hands to the next one, and back: two slots of each. */
 static void add_mailboxes(Lower *l, StepMap *map)
 {
-    int64_t rows = map->stride * model_size(l, "C");
+    int64_t shares = module_shares(l->m);
+    int64_t rows = map->stride * ((model_size(l, "C") + shares - 1) / shares);
     if (map->stage < 0)
         return;
     if (map->stage < l->stages - 1 || l->chunks > 1)

@@ -25,6 +25,16 @@ static bool uses(const Func *f, int weight)
     return false;
 }
 
+bool func_on_stage(const Lower *l, const Func *f, int stage)
+{
+    switch (part_of(f)) {
+    case PART_FIRST: return stage == 0;
+    case PART_LAST: return stage == l->stages - 1;
+    case PART_BLOCKS: break;
+    }
+    return true;
+}
+
 static bool used_by(const Lower *l, int weight, PartOf part)
 {
     for (int i = 0; i < l->m->funcs.count; i++)

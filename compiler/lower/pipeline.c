@@ -62,6 +62,8 @@ ProgExpr *step_row_floats(Steps *s)
 {
     ProgExpr *rows = px_mul(s->p, px_const(s->p, s->map->micro),
                             px_const(s->p, s->map->sequence));
+    if (module_shares(s->l->m) > 1)
+        rows = px_div(s->p, rows, num(s, module_shares(s->l->m)));
     return px_mul(s->p, rows, dim_size(s->l, width_dim(s)));
 }
 

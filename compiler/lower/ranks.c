@@ -411,7 +411,8 @@ static Talk *rows_talk(Steps *s, bool down)
     Talk *talk = find_talk(s->l, down ? "send dx" : "send x", "pipeline",
                            s->l->m->mesh.stages_from);
     int64_t micros = s->map->sequences / step->micro;
-    int64_t bytes = 4 * s->map->rows * step_row_width(s);
+    int64_t bytes = 4 * s->map->rows * step_row_width(s)
+        / module_shares(s->l->m);
     int end = down ? 0 : s->l->stages - 1;
     for (int i = 0; i < s->l->stages; i++)
         foretell(s, talk, i, micros * (s->l->chunks - (i == end)), bytes);
@@ -509,6 +510,11 @@ static bool is_of_context(const Node *n)
         || n->op == OP_pool_chunks || n->op == OP_sum_pooled;
 }
 
+static bool is_of_shares(const Node *n)
+{
+    return n->op == OP_gather_shares || n->op == OP_sum_shares;
+}
+
 static bool is_of_experts(const Node *n)
 {
     return n->op == OP_own_starts || n->op == OP_send_rows
@@ -525,6 +531,12 @@ static Talk *node_talk(Lower *l, const Node *n)
                                                                  : "return",
                                          n->out[0]->name),
                          "experts", mesh->experts_from);
+    if (is_of_shares(n))
+        return find_talk(l, arena_printf(l->arena, "%s %s",
+                                         n->op == OP_sum_shares ? "sum"
+                                                                : "gather",
+                                         n->out[0]->name),
+                         "tensor", mesh->shares_from);
     if (!is_of_context(n))
         return find_talk(l, slice_name(l, n), "tensor", mesh->tensor_from);
     bool sums = n->op == OP_sum_context || n->op == OP_sum_pooled;
@@ -538,14 +550,39 @@ const ProgConst *slice_talk(Lower *l, const Node *n)
     return node_talk(l, n)->index;
 }
 
-/* Of a message of the tensor or the context axis. */
-static int64_t node_bytes(Lower *l, const StepMap *map, const Node *n)
+/* Calls of functions on each rank of a stage, which run so often on so many
+ * rows (rounded up to 16). */
+typedef struct Calling {
+    Lower *l;
+    const StepMap *map;
+    int stage;
+    int64_t times, stride;
+} Calling;
+
+/* Of what travels to experts and back all that there is room for. */
+static int64_t travel_bytes(const Calling *c, const Node *n)
 {
-    const Mesh *mesh = &l->m->mesh;
+    const Module *m = c->l->m;
+    if (n->op == OP_own_starts)
+        return 4 * (m->dims.at[module_find_dim(m, "X")].size + 1);
+    return 4 * c->map->rows * m->dims.at[module_find_dim(m, "K")].size
+        * m->dims.at[n->out[0]->type.dims[3]].size;
+}
+
+/* Bytes of one call of a node that talks. */
+static int64_t node_bytes(const Calling *c, const Node *n)
+{
+    const Module *m = c->l->m;
+    const Mesh *mesh = &m->mesh;
+    int64_t rows = c->map->rows, micro = c->map->step->micro;
     const Value *own = n->op == OP_gather_context ? n->in[0] : n->out[0];
-    int64_t width = type_row_elements(l->m, &own->type);
-    int64_t micro = map->step->micro;
+    int64_t width = type_row_elements(m, &own->type);
+    int64_t share = 4 * rows / mesh->tensor * width;
     switch (n->op) {
+    case OP_own_starts:
+    case OP_send_rows:
+    case OP_return_rows:
+        return travel_bytes(c, n);
     case OP_pool_chunks:
         return collective_bytes(ALL_GATHER, 4 * 2 * micro * width,
                                 mesh->context);
@@ -555,113 +592,149 @@ static int64_t node_bytes(Lower *l, const StepMap *map, const Node *n)
                                 mesh->context);
     case OP_gather_context:
     case OP_sum_context:
-        return collective_bytes(ALL_GATHER, 4 * map->rows * width,
-                                mesh->context);
+        return collective_bytes(ALL_GATHER, 4 * rows * width, mesh->context);
+    case OP_gather_shares:
+        return collective_bytes(ALL_GATHER, share, mesh->tensor);
+    case OP_sum_shares:
+        return collective_bytes(REDUCE_SCATTER, share, mesh->tensor);
     default:
-        return collective_bytes(ALL_REDUCE, 4 * map->stride * width,
+        return collective_bytes(ALL_REDUCE, 4 * c->stride * width,
                                 mesh->tensor);
     }
 }
 
-/* A call of f that runs so often on each rank of a stage. */
-static void foretell_func(Lower *l, const StepMap *map, const Func *f,
-                          int64_t calls, int stage)
+static void foretell_func(const Calling *c, const Func *f)
 {
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
-        bool travels = is_of_experts(n);
-        if (n->op != OP_all_reduce && !is_of_context(n) && !travels)
+        if (n->op != OP_all_reduce && !is_of_context(n) && !is_of_shares(n)
+            && !is_of_experts(n))
             continue;
-        Talk *talk = node_talk(l, n);
-        if (travels) {          /* of rows what all of them would be */
-            int64_t rows = map->rows
-                * l->m->dims.at[module_find_dim(l->m, "K")].size;
-            int64_t all = n->op == OP_own_starts
-                ? l->m->dims.at[module_find_dim(l->m, "X")].size + 1
-                : rows * l->m->dims.at[n->out[0]->type.dims[3]].size;
-            talk->calls[stage] += calls;
-            talk->bytes[stage] += calls * 4 * all;
-            continue;
-        }
-        talk->calls[stage] += calls;
-        talk->bytes[stage] += calls * node_bytes(l, map, n);
+        Talk *talk = node_talk(c->l, n);
+        talk->calls[c->stage] += c->times;
+        talk->bytes[c->stage] += c->times * node_bytes(c, n);
     }
 }
 
-/* Does a stage call the function? */
-static bool is_on(const Lower *l, const Func *f, int stage)
-{
-    PartOf part = part_of(f);
-    return part == PART_BLOCKS
-        || stage == (part == PART_FIRST ? 0 : l->stages - 1);
-}
-
-static void foretell_body(Lower *l, const StepMap *map, const Stmt *const *body,
-                          int count, int64_t calls, int stage)
+static void foretell_body(const Calling *c, const Stmt *const *body, int count)
 {
     for (int i = 0; i < count; i++) {
         const Stmt *s = body[i];
-        int64_t times = calls;
+        Calling in = *c;
         if (s->kind == STEP_GROUPS)
-            times *= map->groups;
-        if (s->kind == STEP_MICROS)
-            times *= s->count;
+            in.times *= c->map->groups;
+        if (s->kind == STEP_MICROS || s->kind == STEP_CHUNKS)
+            in.times *= s->count;
         if (s->kind == STEP_REPEAT)
-            times *= l->parts ? part_blocks(l, stage)
-                              : stack_blocks(l->m, s->stack);
-        if (s->kind == STEP_CALL
-            && (l->stages == 1 || is_on(l, s->func, stage)))
-            foretell_func(l, map, s->func, times, stage);
-        foretell_body(l, map, (const Stmt *const *)s->body.at, s->body.count,
-                      times, stage);
+            in.times *= c->l->parts ? part_blocks(c->l, c->stage)
+                                    : stack_blocks(c->l->m, s->stack);
+        if (s->kind == STEP_CHUNKS && (s->count > 1 || s->pooled))
+            in.stride = (s->chunk_rows + 15) / 16 * 16;
+        if (s->kind == STEP_CALL && func_on_stage(c->l, s->func, c->stage))
+            foretell_func(c, s->func);
+        foretell_body(&in, (const Stmt *const *)s->body.at, s->body.count);
     }
 }
 
 void foretell_calls(Lower *l, const StepMap *train)
 {
+    const Step *step = train->step;
     bool talks =
         l->m->mesh.tensor * l->m->mesh.context * l->m->mesh.experts > 1;
-    for (int stage = 0; talks && stage < l->stages; stage++)
-        foretell_body(l, train, (const Stmt *const *)train->step->body.at,
-                      train->step->body.count, 1, stage);
+    for (int stage = 0; talks && stage < l->stages; stage++) {
+        const Calling calls = { l, train, stage, 1, train->stride };
+        foretell_body(&calls, (const Stmt *const *)step->body.at,
+                      step->body.count);
+    }
 }
 
-/* Parameters that each tensor rank has whole, and of whose gradient it has made
- * a part. */
-void step_sum_partial(Steps *s, ProgBlock *b)
+/* ---- gradients in parts ---- */
+static int64_t part_floats(const Lower *l, const Weight *w)
+{
+    return (type_elements(l->m, &w->type) + 15) / 16 * 16;
+}
+
+static bool is_partial(const Lower *l, int weight, int stack)
+{
+    const Weight *w = &l->m->weights.at[weight];
+    return w->partial && w->stack == stack && !w->frozen;
+}
+
+/* Its gradient, in the open block's or the shared ones. */
+static void sum_part(Steps *s, ProgBlock *b, int weight)
 {
     Prog *p = s->p;
     Lower *l = s->l;
+    const Weight *w = &l->m->weights.at[weight];
+    int64_t n = part_floats(l, w);
+    Talk *talk = find_talk(l, arena_printf(l->arena, "sum %s", w->name),
+                           "tensor", l->m->mesh.tensor_from);
+    for (int stage = 0; stage < l->stages; stage++) {
+        int64_t calls = w->stack < 0 ? weight_on_stage(l, weight, stage)
+                      : l->parts     ? part_blocks(l, stage)
+                                     : stack_blocks(l->m, w->stack);
+        foretell(s, talk, stage, calls,
+                 collective_bytes(ALL_REDUCE, 4 * n, l->m->mesh.tensor));
+    }
+    const ProgVar *sums = w->stack < 0 ? s->dshared[0] : s->dw[w->stack];
+    ProgExpr *args[] = { var(s, s->me), px_const(p, talk->index),
+                         px_field(p, var(s, sums), c_name(l, w->name)),
+                         num(s, n) };
+    step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
+}
+
+void step_sum_block_parts(Steps *s, ProgBlock *b)
+{
+    for (int i = 0; i < s->l->m->weights.count; i++)
+        if (is_partial(s->l, i, s->stack))
+            sum_part(s, b, i);
+}
+
+/* Those outside blocks, each on the stages that have it. */
+static void sum_shared_parts(Steps *s, ProgBlock *b)
+{
+    const Lower *l = s->l;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        if (!is_partial(l, i, -1))
+            continue;
+        bool first = weight_on_stage(l, i, 0);
+        bool last = weight_on_stage(l, i, l->stages - 1);
+        ProgBlock *where = b;
+        if (s->stage && !(first && last))
+            where = ps_if(s->p, b, first ? step_is_first(s) : step_is_last(s),
+                          NULL);
+        sum_part(s, where, i);
+    }
+}
+
+static bool has_partial(const Lower *l, int stack)
+{
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (is_partial(l, i, stack))
+            return true;
+    return false;
+}
+
+/* Parameters that each tensor rank has whole, and of whose gradient it has made
+ * a part; of blocks that leave early each has been summed then. */
+void step_sum_partial(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    const Lower *l = s->l;
+    bool any = has_partial(l, -1);
+    for (int stack = 0; stack < l->m->stacks.count; stack++)
+        any |= !l->early && has_partial(l, stack);
+    if (any)
+        ps_comment(p, b, "what each tensor rank has a part of");
     for (int stack = 0; stack < l->m->stacks.count; stack++) {
-        ProgBlock *body = NULL;
-        for (int i = 0; i < l->m->weights.count; i++) {
-            const Weight *w = &l->m->weights.at[i];
-            if (!w->partial || w->stack != stack || w->frozen)
-                continue;
-            if (!body) {
-                ps_comment(p, b, "what each tensor rank has a part of");
-                body = step_each_block(s, b, stack);
-                step_point_at_block(s, body);
-            }
-            int64_t n = (type_elements(l->m, &w->type) + 15) / 16 * 16;
-            Talk *talk = find_talk(
-                l, arena_printf(l->arena, "sum %s", w->name), "tensor",
-                l->m->mesh.tensor_from);
-            for (int stage = 0; stage < l->stages; stage++)
-                foretell(s, talk, stage,
-                         l->parts ? part_blocks(l, stage)
-                                  : stack_blocks(l->m, stack),
-                         collective_bytes(ALL_REDUCE, 4 * n,
-                                          l->m->mesh.tensor));
-            ProgExpr *args[] = {
-                var(s, s->me), px_const(p, talk->index),
-                px_field(p, var(s, s->dw[stack]), c_name(l, w->name)),
-                num(s, n),
-            };
-            step_call(s, body, prog_library(p, "all_reduce_f32"), args, 4);
-        }
+        if (l->early || !has_partial(l, stack))
+            continue;
+        ProgBlock *body = step_each_block(s, b, stack);
+        step_point_at_block(s, body);
+        step_sum_block_parts(s, body);
         step_end_blocks(s);
     }
+    sum_shared_parts(s, b);
 }
 
 /* Σ over slices: each has made the norms of what it has, and of what all have

@@ -386,6 +386,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     step_point_at_block(s, body);
     lower_body(s, body, stmt);
     if (leaves) {
+        if (s->l->m->mesh.tensor > 1)
+            step_sum_block_parts(s, body);
         step_keep_share(s, body);
         begin_anew(s, after, false);
     }

@@ -113,6 +113,7 @@ void step_gather_aux(Steps *s, ProgBlock *b);
 ProgBlock *step_exchange_tied(Steps *s, ProgBlock *b, int weight);
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 void step_sum_partial(Steps *s, ProgBlock *b);
+void step_sum_block_parts(Steps *s, ProgBlock *b);      /* of the open block */
 void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 /* Rows of x to the next stage, or of dx to the one before. */
 void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);

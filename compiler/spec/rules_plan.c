@@ -176,6 +176,26 @@ static void check_tensor(Loader *loader)
         divides(loader, tensor, KEY_model_ff_dim);
 }
 
+/* Between products each tensor rank has a run of the positions of a sequence,
+ * or of its part of one. */
+static void check_sequence_parallel(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId shares = KEY_parallel_sequence_parallel,
+                tensor = KEY_parallel_tensor, length = KEY_train_sequence;
+    int64_t ranks = s->parallel_tensor * s->parallel_context;
+    if (loader->bad[shares] || !s->parallel_sequence_parallel
+        || !sound(loader, shares, tensor))
+        return;
+    if (s->parallel_tensor == 1)
+        clash(loader, shares, tensor, "`%s` splits rows over tensor ranks, and "
+              "`%s`", saying(loader, shares), saying(loader, tensor));
+    else if (sound(loader, shares, length) && s->train_sequence % ranks)
+        clash(loader, shares, length, "`%s` splits a sequence over %lld ranks, "
+              "which do not divide `%s`", saying(loader, shares),
+              (long long)ranks, saying(loader, length));
+}
+
 /* What ranks that share a sequence do not do yet. */
 static void check_context(Loader *loader)
 {
@@ -236,6 +256,7 @@ void check_plan_rules(Loader *loader)
     check_context(loader);
     check_tensor(loader);
     check_shard_group(loader);
+    check_sequence_parallel(loader);
     check_shard(loader);
     check_pipeline(loader);
 }

@@ -40,6 +40,16 @@ void keep_rows(const Thread *me, float *cache, const float *x, long position, lo
             cache[(position + r) * N + j] = x[r * N + j];
 }
 
+void take_share(const Thread *me, float *own, const float *all, long batch, long tokens,
+               long shares, long share, long N)
+{
+    for (long r = share_start(me, batch * tokens); r < share_end(me, batch * tokens); r++) {
+        const float *from = all + ((r / tokens * shares + share) * tokens + r % tokens) * N;
+        for (long j = 0; j < N; j++)
+            own[r * N + j] = from[j];
+    }
+}
+
 /* Patch number i of one image as a row: channel, row, column. */
 static void copy_patch(float *row, const float *image, long i, long channels, long size,
                        long patch)

@@ -108,6 +108,11 @@ void scatter_add(const Thread *me, float *table, const float *dy, const int32_t 
  * r < rows. Threads split the rows. */
 void keep_rows(const Thread *me, float *cache, const float *x, long position, long rows, long N);
 
+/* A tensor rank's run of each sequence: own[batch, tokens, N] of run `share` of
+ * all[batch, shares, tokens, N]. Threads split the rows. */
+void take_share(const Thread *me, float *own, const float *all, long batch,
+               long tokens, long shares, long share, long N);
+
 /* ---- images (index.c) ------------------------------------------------------ */
 /* rows[batch, sequence, channels·patch·patch] of images[batch, channels, size,
  * size]: row skip + i of a sequence is patch i, patches row by row; in it channel,

@@ -64,6 +64,9 @@ static const struct { Op op; const char *why; } without[] = {
      * tests/ranks hold the gradients of such plans against those of one rank. */
     { OP_spread, "of tensor ranks" },
     { OP_all_reduce, "of tensor ranks" },
+    { OP_gather_shares, "of tensor ranks" },
+    { OP_sum_shares, "of tensor ranks" },
+    { OP_own_share, "of tensor ranks" },
     { OP_gather_context, "of context ranks" },
     { OP_sum_context, "of context ranks" },
     { OP_pool_chunks, "of context ranks" },
