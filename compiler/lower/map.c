@@ -776,8 +776,9 @@ void name_regions(Lower *l, StepMap *map)
                 && map->values.at[j].slot->value == floats)
                 v->slot = map->values.at[j].slot;
         const char *comment =
-            arena_printf(l->arena, "a slot of x or dx: %lld rows of C",
-                         (long long)value_rows(map, v));
+            arena_printf(l->arena, "a slot of x or dx: %lld rows of %s",
+                         (long long)value_rows(map, v),
+                         v->dim ? "C" : "a share of C");
         if (!v->slot)
             v->slot = prog_const(l->p, group, upper(l->arena, step, "x"),
                                  floats, comment);
