@@ -35,10 +35,11 @@ expect() { # STATUS WORDS COMMAND…: the words are in what it prints
         fail "$*: status $got, not $want, or without: $words"
     fi
 }
-settings() { # KEY=VALUE…: as --set options, one a line; `shares` is two of them
+settings() { # KEY=VALUE…: as --set options, one a line; words for two
     for setting; do
         case $setting in
         shares) settings parallel.tensor=2 parallel.sequence_parallel=true ;;
+        zero2) settings parallel.data=2 parallel.shard=gradients ;;
         *) printf '%s\n%s\n' --set "$setting" ;;
         esac
     done
@@ -71,8 +72,7 @@ holds mixtral-8x7b.yaml "parallel.pipeline.stages=2 \
 parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
 holds tiny.yaml "parallel.tensor=2 parallel.data=2"
 holds tiny.yaml shares
-holds tiny.yaml "shares parallel.context=2 parallel.data=2 \
-parallel.shard=gradients"
+holds tiny.yaml "shares zero2 parallel.context=2"
 holds original-transformer.yaml shares
 holds tiny.yaml "parallel.context=2"
 holds bert-base.yaml "parallel.context=2"
@@ -233,7 +233,7 @@ norms-in-parts | compiler/build/layers.c | gradients | shares
 s/(weights\.at\[weight->weight\]\.partial = )true/$1false/
 whole-for-parts | compiler/build/layers.c | gradients | shares
 s/\.partial = true \}\);/.partial = false });/
-parts-too-late | compiler/lower/steps.c | gradients | shares parallel.data=2 parallel.shard=gradients
+parts-too-late | compiler/lower/steps.c | gradients | shares zero2 train.batch=4
 s/step_sum_block_parts\(s, body\);/(void)body;/
 shares-forecast | compiler/lower/ranks.c | forecast | shares
 s/collective_bytes\(REDUCE_SCATTER, share/collective_bytes(BROADCAST, share/
