@@ -673,6 +673,8 @@ static void sum_part(Steps *s, ProgBlock *b, int weight)
         int64_t calls = w->stack < 0 ? weight_on_stage(l, weight, stage)
                       : l->parts     ? part_blocks(l, stage)
                                      : stack_blocks(l->m, w->stack);
+        if (w->stack >= 0 && l->early)      /* with the block's gradient */
+            calls *= s->map->micros;
         foretell(s, talk, stage, calls,
                  collective_bytes(ALL_REDUCE, 4 * n, l->m->mesh.tensor));
     }
