@@ -152,14 +152,16 @@ static bool time_step(Rank *rank, const Step *step, int64_t number,
     return world_largest(rank->world, taken, error);
 }
 
-/* All of a rank alone; beside others its own: what it reads of their memory is
- * not. */
+/* All of a process whose memory is its own; of one that maps others' memory
+ * what is its own: what it reads there is not. */
 static bool measure_memory(Rank *rank, Times *times, Error *error)
 {
     double bytes = (double)(private_memory() + rank->plan.total_bytes);
     times->memory = peak_memory();
     if (!rank->world)
         return true;
+    if (!world_shares_memory(rank->world))
+        bytes = (double)peak_memory();
     if (!world_largest(rank->world, &bytes, error))
         return false;
     times->memory = (int64_t)bytes;

@@ -94,15 +94,34 @@ static bool append_tensor(const Store *store, const Bundle *bundle, int32_t i,
                           TensorWriter *writer, Sha256 *state, Error *error)
 {
     const Weight *weight = bundle->weights[i];
-    for (int64_t from = 0; from < weight->elements;) {
-        Place place = place_of(store->rank, weight,
-                               (PlaceKind)bundle->kinds[i], from);
-        sha256_add(state, place.at, 4 * (size_t)place.count);
-        if (!tensors_append(writer, place.at, 4 * (uint64_t)place.count, error))
+    for (int64_t from = 0, count; from < weight->elements; from += count) {
+        const float *at = place_fetch(store->rank, weight,
+                                      (PlaceKind)bundle->kinds[i], from,
+                                      &count);
+        sha256_add(state, at, 4 * (size_t)count);
+        if (!tensors_append(writer, at, 4 * (uint64_t)count, error))
             return false;
-        from += place.count;
     }
     return true;
+}
+
+/* Fetches what the leader fetches, for it. */
+static void lend_bundle(const Store *store, const Bundle *bundle)
+{
+    for (int32_t i = 0; i < bundle->count; i++) {
+        const Weight *weight = bundle->weights[i];
+        for (int64_t from = 0, count; from < weight->elements; from += count)
+            place_fetch(store->rank, weight, (PlaceKind)bundle->kinds[i], from,
+                        &count);
+    }
+}
+
+void checkpoint_lend(const Store *store)
+{
+    if (world_shares_memory(store->rank->world))
+        return;
+    lend_bundle(store, &store->model);
+    lend_bundle(store, &store->optimizer);
 }
 
 /* With so much of the metadata as `output` says. */

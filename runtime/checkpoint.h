@@ -106,6 +106,9 @@ bool store_bundles(Store *store, const Rank *rank, const WeightList *all,
 bool checkpoint_save(Store *store, const RunState *state,
                      char hash[SHA256_TEXT], Error *error);
 
+/* What the other ranks do meanwhile: over messages they send their parts. */
+void checkpoint_lend(const Store *store);
+
 /* The last bytes of state.json: `,` and the member with its own SHA-256. */
 enum { STATE_END = 2 + 13 + SHA256_TEXT - 1 + 4 };
 void state_end(char text[STATE_END + 1], const char *digest);

@@ -145,7 +145,7 @@ void all_reduce_into_f32(const Thread *me, long message, float *sums,
     if (!talk_open(&talk, me, message))
         return;
     talk_begin(&talk, mine);
-    long room = talk_room(&talk, 1) * talk.members;
+    long room = talk_room(&talk) * talk.members;
     for (long at = 0; at < n; at += room)
         all_reduce_round(&talk, sums + at, mine + at, least(room, n - at));
     talk_end(&talk);
@@ -183,7 +183,7 @@ void reduce_scatter_f32(const Thread *me, long message, float *values,
         return;
     talk_begin(&talk, values);
     float *own = values + talk.member * each;
-    long room = talk_room(&talk, 1);
+    long room = talk_room(&talk);
     for (long at = 0; at < each; at += room, own += room) {
         long n = least(room, each - at);
         for (int m = 0; m < talk.members; m++)
@@ -380,7 +380,7 @@ static void sum_parts(const Talk *talk, float *to, const float *early,
 static void sum_chunk(const Talk *talk, float *own, const float *parts,
                       long apart, int half, long tokens, long width)
 {
-    long n = tokens / 2 * width, room = talk_room(talk, 2);
+    long n = tokens / 2 * width, room = talk_room(talk);
     const float *mine =
         parts + chunk_start(talk, talk->member, half, tokens) * width;
     for (long at = 0; at < n; at += room) {
@@ -506,7 +506,7 @@ void send_f32(const Thread *me, long message, long to, float *mailbox,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
-    float *place = talk_outbox(&talk, (int)to, mailbox, n);
+    float *place = talk_outbox(&talk, mailbox, n);
     copy_share(me, place, values, n);
     talk_count(&talk, SEND, n * (long)sizeof(float));
     talk_post(&talk, (int)to, place, n);

@@ -50,6 +50,7 @@ static int logits_shape(const Program *program, const Step *step,
  * of each replica, those of a pipeline in its last stage. */
 typedef struct Output {
     int32_t logits;             /* which of them they are; -1: there are none */
+    int64_t logits_at;          /* in a rank's memory */
     TensorShape *shapes;
     const float **places;
     const Weight **weights;     /* whose gradient; NULL: what lies at places */
@@ -77,41 +78,50 @@ static void output_add_gradient(Output *output, const Weight *weight)
     output_add(output, name, NULL, weight->rank, weight->dims);
 }
 
-/* A replica's logits, in the last stage: ranks that share its sequences have
- * two chunks of each; of whole sequences all have them. */
-static bool write_replica(TensorWriter *writer, const Rank *rank, int replica,
-                          const float *place, uint64_t bytes, Error *error)
+/* Writes what lies on another rank, which lends it. The leader has a writer. */
+static bool write_from(TensorWriter *writer, const Rank *rank, int owner,
+                       int64_t place, int64_t bytes, Error *error)
 {
-    World *world = rank->world;
-    int chunks = program_context(rank->program);
-    int last = world_stages(world) - 1, first = replica * chunks;
-    uint64_t sequences = rank->world
-        ? (uint64_t)program_step(rank->program, "grad")->batch : 1;
-    uint64_t chunk = bytes / sequences / (uint64_t)(2 * chunks);
-    if (chunks == 1 || is_classifier(rank->program))
-        return tensors_append(
-            writer, world_peer(world, world_rank_at(world, last, first, 0),
-                               place), bytes, error);
-    for (uint64_t i = 0; i < sequences * (uint64_t)(2 * chunks); i++) {
-        int at = (int)(i % (uint64_t)(2 * chunks)), late = at >= chunks;
-        int member = first + (late ? 2 * chunks - 1 - at : at);
-        const char *its = world_peer(
-            world, world_rank_at(world, last, member, 0), place);
-        uint64_t b = i / (uint64_t)(2 * chunks);
-        if (!tensors_append(writer, its + (2 * b + (uint64_t)late) * chunk,
-                            chunk, error))
+    int64_t most = world_fetch_most(rank->world);
+    for (int64_t count; bytes > 0; place += count, bytes -= count) {
+        count = bytes < most ? bytes : most;
+        const char *at = rank_fetch(rank, owner, place, count);
+        if (at && !tensors_append(writer, at, (uint64_t)count, error))
             return false;
     }
     return true;
 }
 
-static bool write_logits(TensorWriter *writer, const Rank *rank,
-                         const float *place, uint64_t bytes, Error *error)
+/* A replica's logits, in the last stage: ranks that share its sequences have
+ * two chunks of each; of whole sequences all have them. */
+static bool write_replica(TensorWriter *writer, const Rank *rank, int replica,
+                          int64_t place, int64_t bytes, Error *error)
+{
+    World *world = rank->world;
+    int chunks = program_context(rank->program);
+    int last = world_stages(world) - 1, first = replica * chunks;
+    int64_t sequences = world ? program_step(rank->program, "grad")->batch : 1;
+    int64_t chunk = bytes / sequences / (2 * chunks);
+    if (chunks == 1 || is_classifier(rank->program))
+        return write_from(writer, rank, world_rank_at(world, last, first, 0),
+                          place, bytes, error);
+    for (int64_t i = 0; i < sequences * 2 * chunks; i++) {
+        int at = (int)(i % (2 * chunks)), late = at >= chunks;
+        int member = first + (late ? 2 * chunks - 1 - at : at);
+        int64_t b = i / (2 * chunks);
+        if (!write_from(writer, rank, world_rank_at(world, last, member, 0),
+                        place + (2 * b + late) * chunk, chunk, error))
+            return false;
+    }
+    return true;
+}
+
+static bool write_logits(TensorWriter *writer, const Rank *rank, int64_t place,
+                         int64_t bytes, Error *error)
 {
     int data = world_batches(rank->world);
     for (int replica = 0; replica < data; replica++)
-        if (!write_replica(writer, rank, replica, place,
-                           bytes / (uint64_t)data, error))
+        if (!write_replica(writer, rank, replica, place, bytes / data, error))
             return false;
     return true;
 }
@@ -120,11 +130,11 @@ static bool write_logits(TensorWriter *writer, const Rank *rank,
 static bool write_gradient(TensorWriter *writer, const Rank *rank,
                            const Weight *weight, Error *error)
 {
-    for (int64_t from = 0; from < weight->elements;) {
-        Place place = place_of(rank, weight, PLACE_GRADIENT, from);
-        if (!tensors_append(writer, place.at, 4 * (uint64_t)place.count, error))
+    for (int64_t from = 0, count; from < weight->elements; from += count) {
+        const float *at = place_fetch(rank, weight, PLACE_GRADIENT, from,
+                                      &count);
+        if (at && !tensors_append(writer, at, 4 * (uint64_t)count, error))
             return false;
-        from += place.count;
     }
     return true;
 }
@@ -132,28 +142,38 @@ static bool write_gradient(TensorWriter *writer, const Rank *rank,
 static bool write_tensor(TensorWriter *writer, const Output *output,
                          const Rank *rank, int32_t i, Error *error)
 {
-    uint64_t bytes = sizeof(float);
+    int64_t bytes = sizeof(float);
     for (int axis = 0; axis < output->shapes[i].rank; axis++)
-        bytes *= (uint64_t)output->shapes[i].dims[axis];
+        bytes *= output->shapes[i].dims[axis];
     if (output->weights[i])
         return write_gradient(writer, rank, output->weights[i], error);
     if (i == output->logits)
-        return write_logits(writer, rank, output->places[i], bytes, error);
-    return tensors_append(writer, output->places[i], bytes, error);
+        return write_logits(writer, rank, output->logits_at, bytes, error);
+    return !writer || tensors_append(writer, output->places[i],
+                                     (uint64_t)bytes, error);
 }
 
+static bool write_tensors(TensorWriter *writer, const Output *output,
+                          const Rank *rank, Error *error)
+{
+    for (int32_t i = 0; i < output->count; i++)
+        if (!write_tensor(writer, output, rank, i, error))
+            return false;
+    return true;
+}
+
+/* The others lend what the leader writes. */
 static bool write_output(const Output *output, const Rank *rank,
                          const char *path, Error *error)
 {
     TensorOutput file = { .path = path, .tensors = output->shapes,
                           .count = output->count };
     TensorWriter writer;
-    if (!tensors_create(&writer, &file, error))
-        return false;
-    for (int32_t i = 0; i < output->count; i++)
-        if (!write_tensor(&writer, output, rank, i, error))
-            return false;
-    return tensors_commit(&writer, error);
+    if (!world_leads(rank->world))
+        return write_tensors(NULL, output, rank, error);
+    return tensors_create(&writer, &file, error)
+        && write_tensors(&writer, output, rank, error)
+        && tensors_commit(&writer, error);
 }
 
 /* The last stage has them, in its own place. */
@@ -169,8 +189,8 @@ static void add_logits(Output *output, const Rank *rank)
     if (step->logits_at < 0)
         return;
     output->logits = output->count;
-    output_add(output, "logits", (const float *)(void *)(rank->memory + at),
-               logits_shape(&its, step, dims), dims);
+    output->logits_at = at;
+    output_add(output, "logits", NULL, logits_shape(&its, step, dims), dims);
 }
 
 static bool write_gradients(const Rank *rank, const WeightList *list,
@@ -223,9 +243,10 @@ static bool grad(Rank *rank, const Step *step, const Batch *batch,
     rank->control.smoothing = (float)settings.label_smoothing;
     rank->control.sharpness = (float)(1 - settings.label_smoothing);
     rank_run(rank, step);
-    /* The leader reads what lies in the others' memory. */
+    /* The leader reads what lies in the others' memory, or they send it. */
     good = world_meet(rank->world, "write the gradients", error);
-    if (good && world_leads(rank->world))
+    if (good && (world_leads(rank->world)
+                 || !world_shares_memory(rank->world)))
         good = weights_list_all(rank, &list, error)
             && write_gradients(rank, &list, options->out, error);
     free(list.at);

@@ -3,6 +3,7 @@
 #include "commands.h"
 #include "inputs.h"
 #include "json.h"
+#include "mail.h"
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -154,6 +155,9 @@ static void put_plan(JsonWriter *json, const Program *program,
     put_count(json, "data", program_data(program));
     put_count(json, "stages", program_stages(program));
     put_count(json, "groups", program->groups);
+    /* of a rank that mpirun has started, besides */
+    put_count(json, "message_room_bytes",
+              program_ranks(program) > 1 ? MAIL_ROOM : 0);
     json_key(json, "ranks_by_stage");
     json_open(json, '[');
     for (int stage = 0; stage < program_stages(program); stage++) {
@@ -305,6 +309,9 @@ static void print_plan(const Program *program, const Options *options)
            is_preference(program) ? "tokens, pairs" : "tokens");
     for (int stage = 0; ranks > 1 && stage < program_stages(program); stage++)
         print_stage(program, stage, options);
+    if (ranks > 1)
+        printf("by mpirun   %.1f MiB a rank more, to receive messages in\n",
+               (double)MAIL_ROOM / (1 << 20));
 }
 
 static void print_text(const Program *program, const Options *options)

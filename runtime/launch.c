@@ -5,9 +5,8 @@
 #define _GNU_SOURCE
 #include "launch.h"
 #include "cpu.h"
-#include "memory.h"
 #include "stop.h"
-#include "world_block.h"
+#include "world_make.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -50,130 +49,16 @@ typedef struct Launcher {
     sigset_t signals, before;
 } Launcher;
 
-bool launch_wanted(const Program *program, const Options *options)
+bool launch_wanted(const Program *program, const Options *options,
+                   int processes)
 {
     bool together = options->command == COMMAND_train
         || options->command == COMMAND_eval || options->command == COMMAND_grad
         || options->command == COMMAND_bench;
-    return together && program_ranks(program) > 1;
-}
-
-/* ---- what is shared ----------------------------------------------------- */
-
-/* Parts of the shared block, one after the other, each at a cache line. */
-typedef struct Layout {
-    char *base;                 /* NULL: they are only measured */
-    int64_t bytes;
-} Layout;
-
-static void *take(Layout *layout, int64_t count, size_t size)
-{
-    int64_t at = layout->bytes;
-    layout->bytes += round_up(count * (int64_t)size, WORLD_LINE);
-    return layout->base ? layout->base + at : NULL;
-}
-
-static void place_block(World *world, Layout *layout)
-{
-    int64_t sent = (int64_t)world->ranks * world->messages;
-    Block parts = {0};
-    Block *block = take(layout, 1, sizeof *block);
-    parts.notes = take(layout, world->ranks, sizeof *parts.notes);
-    for (int axis = 0; axis < AXES; axis++)     /* of groups, at most ranks */
-        parts.gates[axis] = take(layout, world->ranks, sizeof(Gate));
-    parts.channels = take(layout, sent, sizeof *parts.channels);
-    parts.counts = take(layout, sent, sizeof *parts.counts);
-    if (!block)
-        return;
-    memcpy(block, &parts, sizeof parts);
-    for (int rank = 0; rank < world->ranks; rank++)
-        atomic_store(&block->notes[rank].waits, WAITS_FOR_NONE);
-    world->block = block;
-}
-
-static bool map_block(World *world, Error *error)
-{
-    Layout layout = {0};
-    place_block(world, &layout);
-    layout.base = memory_map(layout.bytes, true, world->program->name, error);
-    layout.bytes = 0;
-    if (layout.base)
-        place_block(world, &layout);
-    return layout.base != NULL;
-}
-
-/* Maps every rank's memory; nobody has touched it yet. */
-static bool map_memories(World *world, const Plan *plans, Error *error)
-{
-    int64_t available = memory_available(), total = 0;
-    const char *name = world->program->name;
-    for (int rank = 0; rank < world->ranks; rank++) {
-        int64_t bytes = plans[rank / world->tensor / world->data].total_bytes;
-        world->memory_bytes[rank] = bytes;
-        total += bytes;
-    }
-    if (total > available)
-        return error_set(error, ERROR_ENVIRONMENT, "%s needs %.1f MiB of "
-                         "memory (%lld bytes) for %d ranks; this machine has "
-                         "%.1f MiB (%lld bytes) available", name,
-                         (double)total / (1 << 20), (long long)total,
-                         world->ranks, (double)available / (1 << 20),
-                         (long long)available);
-    for (int rank = 0; rank < world->ranks; rank++) {
-        world->memory[rank] = memory_map(world->memory_bytes[rank], true, name,
-                                         error);
-        if (!world->memory[rank])
-            return false;
-    }
-    return true;
-}
-
-static bool make_world(Launcher *l, const Program *program, const Plan *plan,
-                       Error *error)
-{
-    int ranks = program_ranks(program);
-    World *world = calloc(1, sizeof *world);
-    l->children = calloc((size_t)ranks, sizeof *l->children);
-    char **memory = calloc((size_t)ranks, sizeof *memory);
-    int64_t *memory_bytes = calloc((size_t)ranks, sizeof *memory_bytes);
-    l->world = world;
-    if (world) {
-        world->memory = memory;
-        world->memory_bytes = memory_bytes;
-    }
-    if (!world || !l->children || !memory || !memory_bytes)
-        return error_set(error, ERROR_ENVIRONMENT, "out of memory");
-    *world = (World){
-        .program = program, .whole = program,
-       .ranks = ranks, .data = program_data(program),
-        .context = program_context(program),
-        .experts = program_experts(program),
-        .shards = program_shards(program), .tensor = program_tensor(program),
-        .stages = program_stages(program), .messages = program->message_count,
-        .threads = plan->threads,
-        .memory = memory, .memory_bytes = memory_bytes,
-        .spins = ranks * plan->threads > team_cores() ? 0 : TEAM_SPINS,
-    };
-    if (world->data * world->stages * world->tensor != ranks)
-        return error_set(error, ERROR_ENVIRONMENT, "internal error: %d ranks "
-                         "are not data %d by tensor %d by %d stages", ranks,
-                         world->data, world->tensor, world->stages);
-    return map_block(world, error)
-        && map_memories(world, plan, error);
+    return together && (program_ranks(program) > 1 || processes > 1);
 }
 
 /* ---- a rank's beginning ------------------------------------------------- */
-
-/* Only the leader speaks. */
-static void be_silent(void)
-{
-    int nowhere = open("/dev/null", O_WRONLY | O_CLOEXEC);
-    if (nowhere < 0)
-        return;
-    dup2(nowhere, STDOUT_FILENO);
-    dup2(nowhere, STDERR_FILENO);
-    close(nowhere);
-}
 
 /* It ends with its launcher, however that ends. */
 static void begin_rank(const Launcher *l, int rank, pid_t launcher)
@@ -183,7 +68,7 @@ static void begin_rank(const Launcher *l, int rank, pid_t launcher)
         _exit(EXIT_LOST);
     l->world->rank = rank;
     if (rank > 0)
-        be_silent();
+        world_be_silent();
     /* The launcher decides whether all end. */
     if (l->trains)
         stop_on_signals_of_many();
@@ -484,13 +369,30 @@ static void hold_signals(Launcher *l)
     sigprocmask(SIG_BLOCK, &l->signals, &l->before);
 }
 
-int launch(const Program *program, const Options *options, const Plan *plan,
+/* All that is shared is made before the fork. */
+static bool make_world(Launcher *l, const Program *program, const Plan *plans,
+                       Error *error)
+{
+    int ranks = program_ranks(program);
+    l->world = world_make(program, true, error);
+    l->children = calloc((size_t)ranks, sizeof *l->children);
+    if (!l->world)
+        return false;
+    if (!l->children)
+        return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    l->world->ranks_here = ranks;
+    l->world->cores = (double)team_cores() / ranks;
+    world_set_threads(l->world, plans->threads);
+    return world_map(l->world, plans, error);
+}
+
+int launch(const Program *program, const Options *options, const Plan *plans,
            World **world, Error *error)
 {
     Launcher l = { .lost = -1, .trains = options->command == COMMAND_train };
     int status = -1;
     *world = NULL;
-    if (!make_world(&l, program, plan, error)) {
+    if (!make_world(&l, program, plans, error)) {
         status = error->status;
     } else {
         hold_signals(&l);

@@ -1,4 +1,5 @@
-/* launch.h: the launcher of a run of several ranks. It forks them before
+/* launch.h: the launcher of a run of several ranks, where no other one has
+ * started them (join.h). It forks them before
  * anything is opened, and then does nothing but watch: it passes signals on,
  * sees who died, was stopped or hangs, ends those that do not leave by
  * themselves, and says once what failed.
@@ -8,8 +9,10 @@
 #include "options.h"
 #include "rank.h"
 
-/* Whether the command of this program runs on several ranks. */
-bool launch_wanted(const Program *program, const Options *options);
+/* Whether the command of this program runs on several ranks, or was started as
+ * so many processes. */
+bool launch_wanted(const Program *program, const Options *options,
+                   int processes);
 
 /* Forks. In a rank: returns -1 with *world set, and the rank is to run its
  * command, to make its failure known (world_fail) and to end. In the launcher:

@@ -5,7 +5,9 @@
  *     program.def, program.h   what the generated code tells the runtime
  *     main, options, settings  the command line and the run-time keys
  *     rank, inputs, team, cpu, memory  what a step takes, threads, processor
- *     launch, world, collectives  several ranks: processes side by side
+ *     world, collectives, talk  several ranks: who they are, how they talk
+ *     launch                   … forked, over shared memory
+ *     join, mail, mpi          … started by mpirun, by messages
  *     weights, tables          parameters by name: drawn, computed, read
  *     train, evaluate, stop    the loop; log, progress, record: what it writes
  *     reference                what preferences are compared with
@@ -24,8 +26,10 @@
 #include "commands.h"
 #include "cpu.h"
 #include "files.h"
+#include "join.h"
 #include "launch.h"
 #include "record.h"
+#include "world_make.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -118,29 +122,64 @@ static int run_command(const Program *program, const Options *options,
     return ERROR_USAGE;         /* options_read lets no other pass */
 }
 
-/* Forks the ranks that the command runs on, each of which comes back here with
- * options->world set; the launcher does when all have ended, *status set. */
-static bool launched(const Program *program, Options *options, int *status,
-                     Error *error)
+/* What a rank of each stage maps for the step of that name. */
+static Plan *plans_of(const Program *program, const char *step, int threads,
+                      Error *error)
 {
-    const StepSet set = steps_with(program, command_name(options->command));
-    const StepSet train = steps_with(program, "train");
-    const StepSet *own = options->command == COMMAND_bench ? &train : &set;
-    if (!launch_wanted(program, options) || own->count == 0)
-        return false;
-    int threads = threads_of(options, program_ranks(program));
     int stages = program_stages(program);
     Plan *plans = calloc((size_t)stages, sizeof *plans);
     if (!plans)
-        return error_set(error, ERROR_ENVIRONMENT, "out of memory"),
-               *status = error->status, true;
-    for (int stage = 0; stage < stages; stage++) {
+        error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    for (int stage = 0; plans && stage < stages; stage++) {
         const Program part = program_of_stage(program, stage);
-        const StepSet its = steps_with(&part, own->at[0]->name);
+        const StepSet its = steps_with(&part, step);
         plans[stage] = rank_plan(&part, &its, threads);
     }
-    *status = launch(program, options, plans, &options->world, error);
+    return plans;
+}
+
+/* Forks the ranks, each of which comes back here with options->world set; the
+ * launcher does when all have ended. */
+static int forked(const Program *program, Options *options, const char *step,
+                  Error *error)
+{
+    int threads = threads_of(options, program_ranks(program));
+    Plan *plans = plans_of(program, step, threads, error);
+    int status = plans ? launch(program, options, plans, &options->world,
+                                error) : error->status;
     free(plans);
+    return status;
+}
+
+/* Joins the ranks that mpirun has started. */
+static int joined(const Program *program, Options *options, const char *step,
+                  Error *error)
+{
+    World *world = join(program, options, &options->threads, error);
+    if (!world)
+        return error->status;
+    options->world = world;
+    Plan *plans = plans_of(program, step, (int)options->threads, error);
+    bool good = plans && world_map(world, plans, error);
+    free(plans);
+    if (!good)
+        world_fail(world, error->status, error->text);
+    return 0;
+}
+
+/* Whether this process is no rank of the command's, which has *status then, or
+ * may not be one. With options->world set it is one of several. */
+static bool launched(const Program *program, Options *options, int *status,
+                     Error *error)
+{
+    const char *name = command_name(options->command);
+    const char *step = options->command == COMMAND_bench ? "train" : name;
+    int processes = join_processes();
+    if (!launch_wanted(program, options, processes)
+        || !program_step(program, step))
+        return false;
+    *status = processes > 0 ? joined(program, options, step, error)
+        : forked(program, options, step, error);
     return options->world == NULL;
 }
 
@@ -187,15 +226,17 @@ static int start(const Program *program, const char *name, Options *options,
 }
 
 /* What failed is said once: by the launcher, where there is one. A run that was
- * stopped, of which the leader is the last to know all, has said so itself. */
+ * stopped, of which the leader is the last to know all, has said so itself, and
+ * nobody fails who has stopped with all others. */
 static void tell(const char *name, const Options *options, int status,
                  const Error *error)
 {
     World *world = options->world;
     bool stopped = status == EXIT_RESUME;
-    if (world && status != 0 && (!stopped || world_leads(world)))
+    bool tells = !stopped || (world_leads(world) && world_shares_memory(world));
+    if (world && status != 0 && tells)
         world_fail(world, status, error->text);
-    else if (!world && status != 0 && error->text[0])
+    else if (!world && status != 0 && error->text[0] && join_speaks())
         fprintf(stderr, "%s: error: %s\n", name, error->text);
     world_free(world);
 }

@@ -1,17 +1,7 @@
 /* places.c: see places.h. Read place_of at the end.
  * SPDX-License-Identifier: 0BSD */
 #include "places.h"
-
-/* The beginning of another rank's memory. */
-static char *memory_of(const Rank *rank, int other)
-{
-    return (char *)(uintptr_t)world_peer(rank->world, other, rank->memory);
-}
-
-static float *floats_at(char *memory, int64_t bytes)
-{
-    return (float *)(void *)(memory + bytes);
-}
+#include "world_block.h"
 
 /* Where what has this kind begins in the memory of a rank of the stage. */
 static int64_t region_of(const Rank *rank, int stage, PlaceKind kind)
@@ -89,9 +79,27 @@ Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
         place.count = left < place.count ? left : place.count;
         at = weight->unit / program_shards(rank->program) + in_unit % share;
     }
-    int owner = world_rank_at(world, weight->stage, member, slice);
-    place.own = owner == world_rank(world);
-    place.at = floats_at(memory_of(rank, owner),
-                         region_of(rank, weight->stage, kind)) + at;
+    place.owner = world_rank_at(world, weight->stage, member, slice);
+    place.own = place.owner == world_rank(world);
+    place.offset = region_of(rank, weight->stage, kind) + 4 * at;
+    if (place.own)
+        place.at = (float *)(void *)(rank->memory + place.offset);
     return place;
+}
+
+const float *place_fetch(const Rank *rank, const Weight *weight,
+                         PlaceKind kind, int64_t element, int64_t *count)
+{
+    World leader;
+    Rank view = *rank;
+    if (rank->world) {
+        leader = *rank->world;
+        leader.rank = 0;
+        view.world = &leader;
+    }
+    const Place place = place_of(&view, weight, kind, element);
+    int64_t most = world_fetch_most(rank->world) / 4;
+    *count = place.count < most ? place.count : most;
+    return (const float *)(const void *)rank_fetch(rank, place.owner,
+                                                   place.offset, 4 * *count);
 }

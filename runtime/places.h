@@ -13,16 +13,24 @@ typedef enum PlaceKind {
     PLACE_GRADIENT,             /* after the step grad */
 } PlaceKind;
 
-/* A run of elements. `own`: they lie in this rank's memory, and it is this rank
- * that reads or draws them. */
+/* A run of elements: so many bytes into the memory of their owner. `own`: that
+ * is this rank, which reads or draws them at `at` (otherwise NULL). */
 typedef struct Place {
+    int owner;
+    int64_t offset;
     float *at;
     int64_t count;
     bool own;
 } Place;
 
-/* Where a weight's elements lie from `element` on, as far as they lie together;
- * on another rank only after it was waited for. */
+/* Where a weight's elements lie from `element` on, as far as they lie together.
+ */
 Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
                int64_t element);
+
+/* For the leader, which writes files: the elements from `element` on, *count of
+ * them. As with world_fetch, over messages all ranks call it alike, with the
+ * same weight of weights_list_all, and get NULL where they do not lead. */
+const float *place_fetch(const Rank *rank, const Weight *weight,
+                         PlaceKind kind, int64_t element, int64_t *count);
 #endif

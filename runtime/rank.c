@@ -119,7 +119,8 @@ static void touch(const Thread *me, void *context)
         *(volatile char *)(rank->memory + i * PAGE) = 0;
 }
 
-/* Of ranks beside each other the launcher has mapped all, and counted. */
+/* Of ranks that are not alone theirs was mapped, and counted, when the world
+ * was made. */
 static bool map_memory(Rank *rank, Error *error)
 {
     int64_t total = rank->plan.total_bytes;
@@ -308,6 +309,14 @@ void rank_close(Rank *rank)
     rank->stage_plans = NULL;
     rank->team = NULL;
     rank->memory = NULL;
+}
+
+const char *rank_fetch(const Rank *rank, int owner, int64_t place,
+                       int64_t bytes)
+{
+    return rank->world
+        ? world_fetch(rank->world, owner, place, (size_t)bytes)
+        : rank->memory + place;
 }
 
 float *rank_floats(const Rank *rank, int64_t at)

@@ -6,8 +6,8 @@
  *
  * each part rounded up to 4096 bytes. A rank may run several steps (train and
  * eval); they share the values and the workspaces, which have the size of the
- * largest. Of ranks beside each other (world.h) every one maps the memory of
- * all.
+ * largest. Of ranks that one launcher has forked (world.h) every one maps the
+ * memory of all.
  * SPDX-License-Identifier: 0BSD */
 #ifndef RANK_H
 #define RANK_H
@@ -90,6 +90,10 @@ void rank_prepare(Rank *rank);
 
 /* Runs the step's entry on all threads. */
 void rank_run(Rank *rank, const Step *step);
+
+/* For the leader, which writes files: world_fetch, of a rank alone too. */
+const char *rank_fetch(const Rank *rank, int owner, int64_t place,
+                       int64_t bytes);
 
 /* Floats, or integers, of the step's values at an offset in bytes. */
 float *rank_floats(const Rank *rank, int64_t at);

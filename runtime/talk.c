@@ -1,5 +1,6 @@
 /* talk.c: see talk.h.
  * SPDX-License-Identifier: 0BSD */
+#include "mail.h"
 #include "talk.h"
 #include "team.h"
 #include <limits.h>
@@ -44,10 +45,15 @@ void talk_meet(const Talk *talk, const void *mine, size_t bytes)
     barrier(talk->me);
 }
 
-/* Each says in its slot where in its memory the base lies. */
+/* Each says in its slot where in its memory the base lies. Over messages nobody
+ * needs to know, or to wait: what is not there yet will be waited for. */
 void talk_begin(Talk *talk, const void *base)
 {
     const World *world = talk->world;
+    if (world->mail) {
+        barrier(talk->me);
+        return;
+    }
     int64_t at = (const char *)base - world->memory[world->rank];
     talk->base = base;
     talk_meet(talk, &at, sizeof at);
@@ -55,7 +61,10 @@ void talk_begin(Talk *talk, const void *base)
 
 void talk_end(const Talk *talk)
 {
-    talk_meet(talk, NULL, 0);
+    if (talk->world->mail)
+        talk_arrive(talk);
+    else
+        talk_meet(talk, NULL, 0);
 }
 
 /* Where a member has what is at `here`. */
@@ -67,38 +76,71 @@ static float *there(const Talk *talk, int member, const void *here)
     return (float *)(void *)(base + ((const char *)here - talk->base));
 }
 
+static MpiRuns runs_of(Floats floats)
+{
+    const int64_t size = sizeof(float);
+    return (MpiRuns){ floats.at, floats.count, floats.length * size,
+                      floats.stride * size };
+}
+
+/* Begins to send `mine` to a member and to receive `here` from it: the first
+ * thread does, of ranks that share no memory. Nothing is no message. */
+void talk_pass(const Talk *talk, int member, Floats mine, Floats here)
+{
+    World *world = talk->world;
+    if (!world->mail || talk->me->index != 0 || member == talk->member)
+        return;
+    int rank = axis_rank(world, talk->axis, member);
+    if (mine.count * mine.length > 0)
+        mail_send(world, rank, talk->message, runs_of(mine));
+    if (here.count * here.length > 0)
+        mail_receive(world, rank, talk->message, runs_of(here));
+}
+
 /* ---- reading without keeping -------------------------------------------- */
 
-long talk_room(const Talk *talk, int parts)
+long talk_room(const Talk *talk)
 {
-    (void)talk;
-    (void)parts;
-    return LONG_MAX / 4096;
+    enum { WIDTH = 16, FLOATS = MAIL_ROOM / sizeof(float) };
+    if (!talk->world->mail)
+        return LONG_MAX / 4096;
+    return FLOATS / (talk->members * TALK_PARTS) / WIDTH * WIDTH;
+}
+
+static float *place_in_room(const Talk *talk, int member, int part)
+{
+    float *room = (float *)(void *)mail_room(talk->world);
+    return room + (member * TALK_PARTS + part) * talk_room(talk);
 }
 
 void talk_look(const Talk *talk, int member, int part, Floats mine, Floats its)
 {
-    (void)talk;
-    (void)member;
-    (void)part;
-    (void)mine;
-    (void)its;
+    if (talk->world->mail)
+        talk_pass(talk, member, mine,
+                  floats_at(place_in_room(talk, member, part), its.length));
 }
 
 void talk_arrive(const Talk *talk)
 {
-    (void)talk;
+    if (!talk->world->mail)
+        return;
+    if (talk->me->index == 0)
+        mail_wait(talk->world, talk->message);
+    barrier(talk->me);
 }
 
 const void *talk_seen(const Talk *talk, int member, int part, const void *its)
 {
-    (void)part;
-    return member == talk->member ? its : there(talk, member, its);
+    if (member == talk->member)
+        return its;
+    return talk->world->mail ? place_in_room(talk, member, part)
+        : there(talk, member, its);
 }
 
 void talk_next(const Talk *talk)
 {
-    (void)talk;
+    if (talk->world->mail)
+        barrier(talk->me);
 }
 
 /* ---- copying ------------------------------------------------------------ */
@@ -119,7 +161,10 @@ static void copy_floats(const Thread *me, Floats to, Floats from)
 void talk_pull(const Talk *talk, int member, Floats mine, Floats its,
                Floats here)
 {
-    (void)mine;
+    if (member != talk->member && talk->world->mail) {
+        talk_pass(talk, member, mine, here);
+        return;
+    }
     if (member != talk->member)
         its.at = there(talk, member, its.at);
     copy_floats(talk->me, here, its);
@@ -128,7 +173,10 @@ void talk_pull(const Talk *talk, int member, Floats mine, Floats its,
 void talk_push(const Talk *talk, int member, Floats mine, Floats to,
                Floats here)
 {
-    (void)here;
+    if (member != talk->member && talk->world->mail) {
+        talk_pass(talk, member, mine, here);
+        return;
+    }
     if (member != talk->member)
         to.at = there(talk, member, to.at);
     copy_floats(talk->me, to, mine);
@@ -136,15 +184,8 @@ void talk_push(const Talk *talk, int member, Floats mine, Floats to,
 
 void talk_write(const Talk *talk, int member, const float *mine, long n)
 {
-    memcpy(there(talk, member, mine), mine, (size_t)n * sizeof(float));
-}
-
-void talk_pass(const Talk *talk, int member, Floats mine, Floats here)
-{
-    (void)talk;
-    (void)member;
-    (void)mine;
-    (void)here;
+    if (!talk->world->mail && member != talk->member)
+        memcpy(there(talk, member, mine), mine, (size_t)n * sizeof(float));
 }
 
 /* ---- from stage to stage ------------------------------------------------ */
@@ -166,40 +207,57 @@ static void wait_behind(const Talk *talk, Waited *slow, const Waited *fast,
             quit(talk->world);
 }
 
-float *talk_outbox(const Talk *talk, int to, float *mailbox, long n)
+/* A message has one receiver a sender. */
+float *talk_outbox(const Talk *talk, float *mailbox, long n)
 {
-    (void)to;                   /* a message has one receiver a sender */
-    Channel *channel = channel_of(talk, talk->world->rank);
+    World *world = talk->world;
+    Channel *channel = channel_of(talk, world->rank);
     barrier(talk->me);
-    unsigned sent = atomic_load(&channel->sent.value);
-    if (talk->me->index == 0)
+    unsigned sent = world->mail ? mail_sent(world, talk->message)
+        : atomic_load(&channel->sent.value);
+    if (talk->me->index == 0 && world->mail)
+        mail_await_row(world, talk->message);
+    else if (talk->me->index == 0)
         wait_behind(talk, &channel->taken, &channel->sent, 2);
     barrier(talk->me);
     return mailbox + sent % 2 * n;
 }
 
-void talk_post(const Talk *talk, int to, float *place, long n)
+/* By the first thread, over memory: the row is there to be read. */
+static void publish(const Talk *talk, const float *place)
 {
-    (void)to;
-    (void)n;
     const World *world = talk->world;
+    Channel *channel = channel_of(talk, world->rank);
+    unsigned sent = atomic_load(&channel->sent.value);
+    atomic_store(&channel->place[sent % 2],
+                 (const char *)place - world->memory[world->rank]);
+    waited_advance(&channel->sent);
+}
+
+void talk_post(const Talk *talk, int to, const float *place, long n)
+{
+    World *world = talk->world;
     barrier(talk->me);
-    if (talk->me->index == 0) {
-        Channel *channel = channel_of(talk, world->rank);
-        unsigned sent = atomic_load(&channel->sent.value);
-        atomic_store(&channel->place[sent % 2],
-                     (char *)place - world->memory[world->rank]);
-        waited_advance(&channel->sent);
-    }
+    if (talk->me->index == 0 && world->mail)
+        mail_send_row(world, talk->message, axis_rank(world, talk->axis, to),
+                      runs_of(floats_at(place, n)));
+    else if (talk->me->index == 0)
+        publish(talk, place);
     barrier(talk->me);
 }
 
 const float *talk_inbox(const Talk *talk, int from, float *here, long n)
 {
-    (void)here;
-    (void)n;
-    const World *world = talk->world;
+    World *world = talk->world;
     int sender = axis_rank(world, talk->axis, from);
+    if (world->mail) {
+        barrier(talk->me);
+        if (talk->me->index == 0)
+            mail_receive(world, sender, talk->message,
+                         runs_of(floats_at(here, n)));
+        talk_arrive(talk);
+        return here;
+    }
     Channel *channel = channel_of(talk, sender);
     barrier(talk->me);
     unsigned taken = atomic_load(&channel->taken.value);
@@ -214,6 +272,8 @@ const float *talk_inbox(const Talk *talk, int from, float *here, long n)
 void talk_taken(const Talk *talk, int from)
 {
     int sender = axis_rank(talk->world, talk->axis, from);
+    if (talk->world->mail)
+        return;
     barrier(talk->me);
     if (talk->me->index == 0)
         waited_advance(&channel_of(talk, sender)->taken);

@@ -4,7 +4,7 @@
  *
  *     memory      ranks forked by one launcher map each other's memory: numbers
  *                 are read where they lie
- *     messages    processes that mpirun started share nothing (mpi.h): the
+ *     messages    processes that mpirun started share nothing (mail.h): the
  *                 first thread talks, and the others wait at the rank's barrier
  *
  * Every thread of every member makes the same calls with the same sizes. What a
@@ -62,12 +62,13 @@ void talk_meet(const Talk *talk, const void *mine, size_t bytes);
 
 /* ---- reading without keeping -------------------------------------------- */
 
-/* How many floats of each member can be looked at together, in each of `parts`
- * looks; a multiple of 16. Whoever looks at more does so in rounds. */
-long talk_room(const Talk *talk, int parts);
+/* How many floats of each member can be looked at together, in each part; a
+ * multiple of 16. Whoever looks at more does so in rounds. */
+long talk_room(const Talk *talk);
 
-/* A member gets n floats at `mine` of this one to look at, which looks at m
- * floats at `its` there. Parts are numbered from 0. */
+/* A member gets `mine` of this one to look at, which looks at `its` there. One
+ * round may have two looks at a member: parts 0 and 1. */
+enum { TALK_PARTS = 2 };
 void talk_look(const Talk *talk, int member, int part, Floats mine,
                Floats its);
 
@@ -103,9 +104,9 @@ void talk_pass(const Talk *talk, int member, Floats mine, Floats here);
 
 /* The place in `mailbox`, of two of n floats, for the next row that this rank
  * sends; waits until its last row but one, that lay there, was taken. */
-float *talk_outbox(const Talk *talk, int to, float *mailbox, long n);
+float *talk_outbox(const Talk *talk, float *mailbox, long n);
 /* All threads have written it: off it goes. */
-void talk_post(const Talk *talk, int to, float *place, long n);
+void talk_post(const Talk *talk, int to, const float *place, long n);
 
 /* Waits for the next row of n floats of that member; it is where the result
  * points, which may be `here`. */

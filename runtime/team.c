@@ -184,7 +184,7 @@ int team_count(const Team *team)
 void team_join(Team *team, World *world)
 {
     team->world = world;
-    if (team->count * world_ranks(world) > team_cores())
+    if (world_is_crowded(world))
         team->spins = 0;
 }
 

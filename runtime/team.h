@@ -31,7 +31,8 @@ void team_run(struct Team *team, TeamWork *work, void *context);
 int team_count(const struct Team *team);
 
 /* The ranks beside this one, whom collectives talk to (world.h): NULL at first.
- * Where all ranks' threads are more than the cores, they no longer spin. */
+ * Where its threads are more than its share of the cores, they no longer spin.
+ */
 void team_join(struct Team *team, struct World *world);
 struct World *team_world(const struct Team *team);
 

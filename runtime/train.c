@@ -189,8 +189,10 @@ static bool run_evaluation(Training *t, Error *error)
 static bool save(Training *t, Error *error)
 {
     char hash[SHA256_TEXT];
-    if (!leads(t))
+    if (!leads(t)) {
+        checkpoint_lend(&t->store);
         return true;
+    }
     if (!log_sync(&t->log, error)
         || !checkpoint_save(&t->store, &t->state, hash, error)
         || !record_mark(&t->record, t->state.step, hash, error)
@@ -221,10 +223,12 @@ static bool show_step(Training *t, const StepRecord *record, Error *error)
     return true;
 }
 
-/* Whether ranks have different parts of the run's state. */
+/* Whether ranks have different parts of the run's state; over messages all wait
+ * for the leader to save, so that a wait in a step is never for that. */
 static bool lies_apart(const Training *t)
 {
-    return t->program->shard > 0 || t->program->stages > 1;
+    return t->program->shard > 0 || t->program->stages > 1
+        || !world_shares_memory(world_of(t));
 }
 
 /* From one step to the next. */
@@ -407,13 +411,15 @@ static void hash_weights(const Training *t, char digest[SHA256_TEXT])
 {
     Sha256 sum;
     sha256_start(&sum);
-    for (int i = 0; i < t->weights.count; i++)
-        for (int64_t from = 0; from < t->weights.at[i].elements;) {
-            Place place = place_of(&t->rank, &t->weights.at[i], PLACE_WEIGHT,
-                                   from);
-            sha256_add(&sum, place.at, 4 * (size_t)place.count);
-            from += place.count;
+    for (int i = 0; i < t->weights.count; i++) {
+        const Weight *weight = &t->weights.at[i];
+        for (int64_t from = 0, count; from < weight->elements; from += count) {
+            const float *at = place_fetch(&t->rank, weight, PLACE_WEIGHT, from,
+                                          &count);
+            if (at)
+                sha256_add(&sum, at, 4 * (size_t)count);
         }
+    }
     sha256_finish_text(&sum, digest);
 }
 
@@ -454,11 +460,13 @@ static bool open_reference(Training *t, Error *error)
     t->referenced = true;
     t->train_reference.count = corpus_train_count(&t->corpus);
     t->eval_reference.count = corpus_eval_count(&t->corpus);
-    if (!leads(t))
-        return share_reference(t, &file, error);
-    record_data_hash(&t->record, file.data_hash);
-    if (!t->resumed)
+    if (!t->resumed && (leads(t) || !world_shares_memory(world_of(t))))
         hash_weights(t, file.weights_hash);
+    if (!leads(t)) {
+        file.weights_hash[0] = '\0';    /* it has seen its own ones alone */
+        return share_reference(t, &file, error);
+    }
+    record_data_hash(&t->record, file.data_hash);
     Error ignored;
     return (reference_read(&file, &t->train_reference, &t->eval_reference,
                            t->resumed ? error : &ignored)
@@ -527,9 +535,12 @@ static bool show_beginning(Training *t, Error *error)
 {
     const Corpus *corpus = &t->corpus;
     int ranks = world_ranks(world_of(t)), threads = t->rank.plan.threads;
-    char text[WORLD_TEXT];
+    char text[WORLD_TEXT], transport[WORLD_TEXT];
     progress_open(&t->progress, t->options->quiet, t->state.step + 1, t->last,
                   t->step->flops);
+    /* mpirun gives a rank a terminal and what comes from there to a file. */
+    if (!world_shares_memory(world_of(t)))
+        t->progress.terminal = false;
     if (!measure_peak(t, &t->progress.peak, error))
         return false;
     progress_note(&t->progress, "%s: %lld parameters, %.1f MiB on %d threads; "
@@ -539,8 +550,10 @@ static bool show_beginning(Training *t, Error *error)
                   ranks * threads, (long long)corpus->train.count,
                   corpus_unit(corpus), (long long)corpus->eval.count);
     world_text(t->program, threads, text);
+    world_transport(world_of(t), transport);
     if (ranks > 1)
-        progress_note(&t->progress, "%s", text);
+        progress_note(&t->progress, "%s%s%s", text, transport[0] ? "; " : "",
+                      transport);
     if (t->resumed)
         progress_note(&t->progress, "resumed at step %lld of %lld",
                       (long long)t->state.step, (long long)t->last);
@@ -568,6 +581,9 @@ static int train_opened(Training *t, Error *error)
     } else {
         t->stop = stop_signal();
         status = error->status == EXIT_RESUME ? stopped(t) : error->status;
+        /* The leader alone knows of it. */
+        if (status == EXIT_RESUME && world_of(t))
+            world_fail(world_of(t), status, "");
     }
     progress_close(&t->progress);
     close_all(t);

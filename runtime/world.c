@@ -1,7 +1,7 @@
 /* world.c: see world.h; the shared block is described in world_block.h.
  * SPDX-License-Identifier: 0BSD */
 #define _GNU_SOURCE
-#include "world_block.h"
+#include "mail.h"
 #include "stop.h"
 #include "team.h"
 #include <errno.h>
@@ -148,6 +148,14 @@ void world_text(const Program *program, int threads, char text[WORLD_TEXT])
              ranks > 1 ? " each" : "");
 }
 
+void world_transport(const World *world, char text[WORLD_TEXT])
+{
+    text[0] = '\0';
+    if (world && world->mail)
+        snprintf(text, WORLD_TEXT, "by %s, %.1f MiB a rank to receive in",
+                 mail_name(world), (double)MAIL_ROOM / (1 << 20));
+}
+
 int axis_members(const World *world, Axis axis)
 {
     switch (axis) {
@@ -274,12 +282,31 @@ char *world_memory(World *world, size_t bytes, Error *error)
     return NULL;
 }
 
-const void *world_peer(const World *world, int rank, const void *mine)
+bool world_shares_memory(const World *world)
 {
-    if (!world)
-        return mine;
-    return world->memory[rank]
-        + ((const char *)mine - world->memory[world->rank]);
+    return !world || !world->mail;
+}
+
+int64_t world_fetch_most(const World *world)
+{
+    return world && world->mail ? MAIL_ROOM : INT64_MAX;
+}
+
+const void *world_fetch(World *world, int rank, int64_t place, size_t bytes)
+{
+    if (!world->mail)
+        return world->memory[rank] + place;
+    return mail_fetch(world, rank, world->memory[world->rank] + place, bytes);
+}
+
+char *world_memory_of(const World *world, int rank)
+{
+    return world->memory[rank];
+}
+
+bool world_is_crowded(const World *world)
+{
+    return world && world->threads > world->cores;
 }
 
 /* ---- waiting ------------------------------------------------------------ */
@@ -358,7 +385,10 @@ bool axis_meet(World *world, Axis axis, const void *mine, size_t bytes,
     unsigned turn = ++world->turns[axis];
     if (mine)
         memcpy(slot_of(world, axis, world->rank, turn), mine, bytes);
-    return gate_pass(world, axis, waits);
+    if (!world->mail)
+        return gate_pass(world, axis, waits);
+    mail_slots(world, axis, bytes, waits);
+    return true;
 }
 
 const void *axis_slot(const World *world, Axis axis, int member)
@@ -421,14 +451,14 @@ bool world_power(World *world, double *value, Error *error)
 {
     if (!world)
         return true;
-    if (!gather_numbers(world, value, "measure the machine", error))
+    double own = *value;
+    if (world_is_crowded(world))
+        own *= world->cores / world->threads;
+    if (!gather_numbers(world, &own, "measure the machine", error))
         return false;
     *value = 0;
     for (int rank = 0; rank < world->ranks; rank++)
         *value += *(const double *)world_slot(world, rank);
-    int threads = world->ranks * world->threads, cores = team_cores();
-    if (threads > cores)
-        *value *= (double)cores / threads;
     return true;
 }
 
@@ -513,6 +543,8 @@ void world_fail(World *world, int status, const char *text)
 {
     Failure *failure = &world->block->failure;
     int none = FAILURE_NONE;
+    if (world->mail)
+        mail_fail(world, status, text);
     if (!atomic_compare_exchange_strong(&failure->state, &none,
                                         FAILURE_COMING))
         return;
@@ -525,6 +557,8 @@ void world_free(World *world)
 {
     if (!world)
         return;
+    if (world->mail)
+        mail_close(world);
     free(world->memory);
     free(world->memory_bytes);
     free(world);

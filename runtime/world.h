@@ -1,9 +1,11 @@
-/* world.h: the ranks of a run on one machine. They are processes, forked by a
- * launcher (launch.h) that only watches; each has threads of its own (team.h).
+/* world.h: the ranks of a run. They are processes, each with threads of its own
+ * (team.h): forked, on one machine, by a launcher (launch.h) that only watches,
+ * or started by mpirun (join.h), on any machines.
  * Rank = (stage · data + replica) · tensor + slice, the ranks of a context
- * being neighbours on the data axis. All that they share was mapped before the
- * fork and lies at the same addresses everywhere: the memory of every rank,
- * whole, and one block of gates, slots and notes (world_block.h).
+ * being neighbours on the data axis. All that forked ranks share was mapped
+ * before the fork and lies at the same addresses everywhere: the memory of
+ * every rank, whole, and one block of gates, slots and notes (world_block.h).
+ * Those of mpirun share nothing, and talk by messages (mail.h).
  *
  * A rank fails by returning an error, as one alone does; world_fail makes it
  * known, and the others find it at their next wait, which then returns false
@@ -56,13 +58,29 @@ bool world_leads(const World *world);
 enum { WORLD_TEXT = 128 };
 void world_text(const Program *program, int threads, char text[WORLD_TEXT]);
 
+/* Of ranks that talk by messages, how: "by Open MPI v4.1.4, 16.0 MiB a rank to
+ * receive in"; otherwise empty. */
+void world_transport(const World *world, char text[WORLD_TEXT]);
+
 /* ---- memory ------------------------------------------------------------- */
 
 /* This rank's memory, of which so many bytes are wanted. */
 char *world_memory(World *world, size_t bytes, Error *error);
 
-/* Where a peer has what lies at `mine` here. */
-const void *world_peer(const World *world, int rank, const void *mine);
+/* Whether ranks map each other's memory. */
+bool world_shares_memory(const World *world);
+
+/* For the leader, which writes files: so many bytes, at most world_fetch_most,
+ * that a rank has at a place in its memory. Over messages all ranks call it
+ * alike, between steps, and get NULL where they do not lead. */
+const void *world_fetch(World *world, int rank, int64_t place, size_t bytes);
+int64_t world_fetch_most(const World *world);
+
+/* Where a rank's memory is mapped here; NULL: it is not. */
+char *world_memory_of(const World *world, int rank);
+
+/* Whether its threads are more than its cores: then nobody waits spinning. */
+bool world_is_crowded(const World *world);
 
 /* ---- between steps: by the first thread --------------------------------- */
 

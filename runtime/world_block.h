@@ -1,5 +1,7 @@
 /* world_block.h: what ranks share besides their memory, for those who keep it:
- * world.c (gates and slots), collectives.c and launch.c.
+ * world.c (gates and slots), talk.c, launch.c and mail.c. Ranks that share no
+ * memory have a block each, of which they use their own notes, and the slots of
+ * all, which messages fill.
  *
  * A gate is where the members of one group meet: a counter of those who have
  * arrived, and one of the meetings. What a member brings to a meeting lies in
@@ -79,6 +81,8 @@ typedef struct Block {
     MessageCount *counts;       /* the same */
 } Block;
 
+typedef struct Mail Mail;
+
 /* One process's view; all but `rank`, `turns` and `counts` is as the launcher
  * made it. */
 struct World {
@@ -87,11 +91,14 @@ struct World {
     int rank, ranks, data, context, experts, shards, tensor, stages;
     int threads;                /* of each rank */
     int messages;
+    double cores;               /* that are its share */
+    int ranks_here;             /* on this machine */
     int spins;
     bool counts;
     unsigned turns[AXES];       /* meetings so far */
     Block *block;
-    char **memory;              /* of each rank */
+    Mail *mail;                 /* NULL: ranks share memory (mail.h) */
+    char **memory;              /* of each rank; NULL: not in reach */
     int64_t *memory_bytes;
 };
 

@@ -2,17 +2,22 @@
  * bit. For each plan (data by stages by slices, threads a rank) the ranks are launched as a
  * program's are, do every collective some times over, and compare what they got
  * with what they can compute alone: everybody's numbers are a function of rank,
- * round and place. Prints `N passed, M failed`: a plan is a test. */
+ * round and place. Prints `N passed, M failed`: a plan is a test. Started by
+ * mpirun as `collectives DATA STAGES TENSOR THREADS` it does the same with ranks
+ * that talk by messages, one plan, and numbers that take several rounds too;
+ * then its status is what it found. */
 #define _GNU_SOURCE
 #include "collectives.h"
+#include "join.h"
 #include "launch.h"
 #include "team.h"
+#include "world_make.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST = 65536, ROUNDS = 12, MOST_STAGES = 4 };
+enum { MOST = 5 << 20, LARGE = MOST / 2, ROUNDS = 12, MOST_STAGES = 4 };
 enum { COUNT, SUM, SUM64, SCATTER, GATHER, GATHER64, TELL, ROWS, ENDS, SLICES, ALL };
 
 /* A rank's memory. */
@@ -228,6 +233,11 @@ static void test_all(const Thread *me, void *context)
 {
     static const long sizes[] = { 16, 1008, 1024, 4112, 20000 };
     Test *t = context;
+    if (join_processes() > 0) {         /* more than the room for messages */
+        test_sums(me, t, LARGE);
+        test_parts(me, t, LARGE / world_data(t->world) / 16 * 16);
+        test_rows(me, t, LARGE / 2);
+    }
     for (int round = 0; round < ROUNDS; round++) {
         barrier(me);
         if (me->index == 0)
@@ -265,6 +275,22 @@ static int run_rank(World *world, const Program *program, int threads)
     return test.wrong ? 1 : 0;
 }
 
+/* By mpirun: this process is one rank. */
+static int run_joined(const Program *program, const Plan *plans,
+                      int64_t threads)
+{
+    Error error = {0};
+    const Options options = { .command = COMMAND_train };
+    World *world = join(program, &options, &threads, &error);
+    if (!world || !world_map(world, plans, &error)) {
+        fprintf(stderr, "%s\n", error.text);
+        return 1;
+    }
+    int status = run_rank(world, program, (int)threads);
+    world_free(world);
+    return status;
+}
+
 /* Whether it went well; a rank does not come back. */
 static bool run_plan(int data, int stages, int tensor, int threads)
 {
@@ -280,6 +306,8 @@ static bool run_plan(int data, int stages, int tensor, int threads)
     for (int stage = 0; stage < stages; stage++)
         plans[stage] = (Plan){ .threads = threads,
                                .total_bytes = sizeof(Arena) };
+    if (join_processes() > 0)
+        exit(run_joined(&program, plans, threads));
     int status = launch(&program, &options, plans, &world, &error);
     if (world)
         _exit(run_rank(world, &program, threads));
@@ -289,8 +317,11 @@ static bool run_plan(int data, int stages, int tensor, int threads)
     return status == 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 5)
+        run_plan(atoi(argv[1]), atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
+
     static const int plans[][3] = {
         { 1, 1, 1 }, { 2, 1, 1 }, { 3, 1, 1 }, { 4, 1, 1 }, { 5, 1, 1 },
         { 6, 1, 1 }, { 7, 1, 1 }, { 8, 1, 1 }, { 1, 2, 1 }, { 1, 4, 1 },
