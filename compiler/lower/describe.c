@@ -553,12 +553,14 @@ static ProgData *describe_parts(Lower *l, const StepMap *maps,
     ProgData *data = rows_of(l, "parts", "Part", true);
     for (int s = 0; s < l->stages; s++) {
         Row row = begin_row(l, data);
-        int64_t tables = l->weight_floats - l->moment_floats;
-        put_int(&row, "weight_bytes",
-                4 * (packed ? l->moment_floats / l->shards + tables
-                            : l->parts[s].weight_floats));
-        put_int(&row, "gradient_floats",
-                packed ? l->moment_floats : l->parts[s].moment_floats);
+        int64_t weights = l->parts ? l->parts[s].weight_floats
+                                   : l->weight_floats;
+        int64_t moment = l->parts ? l->parts[s].moment_floats
+                                  : l->moment_floats;
+        if (packed)
+            weights = moment / l->shards + weights - moment;
+        put_int(&row, "weight_bytes", 4 * weights);
+        put_int(&row, "gradient_floats", moment);
         put_data(&row, "tensors", "tensor_count", tensors[s]);
         put_data(&row, "steps", "step_count", steps[s]);
         put_data(&row, "messages", "message_count", talks[s]);

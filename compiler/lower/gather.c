@@ -53,7 +53,19 @@ const char *gathered_region(const Lower *l, const Unit *unit)
     return arena_printf(l->arena, "%s_weights", unit->name);
 }
 
-/* void gathered_weights(Shared *to, float *before, …, float *tables) */
+/* Floats from the first table to this one: on stages, by their table. */
+static ProgExpr *table_at(Lower *l, int weight, const ProgVar *stage)
+{
+    Prog *p = l->p;
+    if (!stage)
+        return px_int(p, l->weight_at[weight] - l->moment_floats);
+    const char *name = c_name(l, l->m->weights.at[weight].name);
+    return px_sub(p, px_field(p, px_var(p, stage), name),
+                  px_field(p, px_var(p, stage), "moment"));
+}
+
+/* void gathered_weights(Shared *to, float *before, …, float *tables
+ *                       [, const Stage *stage]) */
 static ProgFunc *gathered_func(Lower *l)
 {
     Prog *p = l->p;
@@ -69,6 +81,8 @@ static ProgFunc *gathered_func(Lower *l)
             units[i] = prog_param(p, f, l->units.at[i].name,
                                   prog_pointer(PK_F32, false));
     ProgVar *tables = prog_param(p, f, "tables", prog_pointer(PK_F32, false));
+    ProgVar *stage = l->parts
+        ? prog_param(p, f, "stage", prog_pointer_to(l->stage, true)) : NULL;
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
         const Unit *unit = unit_of(l, i);
@@ -77,8 +91,7 @@ static ProgFunc *gathered_func(Lower *l)
         ProgExpr *at = unit
             ? px_offset(p, px_var(p, units[unit - l->units.at]),
                         px_const(p, l->offsets[i]))
-            : px_offset(p, px_var(p, tables),
-                        px_int(p, l->weight_at[i] - l->moment_floats));
+            : px_offset(p, px_var(p, tables), table_at(l, i, stage));
         p->here = w->origin.model;
         ps_field_set(p, &f->body, px_var(p, to), c_name(l, w->name), at);
     }
@@ -114,8 +127,10 @@ void step_gather_shared(Steps *s, ProgBlock *b)
     }
     list_push(l->arena, &args,
               px_offset(p, step_control(s, "weights"),
-                        px_div(p, px_const(p, l->moment_const),
+                        px_div(p, step_whole_moment(s),
                                px_const(p, l->shards_const))));
+    if (s->stage)
+        list_push(l->arena, &args, var(s, s->stage));
     step_call(s, b, gathered_func(l), args.at, args.count);
 }
 

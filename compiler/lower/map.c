@@ -402,7 +402,9 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
     add(l, map, "gradients", "gradients",
         (map->levels + 1) * (floats ? floats : 1024));
     if (!norm && l->shards > 1)
-        add(l, map, "whole", "gradients", l->moment_floats);
+        add(l, map, "whole", "gradients",
+            map->stage < 0 ? l->moment_floats
+                           : l->parts[map->stage].moment_floats);
     if (l->early)
         add(l, map, "shares", "gradients", kept_shares(l));
     if (norm)
@@ -584,7 +586,7 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
         add_gradients(l, &map, train);
     for (int i = 0; gathers(l, step) && i < l->units.count; i++)
         add(l, &map, gathered_region(l, &l->units.at[i]), "parameters",
-            l->units.at[i].floats);
+            l->shards * part_unit_share(l, &l->units.at[i], stage));
     add_totals(l, &map);
     if (gives(step, "aux"))
         add(l, &map, "aux", "scalars",              /* all ranks' */

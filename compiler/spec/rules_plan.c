@@ -134,9 +134,6 @@ static void check_shard(Loader *loader)
            || s->model_position == MODEL_POSITION_RELATIVE_LEARNED)
               && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
           KEY_model_position },
-        { s->parallel_pipeline_stages > 1
-              && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
-          KEY_parallel_pipeline_stages },
         { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE
               && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
           KEY_train_objective },

@@ -64,6 +64,8 @@ parallel.shard_group=8 train.batch=32"
 holds tiny.yaml "parallel.data=2 parallel.shard=parameters \
 train.micro_batch=2 reproducible.order=fast"
 holds tiny.yaml "model.blocks=7 parallel.pipeline.stages=3 train.micro_batch=2"
+holds tiny.yaml "model.blocks=5 parallel.pipeline.stages=2 parallel.data=2 \
+parallel.shard=parameters"
 holds tiny.yaml "model.blocks=6 parallel.pipeline.stages=3 \
 parallel.pipeline.split=[1,2,3] parallel.pipeline.schedule=gpipe"
 holds tiny.yaml "model.blocks=5 parallel.pipeline.stages=2 \

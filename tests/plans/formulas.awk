@@ -55,21 +55,22 @@ END {
     if (stages > 1) {
         # chunk c of the first stage is the model's (c · S)-th of S · V, of
         # which the first L mod S · V have one block more
-        own = before + tied
         all = stages * virtual
+        own = 0
         for (i = 0; i < all; i += stages)
-            own += block * (int(L / all) + (i < L % all))
-        if (data > 1)
-            say("sum_gradients", 1, all_reduce(4 * own))
+            own += int(L / all) + (i < L % all)
+        L = own
+        after = 0
         # x of every chunk; dx of all but the one that begins the model
         rows = 4 * micro * sequence * size["C"]
         say("send_x", micros * virtual, micros * virtual * rows)
         say("send_dx", micros * (virtual - 1), micros * (virtual - 1) * rows)
         if (tied)
             say("exchange_embed_token_weight", 1, 4 * exact)
-    } else if (shard == "none") {
+    }
+    if (data > 1 && shard == "none") {
         say("sum_gradients", 1, all_reduce(4 * (before + L * block + after + tied)))
-    } else {
+    } else if (data > 1) {
         if (!group)
             group = data
         before = padded(before, 1024 * group)
@@ -82,7 +83,9 @@ END {
         if (group < data)               # of each share over the groups
             say("sum_shares_of_groups", L + 2,
                 sum_over(data / group, 4 * all / group))
-        say("gather_shares'_norms", 1, (group - 1) * 8 * all / group / 1024)
+        if (stages == 1)                # else as of the largest stage
+            say("gather_shares'_norms", 1,
+                (group - 1) * 8 * all / group / 1024)
         if (tied)
             say("sum_further_uses", 1, all_reduce(4 * tied))
         if (shard == "parameters")      # forward and backward of each

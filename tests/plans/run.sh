@@ -319,6 +319,8 @@ pipeline_plans() {
     plan stages=2 schedule=interleaved virtual=2 micro=1
     plan stages=2 schedule=interleaved virtual=2 data=2 shard=optimizer \
         split=[1,2,1,1] threads=2
+    plan stages=2 data=2 shard=parameters micro=1 threads=2
+    plan stages=3 data=2 shard=parameters schedule=gpipe recompute=block
 }
 recompute_plans() {
     plan recompute=block data=2 micro=1
@@ -328,6 +330,7 @@ recompute_plans() {
 }
 resumptions() {
     resume data=4 shard=parameters then stages=3 micro=1 threads=2
+    resume stages=3 data=2 shard=parameters then data=4 shard=parameters
     resume stages=2 data=2 then data=2 shard=gradients threads=2
     resume data=2 shard=optimizer then threads=2
     resume threads=2 then data=4 stages=2 schedule=gpipe split=[2,3]
@@ -360,6 +363,9 @@ formulas() {
     plan_formula 2 2 stages=3 data=2
     plan_formula 8 1 stages=2 schedule=interleaved virtual=2 micro=1
     plan_formula 2 2 stages=2 schedule=interleaved virtual=2 data=2
+    plan_formula 4 1 stages=2 data=2 shard=gradients micro=1
+    plan_formula 2 2 stages=3 data=2 shard=parameters
+    plan_formula 2 1 stages=2 data=4 shard=parameters shard_group=2 micro=1
 }
 every_plan() {
     data_plans
@@ -378,6 +384,7 @@ some_plans() {
     plan stages=2 micro=1
     plan stages=3 data=2 schedule=gpipe threads=2
     plan stages=2 schedule=interleaved virtual=2 micro=1
+    plan stages=2 data=2 shard=parameters recompute=block
     resume data=2 shard=parameters then stages=2 micro=1
 }
 # Models that a pipeline does not cut yet.
