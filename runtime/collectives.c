@@ -439,7 +439,7 @@ void gather_shares_f32(const Thread *me, long message, float *all,
 static void sum_share(const Talk *talk, float *own, const float *all, long n)
 {
     const float *mine = all + talk->member * n;
-    long room = talk_room(talk, 1);
+    long room = talk_room(talk);
     for (long at = 0; at < n; at += room) {
         long length = least(room, n - at);
         for (int m = 0; m < talk->members; m++)
