@@ -20,6 +20,9 @@ typedef struct Signature {
 static const Signature signatures[] = {
     /* kernels.h */
     {"barrier", "vT", PL_LIBRARY},
+    {"note_forward", "vTl", PL_LIBRARY},
+    {"note_backward", "vTl", PL_LIBRARY},
+    {"note_update", "vT", PL_LIBRARY},
     {"matmul", "vTpPPPlll", PL_LIBRARY},
     {"matmul_input", "vTpPPllli", PL_LIBRARY},
     {"matmul_weight", "vTpPPllli", PL_LIBRARY},

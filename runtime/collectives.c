@@ -506,10 +506,11 @@ void send_f32(const Thread *me, long message, long to, float *mailbox,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
+    talk.peer = (int)to;
     float *place = talk_outbox(&talk, mailbox, n);
     copy_share(me, place, values, n);
-    talk_count(&talk, SEND, n * (long)sizeof(float));
     talk_post(&talk, (int)to, place, n);
+    talk_count(&talk, SEND, n * (long)sizeof(float));
 }
 
 void receive_f32(const Thread *me, long message, long from, float *values,
@@ -518,8 +519,10 @@ void receive_f32(const Thread *me, long message, long from, float *values,
     Talk talk;
     if (!talk_open(&talk, me, message))
         return;
+    talk.peer = (int)from;
     const float *place = talk_inbox(&talk, (int)from, values, n);
     if (place != values)
         copy_share(me, values, place, n);
     talk_taken(&talk, (int)from);
+    talk_received(&talk);
 }

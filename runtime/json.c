@@ -567,6 +567,14 @@ void json_put_integer(JsonWriter *w, int64_t value)
     put_value(w, text);
 }
 
+void json_put_thousandths(JsonWriter *w, int64_t value)
+{
+    char text[32];
+    snprintf(text, sizeof text, "%lld.%03lld", (long long)value / 1000,
+             (long long)value % 1000);
+    put_value(w, text);
+}
+
 static void put_double(JsonWriter *w, double value, int precision)
 {
     char text[40];

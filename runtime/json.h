@@ -96,6 +96,8 @@ void json_put_integer(JsonWriter *writer, int64_t value);
  * number that is not finite as null. */
 void json_put_number(JsonWriter *writer, double value);
 void json_put_short(JsonWriter *writer, double value);
+/* value / 1000, exactly, of a value that is not negative. */
+void json_put_thousandths(JsonWriter *writer, int64_t value);
 void json_put_boolean(JsonWriter *writer, bool value);
 void json_put_null(JsonWriter *writer);
 #endif

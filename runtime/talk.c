@@ -3,6 +3,7 @@
 #include "mail.h"
 #include "talk.h"
 #include "team.h"
+#include "trace.h"
 #include <limits.h>
 #include <string.h>
 #include <unistd.h>
@@ -14,8 +15,19 @@ bool talk_open(Talk *talk, const Thread *me, long message)
         return false;
     Axis axis = axis_of(world, message);
     *talk = (Talk){ me, world, axis, axis_members(world, axis),
-                    axis_member(world, axis), (int)message, NULL };
+                    axis_member(world, axis), (int)message, NULL, -1, 0 };
+    if (me->index == 0)
+        talk->begun = trace_time(world->trace);
     return talk->members > 1;
+}
+
+/* By the first thread. */
+static void note(const Talk *talk, TraceKind kind, int64_t bytes)
+{
+    const TraceNote note = { .kind = (int16_t)kind, .what = talk->message,
+                             .peer = (int16_t)talk->peer, .bytes = bytes,
+                             .begin = talk->begun };
+    trace_note(talk->world->trace, note);
 }
 
 void talk_count(const Talk *talk, Collective kind, long bytes)
@@ -25,8 +37,16 @@ void talk_count(const Talk *talk, Collective kind, long bytes)
         return;
     MessageCount *counted = &world->block->counts[
         world->rank * world->messages + talk->message];
+    int64_t sent = collective_bytes(kind, bytes, talk->members);
     counted->calls++;
-    counted->bytes += collective_bytes(kind, bytes, talk->members);
+    counted->bytes += sent;
+    note(talk, TRACE_MESSAGE, sent);
+}
+
+void talk_received(const Talk *talk)
+{
+    if (talk->me->index == 0)
+        note(talk, TRACE_RECEIVE, 0);
 }
 
 /* The world has failed: the launcher says why. In the midst of a step there is

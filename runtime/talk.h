@@ -32,6 +32,8 @@ typedef struct Talk {
     int members, member;
     int message;
     const char *base;           /* what talk_begin named */
+    int peer;                   /* the only one that it is to, or -1 */
+    int64_t begun;              /* of a trace */
 } Talk;
 
 /* `count` runs of `length` floats, their beginnings `stride` floats apart.
@@ -49,8 +51,11 @@ static inline Floats floats_at(const void *at, long length)
 /* False: there is nobody to talk to. */
 bool talk_open(Talk *talk, const Thread *me, long message);
 
-/* Notes that a message of so many bytes (see collective_bytes) was sent. */
+/* At the end: counts a message of so many bytes (see collective_bytes), and
+ * notes it where there is a trace. */
 void talk_count(const Talk *talk, Collective kind, long bytes);
+/* The same of one that was received, which its sender counts. */
+void talk_received(const Talk *talk);
 
 /* `base`: what the members may have at different places. */
 void talk_begin(Talk *talk, const void *base);

@@ -38,6 +38,7 @@ typedef struct Team {
     int count, spins;
     int stopping;               /* read after `runs` has grown */
     World *world;
+    struct Trace *trace;
     TeamWork *work;
     void *context;
     Member *members;
@@ -191,6 +192,16 @@ void team_join(Team *team, World *world)
 World *team_world(const Team *team)
 {
     return team->world;
+}
+
+void team_set_trace(Team *team, struct Trace *trace)
+{
+    team->trace = trace;
+}
+
+struct Trace *team_trace(const Team *team)
+{
+    return team->trace;
 }
 
 void team_stop(Team *team)

@@ -8,6 +8,7 @@
 #include "kernels/kernels.h"
 
 struct World;
+struct Trace;
 
 typedef void TeamWork(const Thread *me, void *context);
 
@@ -35,6 +36,10 @@ int team_count(const struct Team *team);
  */
 void team_join(struct Team *team, struct World *world);
 struct World *team_world(const struct Team *team);
+
+/* Where the first thread notes what it does (trace.h): NULL at first. */
+void team_set_trace(struct Team *team, struct Trace *trace);
+struct Trace *team_trace(const struct Team *team);
 
 /* Ends and joins the threads. */
 void team_stop(struct Team *team);

@@ -16,6 +16,7 @@
 #include "record.h"
 #include "schedule.h"
 #include "stop.h"
+#include "trace.h"
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,6 +40,7 @@ typedef struct Training {
     WeightList weights, own;    /* all, and those of the rank's stage */
     Log log;
     Record record;
+    Trace *trace;               /* NULL: nothing is traced */
     Progress progress;
     RunState state;
     int64_t first, last;        /* the steps to begin and to end after */
@@ -62,6 +64,8 @@ static bool leads(const Training *t)
 /* The next step's examples that are this rank's. */
 static bool fill_batch(Training *t, Error *error)
 {
+    const TraceNote note = { .kind = TRACE_READ,
+                             .begin = trace_time(t->trace) };
     const Control *control = &t->rank.control;
     int64_t step = t->state.step + 1;
     int64_t count = step_examples(t->program, t->step);
@@ -76,6 +80,7 @@ static bool fill_batch(Training *t, Error *error)
                            corpus_train_index(&t->corpus, step, row),
                            example.reference);
     }
+    trace_note(t->trace, note);
     return true;
 }
 
@@ -118,12 +123,14 @@ static bool run_step(Training *t, StepRecord *record, Error *error)
 {
     double begun = clock_seconds();
     double lr = schedule_rate(&t->schedule, t->state.step + 1);
+    trace_begin_step(t->trace, t->state.step + 1);
     set_control(t, lr);
     if (!fill_batch(t, error))
         return false;
     world_count(world_of(t), true);
     rank_run(&t->rank, t->step);
     world_count(world_of(t), false);
+    trace_end_step(t->trace);
     const Control *control = &t->rank.control;
     bool skipped = !control->applied;
     t->state.step++;
@@ -169,9 +176,12 @@ static bool run_evaluation(Training *t, Error *error)
         .rank = &t->rank, .step = t->eval, .corpus = &t->corpus,
         .reference = t->referenced ? &t->eval_reference : NULL,
     };
+    const TraceNote note = { .kind = TRACE_EVALUATE,
+                             .begin = trace_time(t->trace) };
     t->state.evaluation_due = true;
     if (!evaluate(&exam, t->settings.eval_steps, &result, error))
         return false;
+    trace_note(t->trace, note);
     if (result.abandoned)
         return true;
     t->state.evaluation_due = false;
@@ -249,9 +259,13 @@ static bool advance(Training *t, Error *error)
         || t->state.step % t->settings.checkpoint_every == 0;
     if (!saves)
         return true;
+    const TraceNote note = { .kind = TRACE_SAVE,
+                             .begin = trace_time(t->trace) };
     /* What the leader writes lies in others' memory, too. */
-    return save(t, error)
+    bool good = save(t, error)
         && (!lies_apart(t) || world_meet(world_of(t), "save", error));
+    trace_note(t->trace, note);
+    return good;
 }
 
 /* Whether an evaluation that a signal cut short is still to be made: the log
@@ -262,6 +276,23 @@ static bool share_due(Training *t, bool *due, Error *error)
         && t->log.evaluated < t->state.step;
     t->state.evaluation_due = false;
     return world_share(world_of(t), due, sizeof *due, "begin", error);
+}
+
+/* What ranks did when, where that was asked for. */
+static bool write_trace(Training *t, Error *error)
+{
+    TraceSpan span;
+    const char *path = t->options->trace;
+    World *world = world_of(t);
+    if (!t->trace)
+        return true;
+    const Program *program = world ? world_whole(world) : t->program;
+    if (!trace_write(t->trace, world, program, path, &span, error))
+        return false;
+    if (leads(t))
+        progress_note(&t->progress, "wrote %s: steps %lld to %lld", path,
+                      (long long)span.first, (long long)span.last);
+    return true;
 }
 
 static int run(Training *t, Error *error)
@@ -277,11 +308,12 @@ static int run(Training *t, Error *error)
             return error->status;
         bool done = t->state.step == t->last && !t->state.evaluation_due;
         if (t->stop && !done)
-            return stopped(t);
+            return write_trace(t, error) ? stopped(t) : error->status;
     }
+    bool good = write_trace(t, error);
     progress_close(&t->progress);
-    return world_check(world_of(t), t->state.step - t->first, error) ? 0
-        : error->status;
+    return good && world_check(world_of(t), t->state.step - t->first, error)
+        ? 0 : error->status;
 }
 
 /* ---- beginning ---------------------------------------------------------- */
@@ -304,8 +336,6 @@ static void read_shorthands(Training *t)
 static bool read_options(Training *t, Error *error)
 {
     const Options *options = t->options;
-    if (options->trace)
-        return error_set(error, ERROR_USAGE, "--trace is not built yet");
     if (options->init_partial && !options->init)
         return error_set(error, ERROR_USAGE, "--init-partial says how --init "
                          "takes weights: give --init too");
@@ -313,6 +343,8 @@ static bool read_options(Training *t, Error *error)
     if (!t->step)
         return error_set(error, ERROR_USAGE, "this program cannot train");
     if (!settings_read(&t->settings, t->program, &options->sets, error))
+        return false;
+    if (options->trace && leads(t) && !trace_can_write(options->trace, error))
         return false;
     read_shorthands(t);
     t->schedule = (Schedule){
@@ -496,6 +528,17 @@ static bool open_log(Training *t, Error *error)
             && record_write(&t->record, &t->state, error));
 }
 
+/* Where --trace asks for one: with all its memory. */
+static bool open_trace(Training *t, Error *error)
+{
+    if (!t->options->trace)
+        return true;
+    t->trace = trace_new(t->program, error);
+    team_set_trace(t->rank.team, t->trace);
+    world_set_trace(world_of(t), t->trace);
+    return t->trace != NULL;
+}
+
 static bool open_all(Training *t, Error *error)
 {
     World *world = world_of(t);
@@ -514,7 +557,8 @@ static bool open_all(Training *t, Error *error)
         && world_meet(world, "begin the weights", error)
         && (!leads(t)
             || record_open(&t->record, t->resumed ? &t->from : NULL, error))
-        && open_reference(t, error) && open_log(t, error);
+        && open_reference(t, error) && open_log(t, error)
+        && open_trace(t, error);
 }
 
 /* The machine's peak, where a terminal shows it: of all ranks at once. */
@@ -565,6 +609,8 @@ static void close_all(Training *t)
     log_close(&t->log);
     record_close(&t->record);
     rank_close(&t->rank);
+    world_set_trace(world_of(t), NULL);
+    trace_free(t->trace);
     reference_free(&t->train_reference);
     reference_free(&t->eval_reference);
     free(t->weights.at);

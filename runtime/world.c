@@ -4,6 +4,7 @@
 #include "mail.h"
 #include "stop.h"
 #include "team.h"
+#include "trace.h"
 #include <errno.h>
 #include <linux/futex.h>
 #include <stdio.h>
@@ -340,7 +341,7 @@ static bool sleep_past(World *world, Waited *counter, unsigned old)
     return !failed;
 }
 
-bool waited_past(World *world, Waited *counter, unsigned old, int waits)
+static bool wait_past(World *world, Waited *counter, unsigned old, int waits)
 {
     Notes *notes = &world->block->notes[world->rank];
     for (int i = 0; i < world->spins; i++) {
@@ -351,6 +352,14 @@ bool waited_past(World *world, Waited *counter, unsigned old, int waits)
     atomic_store(&notes->waits, waits);
     bool good = sleep_past(world, counter, old);
     atomic_store(&notes->waits, WAITS_FOR_NONE);
+    return good;
+}
+
+bool waited_past(World *world, Waited *counter, unsigned old, int waits)
+{
+    TraceNote note = { .kind = TRACE_WAIT, .begin = trace_time(world->trace) };
+    bool good = wait_past(world, counter, old, waits);
+    trace_note(world->trace, note);
     return good;
 }
 
@@ -492,6 +501,12 @@ void world_leave(World *world)
 {
     if (world)
         atomic_store(&world->block->notes[world->rank].inside, 0);
+}
+
+void world_set_trace(World *world, struct Trace *trace)
+{
+    if (world)
+        world->trace = trace;
 }
 
 void world_count(World *world, bool on)

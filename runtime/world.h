@@ -22,6 +22,7 @@
 enum { EXIT_LOST = 6 };         /* a rank died or hangs */
 
 typedef struct World World;
+struct Trace;
 
 /* ---- who is who --------------------------------------------------------- */
 
@@ -115,6 +116,9 @@ bool world_stop(World *world, int *signal, Error *error);
  * and waits for nobody hangs. */
 void world_enter(World *world, int64_t step);
 void world_leave(World *world);
+
+/* Where messages and waits are noted (trace.h). */
+void world_set_trace(World *world, struct Trace *trace);
 
 /* From here on messages are counted, from 0. */
 void world_count(World *world, bool on);

@@ -95,6 +95,7 @@ struct World {
     int ranks_here;             /* on this machine */
     int spins;
     bool counts;
+    struct Trace *trace;        /* NULL: nothing is traced */
     unsigned turns[AXES];       /* meetings so far */
     Block *block;
     Mail *mail;                 /* NULL: ranks share memory (mail.h) */

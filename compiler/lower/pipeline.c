@@ -270,6 +270,9 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     const Span embed = { body, up }, none = { NULL, 0 };
     const Span middle = { body + up + 1, down - up - 1 };
     const Span end = { body + down + 1, count - down - 1 };
+    ProgExpr *run = px_field(p, var(s, action), "run");
+    step_note(s, forward, "note_forward", run);
+    step_note(s, backward, "note_backward", run);
     enter(s, forward, body[up], embed);
     step_statement(s, forward, body[up]);
     leave(s, forward, body[up], none);

@@ -323,6 +323,7 @@ static void sum_gradients(Steps *s, ProgBlock *b)
 void step_sum_ranks(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
+    step_note(s, b, "note_update", NULL);
     if (s->map->members > 1)
         ps_comment(p, b, "and so are ranks, by the same tree");
     for (int i = 0; i < STEP_TOTALS; i++) {

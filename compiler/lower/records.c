@@ -31,6 +31,14 @@ void step_call(Steps *s, ProgBlock *b, const ProgFunc *f, ProgExpr *const *args,
     ps_do(s->p, b, px_call(s->p, f, count, args));
 }
 
+void step_note(Steps *s, ProgBlock *b, const char *note, ProgExpr *run)
+{
+    if (strcmp(s->map->step->name, "train") != 0)
+        return;
+    step_call(s, b, prog_library(s->p, note),
+              (ProgExpr *[]){ var(s, s->me), run }, run ? 2 : 1);
+}
+
 void step_barrier(Steps *s, ProgBlock *b)
 {
     step_call(s, b, prog_library(s->p, "barrier"),

@@ -506,13 +506,38 @@ static bool finishes(const Step *step)
                       "finish");
 }
 
+/* How many of a micro-batch's statements go forward: up to the last loop over
+ * blocks that does. */
+static int forward_statements(const Stmt *stmt)
+{
+    int count = 0;
+    for (int i = 0; i < stmt->body.count; i++)
+        if (stmt->body.at[i]->kind == STEP_REPEAT && !stmt->body.at[i]->down)
+            count = i + 1;
+    return count;
+}
+
+/* All of micro-batch `run` of the rank's. */
+static void lower_micro(Steps *s, ProgBlock *b, const Stmt *stmt,
+                        ProgExpr *run)
+{
+    int forward = forward_statements(stmt);
+    if (forward)
+        step_note(s, b, "note_forward", run);
+    for (int i = 0; i < stmt->body.count; i++) {
+        if (i == forward)
+            step_note(s, b, "note_backward", run);
+        step_statement(s, b, stmt->body.at[i]);
+    }
+}
+
 static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
     if (stmt->count == 1) {
         if (s->group)
             step_set_first(s, b, var(s, s->group));
-        lower_body(s, b, stmt);
+        lower_micro(s, b, stmt, s->group ? var(s, s->group) : num(s, 0));
         s->first = NULL;
         return;
     }
@@ -524,7 +549,7 @@ static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
         run = px_add(p, px_mul(p, var(s, s->group), num(s, stmt->count)), run);
     step_set_first(s, b, run);
     set_at(s, b, s->at, "accumulate", px_lt(p, num(s, 0), var(s, s->micro)));
-    lower_body(s, b, stmt);
+    lower_micro(s, b, stmt, run);
     s->micro = s->first = NULL;
     if (stmt->count > 1 && finishes(s->map->step))
         set_at(s, after, s->at, "accumulate", px_i32(p, 0));

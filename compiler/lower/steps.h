@@ -50,6 +50,9 @@ ProgVar *step_let(Steps *s, ProgBlock *b, const char *name, ProgExpr *value);
 void step_call(Steps *s, ProgBlock *b, const ProgFunc *f,
                ProgExpr *const *args, int count);
 void step_barrier(Steps *s, ProgBlock *b);
+/* In train: note_forward(me, run), note_backward(me, run); note_update(me),
+ * without a run. */
+void step_note(Steps *s, ProgBlock *b, const char *note, ProgExpr *run);
 
 /* A new Shared or Block, and the call that points it at what lies from
  * `base`. */

@@ -35,6 +35,12 @@ static inline long share_end(const Thread *me, long items)
 /* All threads meet; what each wrote before is seen by all after (runtime). */
 void barrier(const Thread *me);
 
+/* What the rank is about from here on, where a run is traced (runtime): its
+ * micro-batch `run` forward or backward, the update with its sums and norm. */
+void note_forward(const Thread *me, long run);
+void note_backward(const Thread *me, long run);
+void note_update(const Thread *me);
+
 /* ---- matrix products (gemm.c). W is PyTorch's [N,K]. ---------------------- */
 /* y[rows,N] = x[rows,K] Wᵀ; then + bias[N] where bias is not NULL. */
 void matmul(const Thread *me, float *y, const float *x, const float *w,

@@ -157,6 +157,7 @@ allocates_nothing "training and evaluating" mid
 allocates_nothing "three threads" mid --threads 3
 allocates_nothing "pairs" pairs
 allocates_nothing "mixture" mixture
+allocates_nothing "tracing" mid --trace traced.json
 calls=$(allocations mid --set train.checkpoint.every=2)     # libc reads directories into a buffer
 if [ "${calls% calls}" -gt 0 ]; then pass; else fail "the watch sees no allocation: $calls"; fi
 maps_nothing

@@ -26,8 +26,9 @@ for bad in x nan inf -1 0x1p3; do
     status "--temperature '$bad'" 2 ./fake generate --temperature "$bad"
 done
 status "--top-p 1.5" 2 ./fake generate --top-p 1.5
-status "--trace" 2 ./fake train --trace x
-says "--trace" "not built yet"
+status "--trace" 1 ./fake train --data data.txt --out untraced --trace nowhere/x
+says "--trace" "nowhere"
+equal "a trace that cannot be written: no run" "$(ls -d untraced 2>/dev/null)" ""
 status "--init-partial alone" 2 ./fake train --init-partial
 status "eval without weights" 2 ./fake eval --data data.txt
 status "grad without files" 2 ./fake grad
