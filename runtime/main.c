@@ -9,7 +9,8 @@
  *     launch                   … forked, over shared memory
  *     join, mail, mpi          … started by mpirun, by messages
  *     weights, tables          parameters by name: drawn, computed, read
- *     train, evaluate, stop    the loop; log, progress, record: what it writes
+ *     train, evaluate, stop    the loop; log, progress, record: what it writes;
+ *                              trace: what ranks did when
  *     reference                what preferences are compared with
  *     store, checkpoint, resume  a run's directory
  *     corpus, examples, data   what to train on: lines, parts, labels, rows,
