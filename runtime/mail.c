@@ -6,6 +6,7 @@
 #include "memory.h"
 #include "stop.h"
 #include "team.h"
+#include "trace.h"
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -185,6 +186,8 @@ void mail_wait(World *world, int waits)
 {
     Mail *mail = world->mail;
     Notes *notes = &world->block->notes[world->rank];
+    const TraceNote note = { .kind = TRACE_WAIT,
+                             .begin = trace_time(world->trace) };
     atomic_store(&notes->waits, waits);
     for (int i = 0; i < mail->count; i++) {
         Wait wait = {0};
@@ -193,6 +196,7 @@ void mail_wait(World *world, int waits)
     }
     mail->count = 0;
     atomic_store(&notes->waits, WAITS_FOR_NONE);
+    trace_note(world->trace, note);
 }
 
 /* ---- messages ----------------------------------------------------------- */
