@@ -266,10 +266,10 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
     rank->plan = rank_plan(program, set, threads);
     if (!plan_stages(rank, set, threads))
         return error_set(error, 3, "out of memory");
-    for (int i = 0; i < set->count; i++)
-        if (strcmp(set->at[i]->name, "prepare") == 0)
-            rank->prepare = set->at[i];
     bool packed = world && program->shard == SHARD_WEIGHTS;
+    for (int i = 0; i < set->count && !packed; i++)
+        if (strcmp(set->at[i]->name, "prepare") == 0)
+            rank->prepare = set->at[i]; /* else a block does, once gathered */
     if (!tensors_fit(program, packed) || !steps_fit(program, set))
         return error_set(error, 3, "internal error: the program's memory map "
                          "contradicts itself; please report this");

@@ -38,11 +38,8 @@ static ProgFunc *gather_func(Lower *l)
 void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
                       const char *message, ProgExpr *all, ProgExpr *own)
 {
-    int64_t times = 1;
-    if (unit->stack >= 0) /* each micro-batch gathers its blocks */
-        times = s->map->micros * s->map->groups;
     ProgExpr *args[] = {
-        var(s, s->me), step_unit_message(s, message, ALL_GATHER, unit, times),
+        var(s, s->me), step_unit_message(s, message, ALL_GATHER, unit, s->runs),
         all, own, step_share_number(s), step_share(s, unit),
     };
     step_call(s, b, gather_func(s->l), args, 6);

@@ -371,6 +371,19 @@ static void survey(Survey *s, const Stmt *stmt)
     s->flops = in.flops;
 }
 
+/* Where blocks are gathered each call makes its derived weights anew; that is
+ * no work of the model's. */
+static void survey_preparation(Survey *s)
+{
+    const Step *prepare = module_find_step(s->l->m, "prepare");
+    double flops = s->flops;
+    if (!prepare || !gathers(s->l, s->map->step))
+        return;
+    for (int i = 0; i < prepare->body.count; i++)
+        survey(s, prepare->body.at[i]);
+    s->flops = flops;
+}
+
 /* ---- regions ---- */
 /* 1024-blocks of all trained tensors, in checkpoint order. */
 static int64_t norm_blocks(const Lower *l)
@@ -577,6 +590,7 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
     step_calls(step, find_values, &walk);
     for (int i = 0; i < step->body.count; i++)
         survey(&s, step->body.at[i]);
+    survey_preparation(&s);
     map.flops = train || grad ? 3 * s.flops : s.flops;
     /* encode leaves it for generate, at the same place */
     int64_t cache = stack_blocks(l->m, l->m->stacks.count - 1) * s.cache;

@@ -263,6 +263,7 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
             s, loop, "model_chunk",
             step_chunk_row_at(s, step_control(s, "stage"),
                               px_field(p, var(s, action), "chunk")));
+    s->runs = s->map->groups * s->map->micros;
     open_run(s, loop, px_field(p, var(s, action), "run"));
     ProgBlock *forward;
     ProgBlock *backward = ps_if(
@@ -279,7 +280,9 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     enter(s, backward, body[down], middle);
     step_statement(s, backward, body[down]);
     leave(s, backward, body[down], end);
+    s->runs = s->map->groups;
     close_run(s, backward, groups);
+    s->runs = 1;
     s->group = s->micro = s->slot = s->first = s->model_chunk = NULL;
     s->stream = s->records = NULL;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));

@@ -733,7 +733,7 @@ void step_sum_partial(Steps *s, ProgBlock *b)
         if (l->early || !has_partial(l, stack))
             continue;
         ProgBlock *body = step_each_block(s, b, stack);
-        step_point_at_block(s, body);
+        step_point_at_sums(s, body);
         step_sum_block_parts(s, body);
         step_end_blocks(s);
     }

@@ -133,8 +133,13 @@ void step_point_at_block(Steps *s, ProgBlock *b)
                gathers(s->l, s->map->step)
                    ? step_gather_block(s, b)
                    : px_offset(s->p, step_control(s, "weights"), at));
+    step_point_at_sums(s, b);
+}
+
+void step_point_at_sums(Steps *s, ProgBlock *b)
+{
     if (s->dw[s->stack] && s->gradients)
-        step_point(s, b, stack->sums, s->dw[s->stack],
+        step_point(s, b, s->l->stacks[s->stack].sums, s->dw[s->stack],
                    px_offset(s->p, var(s, s->gradients),
                              step_gradient_block(s)));
 }

@@ -363,9 +363,42 @@ static void begin_anew(Steps *s, ProgBlock *b, bool anew)
                     : px_lt(s->p, num(s, 0), var(s, s->micro)));
 }
 
+/* The call that makes a stack's derived weights; NULL: it has none. */
+static const Stmt *preparation(const Module *m, int stack)
+{
+    const Step *prepare = module_find_step(m, "prepare");
+    for (int i = 0; prepare && i < prepare->body.count; i++)
+        if (prepare->body.at[i]->stack == stack)
+            return prepare->body.at[i]->body.at[0];
+    return NULL;
+}
+
+static bool reads_derived(const Module *m, const Func *f)
+{
+    for (int i = 0; i < f->values.count; i++)
+        if (f->values.at[i]->kind == VALUE_WEIGHT
+            && m->weights.at[f->values.at[i]->weight].derived)
+            return true;
+    return false;
+}
+
+/* Derived weights of a block that was gathered are made anew, before what reads
+ * them. */
+static void derive(Steps *s, ProgBlock *b, const Func *reader)
+{
+    const Stmt *call = preparation(s->l->m, s->stack);
+    if (call && reads_derived(s->l->m, reader))
+        step_statement(s, b, call);
+}
+
 static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     ProgBlock *after = b;
+    const Func *called = stmt->body.at[0]->func;
+    const Stmt *call = preparation(s->l->m, stmt->stack);
+    bool gathered = gathers(s->l, s->map->step);
+    if (gathered && call && call->func == called)
+        return;                         /* see derive */
     bool leaves = stmt->down && s->l->early && has_gradients(s);
     bool inside = s->model_chunk;
     ProgVar *chunk;
@@ -384,6 +417,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
                  num(s, 1));
     set_at(s, body, s->at, "block", var(s, s->block));
     step_point_at_block(s, body);
+    if (gathered)
+        derive(s, body, called);
     lower_body(s, body, stmt);
     if (leaves) {
         if (s->l->m->mesh.tensor > 1)
@@ -534,11 +569,13 @@ static void lower_micro(Steps *s, ProgBlock *b, const Stmt *stmt,
 static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
+    s->runs = s->map->groups * stmt->count;
     if (stmt->count == 1) {
         if (s->group)
             step_set_first(s, b, var(s, s->group));
         lower_micro(s, b, stmt, s->group ? var(s, s->group) : num(s, 0));
         s->first = NULL;
+        s->runs = s->map->groups;
         return;
     }
     ProgBlock *after = b;
@@ -551,6 +588,7 @@ static void micros(Steps *s, ProgBlock *b, const Stmt *stmt)
     set_at(s, b, s->at, "accumulate", px_lt(p, num(s, 0), var(s, s->micro)));
     lower_micro(s, b, stmt, run);
     s->micro = s->first = NULL;
+    s->runs = s->map->groups;
     if (stmt->count > 1 && finishes(s->map->step))
         set_at(s, after, s->at, "accumulate", px_i32(p, 0));
 }
@@ -576,6 +614,7 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
         s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
         step_point_at_gradients(s, b);
         lower_body(s, b, stmt);
+        s->runs = 1;
         step_sum_ranks(s, b);
         return;
     }
@@ -590,6 +629,7 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
     lower_body(s, body, stmt);
     step_merge_groups(s, body);
     s->group = NULL;
+    s->runs = 1;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
     step_point_at_gradients(s, b);
     step_sum_ranks(s, b);
@@ -759,7 +799,7 @@ static void write_small(Lower *l, const StepMap *map)
 ProgFunc *lower_step(Lower *l, const StepMap *map)
 {
     Prog *p = l->p;
-    Steps s = { .l = l, .p = p, .map = map };
+    Steps s = { .l = l, .p = p, .map = map, .runs = 1 };
     if (map->groups > 1)
         ones_func(l);
     if (find_region(map, "gradients"))

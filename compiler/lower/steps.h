@@ -32,6 +32,8 @@ typedef struct Steps {
     const char *mask;               /* the update's open `if`: frozen_blocks, */
     ProgBlock *masked;              /* its body */
     bool down;                      /* in the loop over blocks, from the last */
+    int64_t runs;                   /* in a step, of what is written: a rank's
+                                       groups and micro-batches, where open */
 } Steps;
 
 static inline ProgExpr *var(Steps *s, const ProgVar *v)
@@ -63,8 +65,9 @@ void step_point(Steps *s, ProgBlock *b, const ProgFunc *f, ProgVar *record,
 /* The same for a Shared, of the whole or of the rank's stage. */
 void step_point_shared(Steps *s, ProgBlock *b, const ProgFunc *whole,
                        const ProgFunc *staged, ProgVar *record, ProgExpr *base);
-/* w and dw of s->stack at those of block s->block. */
+/* w and dw of s->stack at those of block s->block; dw alone. */
 void step_point_at_block(Steps *s, ProgBlock *b);
+void step_point_at_sums(Steps *s, ProgBlock *b);
 /* Floats from the start of gradients or a moment to those of s->block. */
 ProgExpr *step_gradient_block(Steps *s);
 ProgExpr *step_blocks(Steps *s);                /* L, of s->stack */

@@ -130,10 +130,6 @@ static void check_shard(Loader *loader)
     const Spec *s = loader->spec;
     const KeyId shard = KEY_parallel_shard;
     const struct { bool is; KeyId key; } unbuilt[] = {
-        { (s->model_position == MODEL_POSITION_RELATIVE
-           || s->model_position == MODEL_POSITION_RELATIVE_LEARNED)
-              && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
-          KEY_model_position },
         { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE
               && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
           KEY_train_objective },

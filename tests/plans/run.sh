@@ -430,6 +430,11 @@ one_spec() {
         plan via=cc data=2 stages=2 micro=1
         three ;;
     alibi | frozen | masked | bert | image | classifier) some_plans ;;
+    relative)
+        whole_plans
+        plan data=4 shard=parameters micro=1 threads=2
+        plan data=2 stages=2 shard=parameters micro=1
+        plan via=cc data=4 shard=parameters shard_group=2 recompute=block ;;
     *) whole_plans ;;
     esac
 }
