@@ -141,6 +141,41 @@ ProgExpr *step_gather_block(Steps *s, ProgBlock *b)
     return all;
 }
 
+/* ---- derived weights ---- */
+/* The call that makes a stack's; NULL: it has none. */
+static const Stmt *preparation(const Module *m, int stack)
+{
+    const Step *prepare = module_find_step(m, "prepare");
+    for (int i = 0; prepare && i < prepare->body.count; i++)
+        if (prepare->body.at[i]->stack == stack)
+            return prepare->body.at[i]->body.at[0];
+    return NULL;
+}
+
+bool makes_derived(const Module *m, const Func *f)
+{
+    const Stmt *call = f->stack < 0 ? NULL : preparation(m, f->stack);
+    return call && call->func == f;
+}
+
+static bool reads_derived(const Module *m, const Func *f)
+{
+    for (int i = 0; i < f->values.count; i++)
+        if (f->values.at[i]->kind == VALUE_WEIGHT
+            && m->weights.at[f->values.at[i]->weight].derived)
+            return true;
+    return false;
+}
+
+/* What was made of a gathered block is gone with it: it is made anew, before
+ * what reads it. */
+void step_derive(Steps *s, ProgBlock *b, const Func *reader)
+{
+    const Stmt *call = preparation(s->l->m, s->stack);
+    if (call && reads_derived(s->l->m, reader))
+        step_statement(s, b, call);
+}
+
 /* ---- once a step ---- */
 /* What the owners have made of their shares of the weights. */
 void step_gather_weights(Steps *s, ProgBlock *b)

@@ -371,16 +371,16 @@ static void survey(Survey *s, const Stmt *stmt)
     s->flops = in.flops;
 }
 
-/* Where blocks are gathered each call makes its derived weights anew; that is
- * no work of the model's. */
-static void survey_preparation(Survey *s)
+/* Where blocks are gathered calls make derived weights anew: no work of the
+ * model's. */
+static void survey_step(Survey *s, const Step *step)
 {
-    const Step *prepare = module_find_step(s->l->m, "prepare");
+    const Step *again = module_find_step(s->l->m, "prepare");
+    for (int i = 0; i < step->body.count; i++)
+        survey(s, step->body.at[i]);
     double flops = s->flops;
-    if (!prepare || !gathers(s->l, s->map->step))
-        return;
-    for (int i = 0; i < prepare->body.count; i++)
-        survey(s, prepare->body.at[i]);
+    for (int i = 0; again && gathers(s->l, step) && i < again->body.count; i++)
+        survey(s, again->body.at[i]);
     s->flops = flops;
 }
 
@@ -588,9 +588,7 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
     ValueWalk walk = { l, &map };
     map.keeps_stream = train || grad || forward;
     step_calls(step, find_values, &walk);
-    for (int i = 0; i < step->body.count; i++)
-        survey(&s, step->body.at[i]);
-    survey_preparation(&s);
+    survey_step(&s, step);
     map.flops = train || grad ? 3 * s.flops : s.flops;
     /* encode leaves it for generate, at the same place */
     int64_t cache = stack_blocks(l->m, l->m->stacks.count - 1) * s.cache;

@@ -363,42 +363,13 @@ static void begin_anew(Steps *s, ProgBlock *b, bool anew)
                     : px_lt(s->p, num(s, 0), var(s, s->micro)));
 }
 
-/* The call that makes a stack's derived weights; NULL: it has none. */
-static const Stmt *preparation(const Module *m, int stack)
-{
-    const Step *prepare = module_find_step(m, "prepare");
-    for (int i = 0; prepare && i < prepare->body.count; i++)
-        if (prepare->body.at[i]->stack == stack)
-            return prepare->body.at[i]->body.at[0];
-    return NULL;
-}
-
-static bool reads_derived(const Module *m, const Func *f)
-{
-    for (int i = 0; i < f->values.count; i++)
-        if (f->values.at[i]->kind == VALUE_WEIGHT
-            && m->weights.at[f->values.at[i]->weight].derived)
-            return true;
-    return false;
-}
-
-/* Derived weights of a block that was gathered are made anew, before what reads
- * them. */
-static void derive(Steps *s, ProgBlock *b, const Func *reader)
-{
-    const Stmt *call = preparation(s->l->m, s->stack);
-    if (call && reads_derived(s->l->m, reader))
-        step_statement(s, b, call);
-}
-
 static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     ProgBlock *after = b;
     const Func *called = stmt->body.at[0]->func;
-    const Stmt *call = preparation(s->l->m, stmt->stack);
     bool gathered = gathers(s->l, s->map->step);
-    if (gathered && call && call->func == called)
-        return;                         /* see derive */
+    if (gathered && makes_derived(s->l->m, called))
+        return;                         /* see step_derive */
     bool leaves = stmt->down && s->l->early && has_gradients(s);
     bool inside = s->model_chunk;
     ProgVar *chunk;
@@ -418,7 +389,7 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     set_at(s, body, s->at, "block", var(s, s->block));
     step_point_at_block(s, body);
     if (gathered)
-        derive(s, body, called);
+        step_derive(s, body, called);
     lower_body(s, body, stmt);
     if (leaves) {
         if (s->l->m->mesh.tensor > 1)

@@ -198,6 +198,8 @@ void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
                       const char *message, ProgExpr *all, ProgExpr *own);
 void step_gather_shared(Steps *s, ProgBlock *b);
 ProgExpr *step_gather_block(Steps *s, ProgBlock *b);    /* where it lies then */
+bool makes_derived(const Module *m, const Func *f);
+void step_derive(Steps *s, ProgBlock *b, const Func *reader);
 const char *gathered_region(const Lower *l, const Unit *unit);
 void write_gathering(Lower *l);
 /* ranks.c: the index of a message that a stage's ranks make so many calls of in
