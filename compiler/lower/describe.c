@@ -355,7 +355,7 @@ static ProgData *describe_values(Lower *l, const StepMap *map)
             l, data,
             &(Saved){ two ? "decoder.norm" : "norm", 1, norm->offset, 0, &x });
     const StepValue *logits = find_value(map, "logits");
-    const Func *head = module_find_func(m, "head.logits");
+    const Func *head = module_find_func(m, "head.inspect");
     Type rows = head->results.at[0]->type;
     int width = rows.dims[rows.rank - 1];
     Type type = logits->pooled ? type_of(DT_F32, 2, (int[]){ B, width })
@@ -399,7 +399,8 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     put_int(&row, "sums_at", region_bytes(map, "sums"));
     bool whole = find_region(map, "whole") != NULL;
     put_int(&row, "gradients_at",
-            region_bytes(map, whole ? "whole" : "gradients"));
+            !strcmp(map->step->name, "grad")
+                ? region_bytes(map, whole ? "whole" : "gradients") : -1);
     put_data(&row, "inputs", "input_count", parts->inputs);
     put_data(&row, "memory", "memory_count", parts->memory);
     put_data(&row, "values", "value_count", parts->values);
