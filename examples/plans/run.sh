@@ -40,7 +40,8 @@ for file in "$here"/plans/*.yaml; do
     ./trainwright build "$here/spec.yaml" -f "$file" -o "$work/$plan" >/dev/null
     cd "$work"
     rm -rf "$plan-run" "$plan.jsonl"
-    "./$plan" train --threads 1 --out "$plan-run" --log "$plan.jsonl" --quiet
+    "./$plan" train --threads 1 --out "$plan-run" --log "$plan.jsonl" --quiet \
+        --trace "$plan.trace.json"
     loss=$(sed -n 's/^{"step":20,"loss":\([^,]*\),.*/\1/p' "$plan.jsonl")
     hash=$(tensors_hash "$plan-run/step-20/model.safetensors")
     costs=$("./$plan" info --json --threads 1 | awk -f "../../$here/table.awk")
@@ -69,9 +70,11 @@ for plan in 07-gpipe 08-1f1b; do
     ./trainwright ir "$here/spec.yaml" -f "$here/plans/$plan.yaml" \
         --after schedule |
         awk -f "$here/draw.awk" -v name="${plan#*-}" >"$work/${plan#*-}.svg"
+    awk -f "$here/trace.awk" -v name="${plan#*-}" "$work/$plan.trace.json" \
+        >"$work/${plan#*-}-measured.svg"
 done
 
-say "done; in $work: gpipe.svg, 1f1b.svg, table.txt"
+say "done; in $work: gpipe.svg, 1f1b.svg, what was measured, table.txt"
 awk '
     NR == 1 { loss = $11; hash = $12 }
     NF != 12 || $11 != loss || $12 != hash || length($12) != 64 { bad = 1 }
