@@ -77,9 +77,14 @@ static int64_t now(void)
     return (int64_t)time.tv_sec * 1000000000 + time.tv_nsec;
 }
 
+void trace_begin(Trace *trace)
+{
+    trace->zero = now();
+}
+
 int64_t trace_time(const Trace *trace)
 {
-    return trace ? now() : 0;
+    return trace ? now() - trace->zero : 0;
 }
 
 static void add(Trace *trace, const TraceNote *note)
@@ -96,7 +101,7 @@ void trace_note(Trace *trace, TraceNote note)
     bool always = note.kind == TRACE_EVALUATE || note.kind == TRACE_SAVE;
     if (!trace || trace->begun == 0 || (!trace->inside && !always))
         return;
-    note.end = now();
+    note.end = trace_time(trace);
     add(trace, &note);
 }
 
@@ -116,14 +121,14 @@ void trace_begin_step(Trace *trace, int64_t step)
     trace->steps[trace->begun++ % trace->slots].count = 0;
     trace->inside = true;
     trace->step = (TraceNote){ .kind = TRACE_STEP, .what = (int32_t)step,
-                               .begin = now() };
+                               .begin = trace_time(trace) };
 }
 
 void trace_end_step(Trace *trace)
 {
     if (!trace)
         return;
-    trace->step.end = now();
+    trace->step.end = trace_time(trace);
     end_phase(trace, trace->step.end);
     add(trace, &trace->step);
     trace->inside = false;
@@ -136,7 +141,7 @@ static void begin_phase(const Thread *me, TraceKind kind, long what)
     Trace *trace = me->index == 0 ? team_trace(me->team) : NULL;
     if (!trace || !trace->inside)
         return;
-    int64_t time = now();
+    int64_t time = trace_time(trace);
     end_phase(trace, time);
     trace->in_phase = true;
     trace->phase = (TraceNote){ .kind = (int16_t)kind, .begin = time,

@@ -3,7 +3,8 @@
  * (note_forward … of kernels.h), for each message and for each wait for another
  * rank; only a rank's first thread notes. The file is what Perfetto and
  * chrome://tracing read: a process a rank, times in microseconds by the one
- * monotonic clock of the machine.
+ * monotonic clock of the machine. Ranks of several machines have a clock each,
+ * and begin to count when all have met.
  *
  * All memory is there before the first step and holds the last TRACE_STEPS
  * steps: an older one is written over. Where nothing is traced the trace is
@@ -33,7 +34,7 @@ typedef enum TraceKind {
     TRACE_SAVE,
 } TraceKind;
 
-/* Nanoseconds of CLOCK_MONOTONIC. */
+/* Nanoseconds of CLOCK_MONOTONIC, since trace_begin. */
 typedef struct TraceNote {
     int64_t begin, end;
     int64_t bytes;              /* of a message: that this rank sends */
@@ -51,6 +52,7 @@ typedef struct TracedStep {
 typedef struct Trace {
     TracedStep *steps;          /* step s, from 0, lies in slot s mod slots */
     int slots, room;            /* notes a slot has room for */
+    int64_t zero;               /* what the clock says then */
     int64_t begun;              /* steps so far */
     int64_t lost;               /* notes for which there was no room */
     TraceNote step, phase;      /* that go on */
@@ -61,6 +63,9 @@ typedef struct Trace {
  * where there is no memory. */
 Trace *trace_new(const Program *program, Error *error);
 void trace_free(Trace *trace);
+
+/* Time is 0 now; without this it is 0 where the machine's clock is. */
+void trace_begin(Trace *trace);
 
 /* The time, or 0 where nothing is traced. */
 int64_t trace_time(const Trace *trace);

@@ -533,10 +533,18 @@ static bool open_trace(Training *t, Error *error)
 {
     if (!t->options->trace)
         return true;
+    World *world = world_of(t);
     t->trace = trace_new(t->program, error);
+    if (!t->trace)
+        return false;
+    if (!world_is_here(world)) {
+        if (!world_meet(world, "begin the trace", error))
+            return false;
+        trace_begin(t->trace);
+    }
     team_set_trace(t->rank.team, t->trace);
-    world_set_trace(world_of(t), t->trace);
-    return t->trace != NULL;
+    world_set_trace(world, t->trace);
+    return true;
 }
 
 static bool open_all(Training *t, Error *error)

@@ -283,6 +283,11 @@ char *world_memory(World *world, size_t bytes, Error *error)
     return NULL;
 }
 
+bool world_is_here(const World *world)
+{
+    return !world || world->ranks_here == world->ranks;
+}
+
 bool world_shares_memory(const World *world)
 {
     return !world || !world->mail;

@@ -68,6 +68,9 @@ void world_transport(const World *world, char text[WORLD_TEXT]);
 /* This rank's memory, of which so many bytes are wanted. */
 char *world_memory(World *world, size_t bytes, Error *error);
 
+/* Whether all ranks run on this machine. */
+bool world_is_here(const World *world);
+
 /* Whether ranks map each other's memory. */
 bool world_shares_memory(const World *world);
 

@@ -80,6 +80,9 @@ plan 5 1
 plan 24 1 --set parallel.pipeline.stages=4 --set train.micro_batch=1
 plan 3 2 --set parallel.pipeline.stages=2 --set parallel.data=2 \
     --set train.micro_batch=1 --set parallel.pipeline.schedule=gpipe
+plan 3 1 --set parallel.pipeline.stages=2 --set train.micro_batch=1 \
+    --set parallel.pipeline.schedule=interleaved \
+    --set parallel.pipeline.virtual=2
 plan 3 1 --set parallel.data=2 --set parallel.shard=parameters
 plan 3 1 --set parallel.data=2 --set parallel.shard=gradients --via cc
 plan 3 2 --set parallel.tensor=2 --set parallel.data=2
