@@ -1,10 +1,10 @@
-# trace.awk: what ranks did in one step, as an SVG picture like draw.awk's: a row
-# a rank, what it computed and where it waited for others, by the clock.
+# trace.awk: what ranks did in one step, as an SVG picture like draw.awk's: a
+# row a rank, what it computed and where it waited for others, by the clock.
 #
 #     BIN train --trace TRACE.json …; awk -f trace.awk -v name=1f1b TRACE.json
 #
-# Of the steps in the trace the shortest on rank 0, or -v step=N. The trace has an
-# event a line; a rank's lines are in the order of their beginnings.
+# Of the steps in the trace the shortest on rank 0, or -v step=N. The trace has
+# an event a line; a rank's lines are in the order of their beginnings.
 function text_of(key) {
     if (!match($0, "\"" key "\":\"[^\"]*\""))
         return ""
