@@ -50,10 +50,27 @@ static void add_class(FactStage *stage, Arena *arena, const char *name,
 
 static int64_t largest(int64_t a, int64_t b) { return a > b ? a : b; }
 
+/* What a step that goes with train maps beside it: *values, and the largest
+ * workspace. */
+static void read_companion(FactStage *stage, const ProgData *steps,
+                           const ProgData *own, const char *name,
+                           int64_t *values)
+{
+    int row = facts_row(own, "name", name);
+    const ProgData *from = row < 0 ? steps : own;
+    row = row < 0 ? facts_row(steps, "name", name) : row;
+    if (row < 0)
+        return;
+    *values = largest(*values, facts_int(from, row, "value_bytes"));
+    stage->thread = largest(stage->thread, facts_int(from, row,
+                                                     "thread_bytes"));
+}
+
 /* What a rank maps to train: weights and moments, and behind them the values of
- * train, or those of its evaluations where they are more. */
+ * train, or those of its evaluations or of the reference's scores where they
+ * are more. */
 static void read_memory(FactStage *stage, Arena *arena, const ProgData *steps,
-                        const ProgData *own)
+                        const ProgData *own, bool pairs)
 {
     int row = facts_row(own, "name", "train");
     const ProgData *from = row < 0 ? steps : own;
@@ -65,14 +82,10 @@ static void read_memory(FactStage *stage, Arena *arena, const ProgData *steps,
     stage->thread = facts_int(from, row, "thread_bytes");
     stage->entry = facts_field(from, row, "entry")->func;
     int64_t values = stage->values;
-    int eval = facts_row(own, "name", "eval");
-    const ProgData *other = eval < 0 ? steps : own;
-    eval = eval < 0 ? facts_row(steps, "name", "eval") : eval;
-    if (eval >= 0) {
-        values = largest(values, facts_int(other, eval, "value_bytes"));
-        stage->thread = largest(stage->thread,
-                                facts_int(other, eval, "thread_bytes"));
-    }
+    read_companion(stage, steps, own, "eval", &values);
+    read_companion(stage, steps, own, "prepare", &values);
+    if (pairs)
+        read_companion(stage, steps, own, "score", &values);
     add_class(stage, arena, "weights", stage->weights);
     add_class(stage, arena, "moments", stage->moments);
     for (int i = 0; memory && i < memory->rows; i++)
@@ -129,7 +142,8 @@ static void read_stage(Facts *facts, Arena *arena, int number)
     stage.tensors = facts_field(from, row, "tensors")->data;
     read_chunks(&stage, facts, arena, number);
     read_memory(&stage, arena, steps,
-                parts ? facts_field(parts, row, "steps")->data : NULL);
+                parts ? facts_field(parts, row, "steps")->data : NULL,
+                !strcmp(facts_text(program, 0, "objective"), "preference"));
     read_messages(&stage, arena, facts_field(from, row, "messages")->data);
     list_push(arena, &facts->by_stage, stage);
 }

@@ -317,6 +317,28 @@ static void derive_prepare(Module *m, const Plan *plan)
     list_push(m->arena, &m->steps, staged);
 }
 
+static bool counts_pairs(const Step *train)
+{
+    for (int i = 0; train && i < train->body.count; i++)
+        if (train->body.at[i]->kind == STEP_COUNT
+            && !strcmp(train->body.at[i]->what, "pairs"))
+            return true;
+    return false;
+}
+
+/* Ranks that keep shares of weights score what they train against together. */
+static void derive_score(Module *m, const Plan *plan)
+{
+    const Step *score = module_find_step(m, "score");
+    if (!score || !counts_pairs(module_find_step(m, "train"))
+        || plan->mesh.shard != SHARD_PARAMETERS)
+        return;
+    Step *gathered = arena_alloc(m->arena, sizeof *gathered);
+    *gathered = *score;
+    gathered->name = "gathered_score";
+    list_push(m->arena, &m->steps, gathered);
+}
+
 bool pass_schedule(Module *m, const Plan *plan, Diag *diag)
 {
     (void)diag;
@@ -334,5 +356,6 @@ bool pass_schedule(Module *m, const Plan *plan, Diag *diag)
     }
     derive_grad(m, module_find_step(m, "train"));
     derive_prepare(m, plan);
+    derive_score(m, plan);
     return true;
 }

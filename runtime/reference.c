@@ -5,7 +5,6 @@
 #include "commands.h"
 #include "cpu.h"
 #include "inputs.h"
-#include "stop.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,13 +124,24 @@ static void show(Scorer *scorer, int64_t pairs, int64_t count)
     fflush(stdout);
 }
 
+/* Ranks that score together stop together. */
+static bool goes_on(const Scorer *scorer, Error *error)
+{
+    const Rank *rank = scorer->scoring->rank;
+    bool together = rank->program->shard == SHARD_WEIGHTS;
+    int signal = 0;
+    if (!world_stop(together ? rank->world : NULL, &signal, error))
+        return false;
+    return !signal || error_set(error, EXIT_RESUME, "%s", "");
+}
+
 static bool score_all(Scorer *scorer, int64_t count, Error *error)
 {
     rank_prepare(scorer->scoring->rank);
     begin_call(scorer);
     for (int64_t pair = 0; pair < count; pair++) {
-        if (stop_signal())
-            return error_set(error, EXIT_RESUME, "%s", "");
+        if (!goes_on(scorer, error))
+            return false;
         if (!read_pair(scorer, pair, error))
             return false;
         put_sequence(scorer, 0);

@@ -468,17 +468,31 @@ static bool score_reference(Training *t, const ReferenceFile *file,
         return false;
     scoring.part = PART_EVAL;
     return reference_score(&t->eval_reference, &scoring, error)
-        && reference_write(file, &t->train_reference, &t->eval_reference,
-                           error);
+        && (!leads(t) || reference_write(file, &t->train_reference,
+                                         &t->eval_reference, error));
 }
 
-/* The leader has computed it or found it: the others read it. */
+/* What the leader has not found it computes, with the others where each has a
+ * share of the weights alone. */
+static bool compute_reference(Training *t, const ReferenceFile *file,
+                              bool found, Error *error)
+{
+    bool together = world_of(t) && t->program->shard == SHARD_WEIGHTS;
+    if (together && !world_share(world_of(t), &found, sizeof found,
+                                 "look for the reference", error))
+        return false;
+    bool computes = !found && (together || leads(t));
+    return !computes || score_reference(t, file, error);
+}
+
+/* The leader has it: who has not reads it. */
 static bool share_reference(Training *t, ReferenceFile *file, Error *error)
 {
     return world_share(world_of(t), file->data_hash, sizeof file->data_hash,
                        "score the reference", error)
-        && (leads(t) || reference_read(file, &t->train_reference,
-                                       &t->eval_reference, error));
+        && (t->train_reference.sums
+            || reference_read(file, &t->train_reference, &t->eval_reference,
+                              error));
 }
 
 /* Reads what an earlier start computed; a new run computes what is not there or
@@ -494,15 +508,18 @@ static bool open_reference(Training *t, Error *error)
     t->eval_reference.count = corpus_eval_count(&t->corpus);
     if (!t->resumed && (leads(t) || !world_shares_memory(world_of(t))))
         hash_weights(t, file.weights_hash);
-    if (!leads(t)) {
-        file.weights_hash[0] = '\0';    /* it has seen its own ones alone */
-        return share_reference(t, &file, error);
-    }
-    record_data_hash(&t->record, file.data_hash);
+    bool found = false;
     Error ignored;
-    return (reference_read(&file, &t->train_reference, &t->eval_reference,
-                           t->resumed ? error : &ignored)
-            || (!t->resumed && score_reference(t, &file, error)))
+    if (leads(t)) {
+        record_data_hash(&t->record, file.data_hash);
+        found = reference_read(&file, &t->train_reference, &t->eval_reference,
+                               t->resumed ? error : &ignored);
+        if (t->resumed && !found)
+            return false;
+    } else {
+        file.weights_hash[0] = '\0';    /* it has seen its own ones alone */
+    }
+    return compute_reference(t, &file, found, error)
         && share_reference(t, &file, error);
 }
 

@@ -378,14 +378,22 @@ static int64_t map_moments(const Lower *l, const StepMap *map)
     return floats / l->shards;
 }
 
+/* Of a step that ranks have in place of a program's: whose. NULL: it is none. */
+static const char *ranks_step(const Step *step)
+{
+    return !strcmp(step->name, "stage_prepare")  ? "prepare"
+         : !strcmp(step->name, "gathered_score") ? "score"
+                                                 : NULL;
+}
+
 static void describe_step(Lower *l, ProgData *data, const StepMap *map,
                           const StepParts *parts)
 {
     Row row = begin_row(l, data);
     bool train = !strcmp(map->step->name, "train");
     const StepValue *logits = find_value(map, "logits");
-    bool staged = !strcmp(map->step->name, "stage_prepare");
-    put_text(&row, "name", staged ? "prepare" : map->step->name);
+    put_text(&row, "name", ranks_step(map->step) ? ranks_step(map->step)
+                                            : map->step->name);
     put_int(&row, "batch", map->sequences);
     put_int(&row, "sequence", map->step->sequence);
     put_int(&row, "state_bytes",
@@ -517,7 +525,7 @@ static ProgData *describe_steps(Lower *l, const StepMap *maps,
         bool ranks = map->by_stage || gathers(l, map->step);
         if (part >= 0 && !ranks)
             continue;
-        if (part < 0 && !strcmp(map->step->name, "stage_prepare"))
+        if (part < 0 && ranks_step(map->step))
             continue;
         if (map->by_stage)          /* the program's own: the first stage's */
             map = &map->by_stage[part < 0 ? 0 : part];

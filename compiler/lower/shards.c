@@ -48,7 +48,8 @@ const Unit *unit_of(const Lower *l, int weight)
 
 bool gathers(const Lower *l, const Step *step)
 {
-    static const char *const names[] = { "train", "grad", "eval" };
+    static const char *const names[] = { "train", "grad", "eval",
+                                         "gathered_score" };
     bool ranks = false;
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         ranks |= !strcmp(step->name, names[i]);

@@ -124,25 +124,6 @@ static void check_shard_group(Loader *loader)
               saying(loader, group), saying(loader, data));
 }
 
-/* What a model has that replicas do not split yet. */
-static void check_shard(Loader *loader)
-{
-    const Spec *s = loader->spec;
-    const KeyId shard = KEY_parallel_shard;
-    const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE
-              && s->parallel_shard == PARALLEL_SHARD_PARAMETERS,
-          KEY_train_objective },
-    };
-    if (loader->bad[shard] || s->parallel_shard == PARALLEL_SHARD_NONE)
-        return;
-    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
-        if (unbuilt[i].is && sound(loader, shard, unbuilt[i].key))
-            clash(loader, shard, unbuilt[i].key,
-                  "`%s` is not built yet with `%s`", saying(loader, shard),
-                  saying(loader, unbuilt[i].key));
-}
-
 /* What tensor ranks slice, and what they do not yet. */
 static void check_tensor(Loader *loader)
 {
@@ -250,6 +231,5 @@ void check_plan_rules(Loader *loader)
     check_tensor(loader);
     check_shard_group(loader);
     check_sequence_parallel(loader);
-    check_shard(loader);
     check_pipeline(loader);
 }

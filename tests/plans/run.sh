@@ -430,6 +430,10 @@ one_spec() {
         plan via=cc data=2 stages=2 micro=1
         three ;;
     alibi | frozen | masked | bert | image | classifier) some_plans ;;
+    preference)
+        whole_plans
+        plan data=4 shard=parameters shard_group=2 micro=1 threads=2
+        plan via=cc data=4 shard=parameters ;;
     relative)
         whole_plans
         plan data=4 shard=parameters micro=1 threads=2
