@@ -378,7 +378,8 @@ static int64_t map_moments(const Lower *l, const StepMap *map)
     return floats / l->shards;
 }
 
-/* Of a step that ranks have in place of a program's: whose. NULL: it is none. */
+/* Of a step that ranks have in place of a program's: whose; NULL: it is none.
+ */
 static const char *ranks_step(const Step *step)
 {
     return !strcmp(step->name, "stage_prepare")  ? "prepare"
