@@ -98,7 +98,7 @@ fi
 # ---- plans --------------------------------------------------------------------
 cat > plan.yaml <<'END'
 name: plan
-model: {vocab: 256, context: 32, dim: 32, heads: 2, blocks: 2}
+model: {vocab: 256, context: 32, dim: 32, heads: 2, blocks: 4}
 train:
   batch: 8
   steps: 6
@@ -108,21 +108,25 @@ train:
   eval: {every: 3, steps: 2}
 reproducible: {groups: 4}
 END
-sed 's/blocks: 2}/blocks: 2, experts: {count: 4, top_k: 2}}/' plan.yaml \
+sed 's/blocks: 4}/blocks: 2, experts: {count: 4, top_k: 2}}/' plan.yaml \
     > experts.yaml
 head -c 20000 "$root/runtime/safetensors.c" > data.txt
-# NAME RANKS SPEC KEYS (of parallel, but for train's) FLAGS
+# NAME RANKS SPEC KEYS FLAGS
 plans='data 2 plan data=2
 moments 2 plan data=2,shard=optimizer
 gradients 2 plan data=2,shard=gradients
 weights 2 plan data=2,shard=parameters
-gpipe 2 plan pipeline.stages=2,pipeline.schedule=gpipe,train.micro_batch=1
-steady 2 plan pipeline.stages=2,pipeline.schedule=1f1b,train.micro_batch=1
+gpipe 2 plan stages=2,schedule=gpipe,micro=1
+steady 2 plan stages=2,schedule=1f1b,micro=1
+interleaved 2 plan stages=2,schedule=interleaved,virtual=2,micro=1
 tensor 2 plan tensor=2
+sequence 2 plan tensor=2,sequence_parallel=true
 context 2 plan context=2 --via=cc
 experts 2 experts data=2,experts=2
-mixed 4 plan data=2,pipeline.stages=2,shard=optimizer,train.micro_batch=1
-folded 4 plan data=2,tensor=2,shard=gradients'
+mixed 4 plan data=2,stages=2,shard=optimizer,micro=1
+folded 4 plan data=2,tensor=2,shard=gradients
+groups 4 plan data=4,shard=parameters,shard_group=2
+fast 2 plan data=2,shard=gradients,order=fast,micro=1'
 train() { # NAME PREFIX: the command; what NAME writes is PREFIX-NAME…
     echo ./p-"$1" train --data data.txt --threads 1 --quiet --out "$2-$1" \
         --log "$2-$1.jsonl"
@@ -140,7 +144,12 @@ compare() { # DESCRIPTION NAME PREFIX
 while read -r name ranks spec keys flags; do
     sets=
     for key in ${keys//,/ }; do
-        case $key in train.*) ;; *) key=parallel.$key ;; esac
+        case $key in
+        stages=* | schedule=* | virtual=*) key=parallel.pipeline.$key ;;
+        micro=*) key=train.micro_batch=${key#*=} ;;
+        order=*) key=reproducible.$key ;;
+        *) key=parallel.$key ;;
+        esac
         sets="$sets --set $key"
     done
     check "build $name" "$root/trainwright" build $spec.yaml $sets $flags \
