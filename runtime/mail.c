@@ -3,6 +3,7 @@
 #define _GNU_SOURCE
 #include "mail.h"
 #include "cpu.h"
+#include "hash.h"
 #include "memory.h"
 #include "stop.h"
 #include "team.h"
@@ -49,6 +50,7 @@ typedef struct Rows {
 /* What ranks tell each other first. */
 enum { PLACE_TEXT = 96 };
 typedef struct Card {
+    char program[SHA256_TEXT];  /* the hash of its source */
     char place[PLACE_TEXT];     /* the same: they see each other's processes */
     pid_t pid;
     cpu_set_t cores;
@@ -418,31 +420,48 @@ static void find_place(char place[PLACE_TEXT])
     snprintf(place, PLACE_TEXT, "%s %s", start, space);
 }
 
-/* Who is on this machine; and what of its cores is this rank's, where others
- * may use the same ones. */
-static bool exchange_cards(World *world, Error *error)
+static bool is_here(const World *world, int rank, const Card *own)
 {
-    Card own = { .pid = getpid() };
-    find_place(own.place);
-    sched_getaffinity(0, sizeof own.cores, &own.cores);
-    if (!world_exchange(world, &own, sizeof own, "begin", error))
-        return false;
-    world->cores = 0;
+    const Card *its = world_slot(world, rank);
+    return strcmp(its->place, own->place) == 0;
+}
+
+/* What of this machine's cores is the rank's, where others may use the same
+ * ones. */
+static double share_of_cores(const World *world, const Card *own)
+{
+    double share = 0;
     for (int core = 0; core < CPU_SETSIZE; core++) {
         int users = 0;
         for (int rank = 0; rank < world->ranks; rank++) {
             const Card *its = world_slot(world, rank);
-            users += strcmp(its->place, own.place) == 0
+            users += is_here(world, rank, own)
                 && CPU_ISSET(core, &its->cores);
         }
-        if (CPU_ISSET(core, &own.cores))
-            world->cores += 1.0 / users;
+        if (CPU_ISSET(core, &own->cores))
+            share += 1.0 / users;
     }
+    return share;
+}
+
+/* Who is on this machine; all must be ranks of one program. */
+static bool exchange_cards(World *world, Error *error)
+{
+    const char *program = world->program->source_hash;
+    Card own = { .pid = getpid() };
+    snprintf(own.program, sizeof own.program, "%s", program ? program : "");
+    find_place(own.place);
+    sched_getaffinity(0, sizeof own.cores, &own.cores);
+    if (!world_exchange(world, &own, sizeof own, "begin", error))
+        return false;
+    world->cores = share_of_cores(world, &own);
     for (int rank = 0; rank < world->ranks; rank++) {
         const Card *its = world_slot(world, rank);
-        bool here = strcmp(its->place, own.place) == 0;
-        world->mail->pids[rank] = here ? its->pid : 0;
-        world->ranks_here += here;
+        if (strcmp(its->program, own.program) != 0)
+            return error_set(error, ERROR_INPUT, "rank %d is of another "
+                             "program than rank %d", rank, world->rank);
+        world->mail->pids[rank] = is_here(world, rank, &own) ? its->pid : 0;
+        world->ranks_here += is_here(world, rank, &own);
     }
     return true;
 }

@@ -283,6 +283,10 @@ for kind in $kinds; do
     mpirun $kind 3 ./p-data $data > last.out 2> last.err
     equal "$kind: too many processes: status" $? 2
     says "$kind: too many processes" "2 ranks, and 3 processes were started"
+    mpirun $kind 1 ./p-data $data : -np 1 ./p-weights $data \
+        > last.out 2> last.err
+    equal "$kind: two programs: status" $? 1
+    says "$kind: two programs" "rank 1 is of another program than rank 0"
     mpirun $kind 2 ./p-data train --data nothing.txt --out wrong --quiet \
         > last.out 2> last.err
     equal "$kind: no data: status" $? 1
