@@ -81,10 +81,11 @@ if [ -n "$kinds" ]; then
     check "stuck compiles" compile stuck
 fi
 for kind in $kinds; do
-    check "collectives by $kind: data 3" mpirun $kind 3 ./collectives 3 1 1 2
+    check "collectives by $kind: data 3" mpirun $kind 3 ./collectives 3 1 1 1 2
     check "collectives by $kind: data 2, stages 2" mpirun $kind 4 \
-        ./collectives 2 2 1 1
-    check "collectives by $kind: tensor 4" mpirun $kind 4 ./collectives 1 1 4 1
+        ./collectives 2 2 1 1 1
+    check "collectives by $kind: tensor 2, context 2" mpirun $kind 4 \
+        ./collectives 1 1 2 2 1
 done
 if [ -n "$kinds" ]; then
     echo some text of forty letters at least, to train on > few.txt

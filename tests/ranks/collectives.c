@@ -3,8 +3,8 @@
  * program's are, do every collective some times over, and compare what they got
  * with what they can compute alone: everybody's numbers are a function of rank,
  * round and place. Prints `N passed, M failed`: a plan is a test. Started by
- * mpirun as `collectives DATA STAGES TENSOR THREADS` it does the same with ranks
- * that talk by messages, one plan, and numbers that take several rounds too;
+ * mpirun as `collectives DATA STAGES TENSOR CONTEXT THREADS` it does the same with
+ * ranks that talk by messages, one plan, and numbers that take several rounds too;
  * then its status is what it found. */
 #define _GNU_SOURCE
 #include "collectives.h"
@@ -17,8 +17,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MOST = 5 << 20, LARGE = MOST / 2, ROUNDS = 12, MOST_STAGES = 4 };
-enum { COUNT, SUM, SUM64, SCATTER, GATHER, GATHER64, TELL, ROWS, ENDS, SLICES, ALL };
+enum { MOST = 9 << 20, LARGE = MOST / 4, ROUNDS = 12, MOST_STAGES = 4 };
+enum { COUNT, SUM, SUM64, SCATTER, GATHER, GATHER64, TELL, ROWS, ENDS, SLICES, CHUNKS,
+       SHARES, ALL };
 
 /* A rank's memory. */
 typedef struct Arena {
@@ -46,6 +47,8 @@ static const Message messages[] = {
     [ROWS] = { .name = "rows", .where = "x:1", .axis = "pipeline" },
     [ENDS] = { .name = "ends", .where = "x:1", .axis = "ends" },
     [SLICES] = { .name = "slices", .where = "x:1", .axis = "tensor" },
+    [CHUNKS] = { .name = "chunks", .where = "x:1", .axis = "context" },
+    [SHARES] = { .name = "shares", .where = "x:1", .axis = "tensor" },
 };
 
 /* Numbers of many sizes, so that the order of a sum shows. */
@@ -173,6 +176,86 @@ static void test_parts(const Thread *me, Test *t, long each)
                leaves.i);
 }
 
+/* ---- over ranks that share sequences ------------------------------------ */
+
+/* Where position t of a member's sequence lies in the whole: of its two chunks
+ * the second is as far from the end as the first from the beginning. */
+static long in_chunks(const Test *t, int member, long at, long tokens)
+{
+    long half = tokens / 2, members = program_context(t->program);
+    long chunk = at < half ? member : 2 * members - 1 - member;
+    return chunk * half + at % half;
+}
+
+static void test_chunks(const Thread *me, Test *t, long sequences, long tokens,
+                        long width)
+{
+    Arena *a = t->arena;
+    int members = program_context(t->program), own = world_chunk(t->world);
+    int apart = world_tensor(t->world);
+    int first = world_rank(t->world) - own * apart;
+    long each = tokens * width, whole = members * each;
+    fill(me, t, a->other, sequences * each);
+    gather_chunks_f32(me, CHUNKS, a->values, a->other, sequences, tokens,
+                      width);
+    note(me, t, CHUNKS, ALL_GATHER, 4 * sequences * each, members);
+    for (long i = 0; me->index == 0 && members > 1 && i < sequences * whole;
+         i++) {
+        int m = (int)(i % whole / each);
+        long at = i % each / width;
+        long there = i / whole * whole + in_chunks(t, m, at, tokens) * width
+            + i % width;
+        expect(me, t, a->values[there]
+                   == number(t, first + m * apart, i / whole * each + i % each),
+               "gathered chunks", there);
+    }
+    barrier(me);
+    fill(me, t, a->values, 2 * sequences * whole);
+    sum_chunks_f32(me, CHUNKS, a->other, a->values, sequences, tokens, width);
+    note(me, t, CHUNKS, ALL_GATHER, 4 * sequences * each, members);
+    for (long i = 0; me->index == 0 && members > 1 && i < sequences * each;
+         i++) {
+        long at = in_chunks(t, own, i % each / width, tokens) * width
+            + i % width + i / each * 2 * whole;
+        float sum = 0;
+        for (int m = 0; m < members; m++) {
+            float both = number(t, first + m * apart, at)
+                + number(t, first + m * apart, at + whole);
+            sum = m ? sum + both : both;
+        }
+        expect(me, t, a->other[i] == sum, "summed chunks", i);
+    }
+}
+
+static void test_shares(const Thread *me, Test *t, long sequences, long tokens,
+                        long width)
+{
+    Arena *a = t->arena;
+    int members = world_tensor(t->world), own = world_slice(t->world);
+    int first = world_rank(t->world) - own;
+    long each = tokens * width, whole = members * each;
+    fill(me, t, a->other, sequences * each);
+    gather_shares_f32(me, SHARES, a->values, a->other, sequences, tokens,
+                      width);
+    note(me, t, SHARES, ALL_GATHER, 4 * sequences * each, members);
+    for (long i = 0; me->index == 0 && members > 1 && i < sequences * whole;
+         i++)
+        expect(me, t, a->values[i] == number(t, first + (int)(i % whole / each),
+                                             i / whole * each + i % each),
+               "gathered shares", i);
+    barrier(me);
+    fill(me, t, a->values, sequences * whole);
+    sum_shares_f32(me, SHARES, a->other, a->values, sequences, tokens, width);
+    note(me, t, SHARES, REDUCE_SCATTER, 4 * sequences * each, members);
+    Leaves leaves = { t, first, 1, 0 };
+    for (long i = 0; me->index == 0 && members > 1 && i < sequences * each;
+         i++) {
+        leaves.i = i / each * whole + own * each + i % each;
+        expect(me, t, a->other[i] == tree(&leaves, 0, members),
+               "summed shares", i);
+    }
+}
+
 /* ---- over the stages, over all ------------------------------------------ */
 
 static void test_stages(const Thread *me, Test *t)
@@ -237,6 +320,8 @@ static void test_all(const Thread *me, void *context)
         test_sums(me, t, LARGE);
         test_parts(me, t, LARGE / world_data(t->world) / 16 * 16);
         test_rows(me, t, LARGE / 2);
+        test_chunks(me, t, 1, 2, LARGE / 2);
+        test_shares(me, t, 1, 1, LARGE);
     }
     for (int round = 0; round < ROUNDS; round++) {
         barrier(me);
@@ -247,6 +332,8 @@ static void test_all(const Thread *me, void *context)
         test_parts(me, t, sizes[round % 5] / 8 / 16 * 16 + 16);
         test_stages(me, t);
         test_rows(me, t, sizes[(round + 2) % 5] / 2);
+        test_chunks(me, t, 1 + round % 3, 2 + 2 * (round % 4), 1 + 7 * round);
+        test_shares(me, t, 1 + round % 3, 1 + round % 4, 1 + 7 * round);
     }
 }
 
@@ -292,14 +379,16 @@ static int run_joined(const Program *program, const Plan *plans,
 }
 
 /* Whether it went well; a rank does not come back. */
-static bool run_plan(int data, int stages, int tensor, int threads)
+static bool run_plan(int data, int stages, int tensor, int context,
+                     int threads)
 {
     Error error = {0};
     World *world;
     Options options = { .command = COMMAND_train };
     const Program program = {
         .name = "collectives", .data = data, .stages = stages,
-        .tensor = tensor, .ranks = data * stages * tensor,
+        .tensor = tensor, .chunks = context,
+        .ranks = data * stages * tensor * context,
         .message_count = ALL, .messages = messages,
     };
     Plan plans[MOST_STAGES];
@@ -312,27 +401,31 @@ static bool run_plan(int data, int stages, int tensor, int threads)
     if (world)
         _exit(run_rank(world, &program, threads));
     if (status != 0)
-        printf("FAIL: data %d, stages %d, tensor %d, %d threads: status %d, "
-               "%s\n", data, stages, tensor, threads, status, error.text);
+        printf("FAIL: data %d, stages %d, tensor %d, context %d, %d threads: "
+               "status %d, %s\n", data, stages, tensor, context, threads,
+               status, error.text);
     return status == 0;
 }
 
 int main(int argc, char **argv)
 {
-    if (argc == 5)
-        run_plan(atoi(argv[1]), atoi(argv[2]), atoi(argv[3]), atoi(argv[4]));
+    if (argc == 6)
+        run_plan(atoi(argv[1]), atoi(argv[2]), atoi(argv[3]), atoi(argv[4]),
+                 atoi(argv[5]));
 
-    static const int plans[][3] = {
-        { 1, 1, 1 }, { 2, 1, 1 }, { 3, 1, 1 }, { 4, 1, 1 }, { 5, 1, 1 },
-        { 6, 1, 1 }, { 7, 1, 1 }, { 8, 1, 1 }, { 1, 2, 1 }, { 1, 4, 1 },
-        { 2, 2, 1 }, { 3, 2, 1 }, { 2, 3, 1 }, { 4, 2, 1 }, { 1, 1, 2 },
-        { 1, 1, 4 }, { 2, 1, 2 }, { 3, 1, 2 }, { 2, 2, 2 }, { 1, 3, 3 },
+    static const int plans[][4] = {
+        { 1, 1, 1, 1 }, { 2, 1, 1, 1 }, { 3, 1, 1, 1 }, { 4, 1, 1, 1 },
+        { 5, 1, 1, 1 }, { 6, 1, 1, 1 }, { 7, 1, 1, 1 }, { 8, 1, 1, 1 },
+        { 1, 2, 1, 1 }, { 1, 4, 1, 1 }, { 2, 2, 1, 1 }, { 3, 2, 1, 1 },
+        { 2, 3, 1, 1 }, { 4, 2, 1, 1 }, { 1, 1, 2, 1 }, { 1, 1, 4, 1 },
+        { 2, 1, 2, 1 }, { 3, 1, 2, 1 }, { 2, 2, 2, 1 }, { 1, 3, 3, 1 },
+        { 1, 1, 1, 2 }, { 2, 1, 2, 2 }, { 1, 1, 1, 4 },
     };
     int passed = 0, failed = 0;
     for (int threads = 1; threads <= 3; threads++)
         for (size_t i = 0; i < sizeof plans / sizeof plans[0]; i++) {
             bool good = run_plan(plans[i][0], plans[i][1], plans[i][2],
-                                 threads);
+                                 plans[i][3], threads);
             passed += good;
             failed += !good;
         }
