@@ -61,24 +61,27 @@ static int number_in(const char *name)
 }
 
 /* A launcher by the variables that it sets: how many there are, and which of
- * this machine's. Slurm's own come with any of its steps, an interactive shell
- * too: of one task they say nothing. */
+ * this machine's. */
 static const struct Launcher {
     const char *size, *here;
     bool open_mpi;
-    int least;
 } launchers[] = {
-    { "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", true, 1 },
-    { "PMI_SIZE", "MPI_LOCALRANKID", false, 1 },
-    { "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", false, 2 },
+    { "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", true },
+    { "PMI_SIZE", "MPI_LOCALRANKID", false },
+    { "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", false },
 };
 enum { LAUNCHERS = sizeof launchers / sizeof launchers[0] };
 
+/* Slurm sets its own and PMI's in any of its steps, an interactive shell too:
+ * of one task they say nothing. */
 static const struct Launcher *launcher(void)
 {
-    for (int i = 0; i < LAUNCHERS; i++)
-        if (number_in(launchers[i].size) >= launchers[i].least)
+    bool in_slurm = number_in("SLURM_PROCID") >= 0;
+    for (int i = 0; i < LAUNCHERS; i++) {
+        int least = in_slurm && !launchers[i].open_mpi ? 2 : 1;
+        if (number_in(launchers[i].size) >= least)
             return &launchers[i];
+    }
     return NULL;
 }
 

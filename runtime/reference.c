@@ -112,7 +112,8 @@ static bool read_pair(Scorer *scorer, int64_t index, Error *error)
 /* On a terminal a line that is written over; elsewhere a line now and then. */
 static void show(Scorer *scorer, int64_t pairs, int64_t count)
 {
-    bool terminal = isatty(STDOUT_FILENO);
+    bool terminal = isatty(STDOUT_FILENO)
+        && world_shares_memory(scorer->scoring->rank->world);
     double now = clock_seconds(), pause = terminal ? 0.2 : 10;
     bool ends = pairs == count;
     if (scorer->scoring->quiet

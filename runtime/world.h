@@ -56,7 +56,7 @@ int world_rank_at(const World *world, int stage, int replica, int slice);
 bool world_leads(const World *world);
 
 /* "4 ranks: data 4, 1 thread each" */
-enum { WORLD_TEXT = 128 };
+enum { WORLD_TEXT = 192 };
 void world_text(const Program *program, int threads, char text[WORLD_TEXT]);
 
 /* Of ranks that talk by messages, how: "by Open MPI v4.1.4, 16.0 MiB a rank to
