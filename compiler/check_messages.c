@@ -220,7 +220,7 @@ static bool same_place(const Event *a, const Event *b)
 static bool meets_alike(const Event *a, const Event *b)
 {
     bool sum = is_named(a, "all_reduce_f32")
-        || is_named(a, "all_reduce_into_f32")
+        || is_named(a, "all_reduce_into_f32") || is_named(a, "all_max_f32")
         || is_named(a, "reduce_scatter_f32");
     return !sum || same_place(a, b);
 }
@@ -321,6 +321,8 @@ static const TalkSize sizes[] = {
     { "return_rows_f32", SEND, 4 },
     { "gather_chunks_f32", ALL_GATHER, 4 },
     { "sum_chunks_f32", ALL_GATHER, 4 },
+    { "all_max_f32", ALL_REDUCE, 4 },
+    { "gather_columns_f32", ALL_GATHER, 4 },
     { "gather_shares_f32", ALL_GATHER, 4 },
     { "sum_shares_f32", REDUCE_SCATTER, 4 },
     { "own_starts", SEND, 4 },

@@ -192,7 +192,10 @@ int64_t facts_floats(const Facts *facts, const ProgData *tensors, int row)
         * facts_int(tensors, row, "dim1") * facts_int(tensors, row, "dim2");
     switch ((Slice)facts_int(tensors, row, "slice")) {
     case SLICE_NONE: return floats;
-    case SLICE_ROWS: case SLICE_COLUMNS: return floats / facts->tensor;
+    case SLICE_ROWS:            /* the last ranks may have rows of none */
+        return (facts_int(tensors, row, "dim0") + facts->tensor - 1)
+            / facts->tensor * (floats / facts_int(tensors, row, "dim0"));
+    case SLICE_COLUMNS: return floats / facts->tensor;
     case SLICE_EXPERTS: return floats / facts->experts;
     }
     return floats;

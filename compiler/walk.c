@@ -268,6 +268,7 @@ static int size_factors(const ProgFunc *func)
         { "all_reduce_count", 0 }, { "broadcast_f64", 0 },
         { "send_rows_f32", 2 }, { "return_rows_f32", 2 },
         { "gather_chunks_f32", 3 }, { "sum_chunks_f32", 3 },
+        { "gather_columns_f32", 2 },
         { "gather_shares_f32", 3 }, { "sum_shares_f32", 3 },
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)

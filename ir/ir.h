@@ -48,6 +48,7 @@ typedef enum InitKind {
     INIT_NORMAL,                    /* normal(0, std); residual: std/sqrt(2·blocks) */
     INIT_SINUSOIDAL, INIT_ROTARY_COS, INIT_ROTARY_SIN, INIT_ALIBI,
     INIT_RELATIVE,                  /* sinusoidal at distances 1-P … P-1 */
+    INIT_HELD,                      /* 1 at the first `base` numbers, 0 behind */
 } InitKind;
 
 typedef struct Init {
@@ -73,11 +74,13 @@ typedef struct Weight {
     bool decay;
     bool frozen;                    /* all copies: no gradient */
     const char *frozen_blocks;      /* some are: 'f' or '-' a block; else NULL */
-    Slice slice;                    /* what a rank of the tensor axis has of it */
+    Slice slice;                    /* what a rank of the tensor axis has of it; rows that
+                                       a rank has beyond those in files are 0 */
     bool partial;                   /* whole, but each of those ranks makes a part
                                        of its gradient */
     Type type;
     Type file_type;                 /* its shape in files; rank 0: as type */
+    bool whole_file;                /* file_type is of all ranks, not of one */
     Init init;
     Origin origin;
 } Weight;

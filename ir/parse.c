@@ -368,9 +368,11 @@ const char *parse_block_name(const Module *m, const char *path, int *stack)
 static bool weight_flags(Parser *p, Weight *w)
 {
     for (;;) {
-        if (parse_accept_word(p, "file")) {
+        bool whole = parse_accept_word(p, "whole");
+        if (whole || parse_accept_word(p, "file")) {
             if (!parse_expect(p, '=') || !parse_type(p, &w->file_type))
                 return false;
+            w->whole_file = whole;
         } else if (parse_accept_word(p, "rows")) {
             w->slice = SLICE_ROWS;
         } else if (parse_accept_word(p, "columns")) {

@@ -69,6 +69,8 @@ static const Signature signatures[] = {
     {"return_rows_f32", "vTlpPNNlll", PL_COLLECTIVE},
     {"gather_chunks_f32", "vTlpPlll", PL_COLLECTIVE},
     {"sum_chunks_f32", "vTlpPlll", PL_COLLECTIVE},
+    {"all_max_f32", "vTlpPl", PL_COLLECTIVE},
+    {"gather_columns_f32", "vTlpPlll", PL_COLLECTIVE},
     {"gather_shares_f32", "vTlpPlll", PL_COLLECTIVE},
     {"sum_shares_f32", "vTlpPlll", PL_COLLECTIVE},
     {"broadcast_f64", "dTlld", PL_COLLECTIVE},

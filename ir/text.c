@@ -19,7 +19,7 @@ const char *const init_words[] = {
     [INIT_ZEROS] = "zeros", [INIT_ONES] = "ones", [INIT_NORMAL] = "normal",
     [INIT_SINUSOIDAL] = "sinusoidal", [INIT_ROTARY_COS] = "rotary-cos",
     [INIT_ROTARY_SIN] = "rotary-sin", [INIT_ALIBI] = "alibi",
-    [INIT_RELATIVE] = "relative", NULL,
+    [INIT_RELATIVE] = "relative", [INIT_HELD] = "held", NULL,
 };
 const char *const kernel_words[] = {
     [KERNEL_ROW] = "row",
@@ -334,7 +334,7 @@ static void print_weight(Printer *p, int number)
     if (add_fields(p, init_fields, &w->init, "(", OP_COUNT))
         buf_printf(&p->line, ")");
     if (w->file_type.rank) {
-        buf_printf(&p->line, " file=");
+        buf_printf(&p->line, w->whole_file ? " whole=" : " file=");
         type_print(p->m, &w->file_type, &p->line);
     }
     if (w->slice)

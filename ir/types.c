@@ -111,6 +111,9 @@ static bool rule_point(const Rule *r)
         r->out[0] = *input(r, 0);
         r->out[0].dtype = DT_F32;
         return true;
+    case OP_own_ids:
+        r->out[0] = *input(r, 0);
+        return input(r, 0)->dtype == DT_I32 || wrong(r, "own_ids wants i32");
     case OP_onehot:
         if (input(r, 0)->dtype != DT_I32 || input(r, 0)->rank < 1)
             return wrong(r, "onehot wants i32[…,1]");
@@ -438,9 +441,12 @@ static bool rule_index(const Rule *r)
         r->out[0] = *a;
         r->out[0].dims[2] = r->node->attrs.dim;
         return a->rank == 3 || wrong(r, "a context's op wants x[B,T,N]");
-    case OP_all_reduce:
+    case OP_all_reduce: case OP_all_max:
         r->out[0] = *a;
-        return a->rank == 3 || wrong(r, "all_reduce wants x[B,T,N]");
+        return a->rank >= 2 || wrong(r, "wants x[…,N]");
+    case OP_gather_columns:
+        r->out[0] = last_axis(*a, r->node->attrs.dim);
+        return a->rank >= 2 || wrong(r, "gather_columns wants x[…,N]");
     case OP_scatter_add:
         r->out[0] = *input(r, 2);
         return (r->out[0].rank == 2 && a->dims[a->rank - 1] == r->out[0].dims[1])

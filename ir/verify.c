@@ -76,7 +76,8 @@ static bool verify_dims(Check *c)
 /* Tables have the shapes that their formulas fill. */
 static bool verify_init(Check *c, const Weight *w)
 {
-    int rank = w->init.kind == INIT_ALIBI ? 1 : 2;
+    bool flat = w->init.kind == INIT_ALIBI || w->init.kind == INIT_HELD;
+    int rank = flat ? 1 : 2;
     bool table = w->init.kind >= INIT_SINUSOIDAL;
     if (w->derived && (w->constant || w->frozen || w->stack < 0))
         return check_fails(c, "%s: a derived weight is a block's, and trained",
@@ -112,8 +113,17 @@ static bool verify_weight(Check *c, int number)
     if (w->file_type.rank
         && (!verify_type(c, w->name, &w->file_type)
             || type_has_rows(m, &w->file_type)
-            || type_elements(m, &w->file_type) != type_elements(m, &w->type)))
+            || (!w->whole_file
+                && type_elements(m, &w->file_type)
+                    != type_elements(m, &w->type))))
         return check_fails(c, "%s: its shape in files has another size",
+                           w->name);
+    if (w->whole_file
+        && (w->slice != SLICE_ROWS || w->stack >= 0
+            || w->file_type.rank != w->type.rank
+            || type_elements(m, &w->file_type)
+                < type_elements(m, &w->type)))
+        return check_fails(c, "%s: a whole shape is of all ranks' rows",
                            w->name);
     if (w->frozen_blocks) {
         size_t length = strlen(w->frozen_blocks);

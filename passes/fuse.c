@@ -53,7 +53,8 @@ static void widen_space(Space *s, const Type *type)
 static Space space_of(const Node *n)
 {
     Space s = {0};
-    if (n->op == OP_positions) {
+    const Type *out = &n->out[0]->type;
+    if (n->op == OP_positions || (n->op == OP_own_ids && out->dims[1])) {
         s.rank = 2;
         s.lead[0] = n->out[0]->type.dims[1];
         s.lead[1] = n->out[0]->type.dims[0];

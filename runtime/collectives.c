@@ -112,10 +112,24 @@ static Floats share_of(const Talk *talk, int member, const float *all, long n)
     return floats_at(all + first, share_end(&it, n / WIDTH) * WIDTH - first);
 }
 
+/* The same of maxima, which no order changes. */
+static void max_piece(const Talk *talk, float *to, const float *from, long at,
+                      long n)
+{
+    memcpy(to, seen(talk, 0, from, at), (size_t)n * sizeof(float));
+    for (int member = 1; member < talk->members; member++) {
+        const float *its = seen(talk, member, from, at);
+        for (long i = 0; i < n; i++)
+            to[i] = to[i] > its[i] ? to[i] : its[i];
+    }
+}
+
+typedef enum Fold { FOLD_SUM, FOLD_MAX } Fold;
+
 /* A member, and each of its threads, has a share of the sums, which goes back
  * to all. */
-static void all_reduce_round(const Talk *talk, float *sums, const float *mine,
-                             long n)
+static void all_reduce_round(const Talk *talk, Fold fold, float *sums,
+                             const float *mine, long n)
 {
     const Thread *me = talk->me;
     const Floats own = share_of(talk, talk->member, mine, n);
@@ -128,7 +142,10 @@ static void all_reduce_round(const Talk *talk, float *sums, const float *mine,
     long end = share_end(&all, n / WIDTH) * WIDTH;
     for (long i = share_start(&all, n / WIDTH) * WIDTH; i < end; i += PIECE) {
         long length = least(PIECE, end - i);
-        sum_piece(talk, sums + i, own.at, i - from, length);
+        if (fold == FOLD_MAX)
+            max_piece(talk, sums + i, own.at, i - from, length);
+        else
+            sum_piece(talk, sums + i, own.at, i - from, length);
         for (int m = 0; m < talk->members; m++)
             talk_write(talk, m, sums + i, length);
     }
@@ -138,8 +155,8 @@ static void all_reduce_round(const Talk *talk, float *sums, const float *mine,
                   share_of(talk, m, sums, n));
 }
 
-void all_reduce_into_f32(const Thread *me, long message, float *sums,
-                         const float *mine, long n)
+static void all_reduce(const Thread *me, long message, Fold fold, float *sums,
+                       const float *mine, long n)
 {
     Talk talk;
     if (!talk_open(&talk, me, message))
@@ -147,14 +164,27 @@ void all_reduce_into_f32(const Thread *me, long message, float *sums,
     talk_begin(&talk, mine);
     long room = talk_room(&talk) * talk.members;
     for (long at = 0; at < n; at += room)
-        all_reduce_round(&talk, sums + at, mine + at, least(room, n - at));
+        all_reduce_round(&talk, fold, sums + at, mine + at,
+                         least(room, n - at));
     talk_end(&talk);
     talk_count(&talk, ALL_REDUCE, n * (long)sizeof(float));
 }
 
+void all_reduce_into_f32(const Thread *me, long message, float *sums,
+                         const float *mine, long n)
+{
+    all_reduce(me, message, FOLD_SUM, sums, mine, n);
+}
+
 void all_reduce_f32(const Thread *me, long message, float *values, long n)
 {
-    all_reduce_into_f32(me, message, values, values, n);
+    all_reduce(me, message, FOLD_SUM, values, values, n);
+}
+
+void all_max_f32(const Thread *me, long message, float *largest,
+                 const float *mine, long n)
+{
+    all_reduce(me, message, FOLD_MAX, largest, mine, n);
 }
 
 void all_reduce_f64(const Thread *me, long message, double *values, long n)
@@ -225,6 +255,32 @@ void all_gather_f32(const Thread *me, long message, float *values, long each)
 void all_gather_f64(const Thread *me, long message, double *values, long each)
 {
     gather(me, message, (float *)(void *)values, 2 * each);
+}
+
+/* Columns that a member has of `total`. */
+static long columns_of(int member, long total, long width)
+{
+    long left = total - member * width;
+    return left < 0 ? 0 : least(left, width);
+}
+
+void gather_columns_f32(const Thread *me, long message, float *all,
+                        const float *own, long total, long rows, long width)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    talk_begin(&talk, own);
+    for (int m = 0; m < talk.members; m++) {
+        Floats mine = floats_at(own, columns_of(talk.member, total, width));
+        Floats its = floats_at(own, columns_of(m, total, width));
+        mine.count = its.count = rows;
+        mine.stride = its.stride = width;
+        talk_pull(&talk, m, mine, its,
+                  (Floats){ all + m * width, rows, its.length, total });
+    }
+    talk_end(&talk);
+    talk_count(&talk, ALL_GATHER, rows * width * (long)sizeof(float));
 }
 
 /* ---- rows of shared experts --------------------------------------------- */

@@ -41,6 +41,9 @@ long all_reduce_count(const Thread *me, long message, long mine);
 void all_reduce_f32(const Thread *me, long message, float *values, long n);
 void all_reduce_into_f32(const Thread *me, long message, float *sums,
                          const float *mine, long n);    /* elsewhere */
+/* The maxima in place of the sums: a > b ? a : b. */
+void all_max_f32(const Thread *me, long message, float *largest,
+                 const float *mine, long n);
 void all_reduce_f64(const Thread *me, long message, double *values, long n);
 
 /* values has `each` numbers a member; member m then has the sums of its own,
@@ -53,6 +56,11 @@ void reduce_scatter_f32(const Thread *me, long message, float *values,
  * every member has all. */
 void all_gather_f32(const Thread *me, long message, float *values, long each);
 void all_gather_f64(const Thread *me, long message, double *values, long each);
+
+/* all[rows][total] of every member's own[rows][width], side by side: of the
+ * last what there is room for. */
+void gather_columns_f32(const Thread *me, long message, float *all,
+                        const float *own, long total, long rows, long width);
 
 /* Of rows that members send to experts, of which each member has `experts`:
  * `starts` says where a member's rows of every expert begin, and their end; own

@@ -38,10 +38,11 @@ static int64_t in_slice(const World *world, const Weight *weight,
     if (parts == 1 || weight->tensor->slice == SLICE_WHOLE
         || weight->tensor->slice == SLICE_EXPERTS)
         return element;
-    if (weight->tensor->slice == SLICE_ROWS) {
-        int64_t each = weight->elements / parts;
+    if (weight->tensor->slice == SLICE_ROWS) {  /* the last may have fewer */
+        int64_t each = (weight->dims[0] + parts - 1) / parts * columns;
+        int64_t left = each - element % each;
         *slice = (int)(element / each);
-        *count = each - element % each;
+        *count = left < *count ? left : *count;
         return element % each;
     }
     int64_t each = columns / parts, column = element % columns;

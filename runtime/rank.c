@@ -222,6 +222,9 @@ static bool tensors_fit(const Program *program, bool packed)
             * (t->rank > 2 ? t->dim2 : 1) * 4;
         if (t->slice == SLICE_EXPERTS)
             bytes /= program_experts(program);
+        else if (t->slice == SLICE_ROWS && t->dim0 > 0)
+            bytes = (t->dim0 + program_tensor(program) - 1)
+                / program_tensor(program) * (bytes / t->dim0);
         else if (t->slice != SLICE_WHOLE)
             bytes /= program_tensor(program);
         int64_t last = t->repeat - 1;

@@ -69,6 +69,9 @@ bool table_fill(float *out, const Table *table, int64_t first, int64_t last)
         fill_rotary(out, table, f64_sin, first, last);
     else if (strcmp(table->kind, "alibi") == 0)
         fill_alibi(out, table, first, last);
+    else if (strcmp(table->kind, "held") == 0)
+        for (int64_t i = first; i < last; i++)
+            out[i] = (double)i < table->base;
     else
         return false;
     return true;

@@ -197,5 +197,6 @@ void build_final_norm(Builder *b)
 {
     b->f = func_new(b->m, "final_norm", "final_norm", -1);
     list_push(b->m->arena, &b->f->results,
-              gather_normed(b, sided(b, "norm"), "normed", false));
+              gather_normed(b, sided(b, "norm"), "normed",
+                            b->s->model_head == MODEL_HEAD_LM));
 }

@@ -125,6 +125,12 @@ static void build_input_dims(Builder *b)
     if (s->model_input == MODEL_INPUT_TOKENS)
         d->V = model_dim(b, "V", s->model_vocab, "vocabulary",
                          s->loc[KEY_model_vocab]);
+    d->own_vocab = d->V;
+    if (s->model_input == MODEL_INPUT_TOKENS && b->tensor > 1)
+        d->own_vocab = model_dim(b, "VR",
+                                 (s->model_vocab + b->tensor - 1) / b->tensor,
+                                 "the vocabulary of a rank",
+                                 s->loc[KEY_parallel_tensor]);
     if (s->model_input == MODEL_INPUT_IMAGE) {
         d->image = model_dim(b, "image", channels * size * size,
                              "values of an image", input);

@@ -13,6 +13,7 @@ typedef struct ModelDims {
     int classes, next, image, patch, features, types, distances;
     int own_experts, own_starts, received;  /* X/ranks, and one more; ranks·K */
     int gathered, parts;                /* context·E, 2·context·E */
+    int own_vocab;                      /* rows of V that a rank has, or V */
     int chunks;                         /* 2·context */
 } ModelDims;
 
@@ -50,6 +51,11 @@ Value *weight(Builder *b, const char *name, int rank, const int *dims,
 /* The same, outside of all blocks. */
 Value *whole_weight(Builder *b, const char *name, int rank, const int *dims,
                     Init init);
+/* The same for a matrix [vocabulary, in], or a bias [vocabulary], of which a
+ * tensor rank has a run of rows: `rank` 2 or 1. */
+Value *vocabulary_weight(Builder *b, const char *name, int rank, Init init);
+/* Do the ranks' runs of the vocabulary hold more rows than there are? */
+bool vocabulary_is_padded(const Builder *b);
 /* The spec's init for a matrix [out, in]; `residual`: an output of a residual
  * branch. */
 Init matrix_init(const Builder *b, int out, int in, bool residual);

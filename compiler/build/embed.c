@@ -22,15 +22,27 @@ static Value *add_positions(Builder *b, Value *x)
     return make2(b, OP_add, "positioned", x, rows);
 }
 
+/* Each tensor rank gives the rows of the tokens that it holds, 0 for others. */
+static Value *shared_rows(Builder *b, Value *table, Value *tokens)
+{
+    const Attrs own = { .dim = b->d.own_vocab };
+    Value *ids = make(b, OP_own_ids, "own_tokens", 1, &tokens, &own);
+    Value *rows = make2(b, OP_gather, "own_rows", table, ids);
+    b->here = b->s->loc[KEY_parallel_tensor];
+    return make1(b, OP_all_reduce, "token_rows", rows);
+}
+
 static Value *embed_tokens(Builder *b, const char *name)
 {
     const Spec *s = b->s;
     b->here = s->loc[KEY_model_vocab];
     Value *tokens = given(b, name);
     Value *types = s->model_token_types ? given(b, "types") : NULL;
-    Value *table = whole_weight(b, "embed.token.weight", 2,
-                                (int[]){ b->d.V, b->d.C }, embedding_init(b));
-    Value *x = make2(b, OP_gather, "token_rows", table, tokens);
+    Value *table = vocabulary_weight(b, "embed.token.weight", 2,
+                                     embedding_init(b));
+    Value *x = b->tensor > 1
+        ? shared_rows(b, table, tokens)
+        : make2(b, OP_gather, "token_rows", table, tokens);
     if (s->model_embedding_scale) {
         b->here = s->loc[KEY_model_embedding_scale];
         x = make_by(b, OP_scale, "scaled", x,

@@ -38,7 +38,6 @@ static Value *final_norm(Builder *b, Value *x)
 static Value *masked_lm_logits(Builder *b, Value *x)
 {
     const Spec *s = b->s;
-    int dims[2] = { b->d.V, b->d.C };
     b->here = s->loc[KEY_model_head];
     Linear transform = { .name = "head.transform",
                          .result = "transformed",
@@ -49,11 +48,13 @@ static Value *masked_lm_logits(Builder *b, Value *x)
     x = build_norm(b, "head.norm", "head.norm", x);
     b->here = s->loc[s->model_tie_embeddings ? KEY_model_tie_embeddings
                                              : KEY_model_head];
-    Value *w = whole_weight(b, s->model_tie_embeddings ? "embed.token.weight"
-                                                       : "head.decoder.weight",
-                            2, dims, matrix_init(b, b->d.V, b->d.C, false));
-    Value *bias = whole_weight(b, "head.decoder.bias", 1, &b->d.V,
-                               (Init){ .kind = INIT_ZEROS });
+    Value *w = vocabulary_weight(
+        b, s->model_tie_embeddings ? "embed.token.weight"
+                                   : "head.decoder.weight",
+        2, matrix_init(b, b->d.own_vocab, b->d.C, false));
+    Value *bias = vocabulary_weight(b, "head.decoder.bias", 1,
+                                    (Init){ .kind = INIT_ZEROS });
+    x = build_spread(b, "head.in", x);
     Value *product = make2(b, OP_matmul, "logits.product", x, w);
     return make2(b, OP_add, "logits", product, bias);
 }
@@ -104,19 +105,106 @@ static Value *build_logits(Builder *b, Value *x)
         return masked_lm_logits(b, x);
     b->here = s->loc[s->model_tie_embeddings ? KEY_model_tie_embeddings
                                              : KEY_model_head];
-    Value *w = whole_weight(
+    Value *w = vocabulary_weight(
         b, s->model_tie_embeddings ? "embed.token.weight" : "head.weight", 2,
-        (int[]){ b->d.V, b->d.C }, matrix_init(b, b->d.V, b->d.C, false));
+        matrix_init(b, b->d.own_vocab, b->d.C, false));
+    if (b->shares == 1)         /* else final_norm sums what ranks make of x */
+        x = build_spread(b, "head.in", x);
     return make2(b, OP_matmul, "logits", x, w);
 }
 
-/* ---- losses ---- */
-/* Cross-entropy of every row against its target, 0 where there is none; with
- * label smoothing mixed in by two run-time scalars. */
-static Value *cross_entropy(Builder *b, Value *logits, Value *targets,
-                            bool smooth, Value **hits)
+/* Do tensor ranks have a run of these logits' columns each? */
+static bool is_sliced(const Builder *b, const Value *logits)
 {
+    return b->tensor > 1 && b->d.V
+        && logits->type.dims[logits->type.rank - 1] == b->d.own_vocab;
+}
+
+/* Of the logits of all ranks' runs, named as ever. */
+static Value *whole_logits(Builder *b, Value *logits)
+{
+    if (!is_sliced(b, logits))
+        return logits;
+    logits->name = "own_logits";
+    b->here = b->s->loc[KEY_parallel_tensor];
+    return make(b, OP_gather_columns, "logits", 1, &logits,
+                &(Attrs){ .dim = b->d.V });
+}
+
+/* ---- losses ---- */
+static Value *reduce_ranks(Builder *b, Op op, const char *name, Value *own)
+{
+    Loc here = b->here;
+    b->here = b->s->loc[KEY_parallel_tensor];
+    Value *all = make1(b, op, name, own);
+    b->here = here;
+    return all;
+}
+
+/* Of logits, with those of no token so small that a softmax does not see them:
+ * `kept` has them 0. */
+static Value *hide_padding(Builder *b, Value *logits, Value **kept)
+{
+    *kept = logits;
+    if (!vocabulary_is_padded(b))
+        return logits;
+    const Init init = { .kind = INIT_HELD,
+                        .base = (double)b->s->model_vocab };
+    Value *held = whole_weight(b, "vocabulary.held", 1, &b->d.own_vocab, init);
+    b->m->weights.at[held->weight].slice = SLICE_ROWS;
+    *kept = make2(b, OP_mul, "kept_logits", logits, held);
+    Value *large = make_by(b, OP_scale, "held.large", held, 1e30);
+    Value *less = make_by(b, OP_shift, "held.less", large, -1e30);
+    return make2(b, OP_add, "seen_logits", *kept, less);
+}
+
+/* What a rank has of the rows' targets: their logits, with label smoothing
+ * mixed with its part of the mean of all. */
+static Value *own_target(Builder *b, Value *logits, Value *kept,
+                         Value *targets, bool smooth)
+{
+    const Attrs own = { .dim = b->d.own_vocab };
+    Value *ids = make(b, OP_own_ids, "own_targets", 1, &targets, &own);
+    Value *picked = make2(b, OP_pick, "own_picked", logits, ids);
+    if (!smooth)
+        return picked;
+    b->here = b->s->loc[KEY_train_label_smoothing];
+    Value *sum = make1(b, OP_sum, "own_sum", kept);
+    Value *mean = make_by(b, OP_scale, "own_mean", sum,
+                          1 / (double)b->s->model_vocab);
+    Value *sharp = make2(b, OP_mul, "sharp", picked,
+                         func_scalar(b->m, b->f, "sharpness"));
+    Value *soft = make2(b, OP_mul, "soft", mean,
+                        func_scalar(b->m, b->f, "smoothing"));
+    return make2(b, OP_add, "own_smoothed", sharp, soft);
+}
+
+/* Cross-entropy where each tensor rank has a run of the vocabulary (Shoeybi et
+ * al. 2019): of a row three numbers travel, its maximum, the sum of its
+ * exponentials and its target's logit. *target gets the last less the first. */
+static Value *sliced_cross_entropy(Builder *b, Value *logits, Value *targets,
+                                   bool smooth, Value **target)
+{
+    Value *kept, *seen = hide_padding(b, logits, &kept);
+    Value *own_most = make1(b, OP_rowmax, "own_most", seen);
+    Value *most = reduce_ranks(b, OP_all_max, "most", own_most);
+    Value *shifted = make2(b, OP_sub, "shifted", seen, most);
+    Value *exps = make1(b, OP_exp, "exps", shifted);
+    Value *own_total = make1(b, OP_sum, "own_total", exps);
+    Value *total = reduce_ranks(b, OP_all_reduce, "total", own_total);
+    Value *own = own_target(b, logits, kept, targets, smooth);
     b->here = b->s->loc[KEY_train_objective];
+    Value *picked = reduce_ranks(b, OP_all_reduce, "picked", own);
+    Value *log_total = make1(b, OP_log, "log_total", total);
+    *target = make2(b, OP_sub, "target_logit", picked, most);
+    return make2(b, OP_sub, "nll", log_total, *target);
+}
+
+/* The same where a rank has all of it; label smoothing is mixed in by two
+ * run-time scalars. */
+static Value *whole_cross_entropy(Builder *b, Value *logits, Value *targets,
+                                  bool smooth, Value **target_logit)
+{
     Value *most = make1(b, OP_rowmax, "most", logits);
     Value *shifted = make2(b, OP_sub, "shifted", logits, most);
     Value *exps = make1(b, OP_exp, "exps", shifted);
@@ -136,6 +224,19 @@ static Value *cross_entropy(Builder *b, Value *logits, Value *targets,
                             func_scalar(b->m, b->f, "smoothing"));
         row = make2(b, OP_add, "smoothed", sharp, soft);
     }
+    *target_logit = target;
+    return row;
+}
+
+/* Cross-entropy of every row against its target, 0 where there is none. */
+static Value *cross_entropy(Builder *b, Value *logits, Value *targets,
+                            bool smooth, Value **hits)
+{
+    Value *target;
+    b->here = b->s->loc[KEY_train_objective];
+    Value *row = is_sliced(b, logits)
+        ? sliced_cross_entropy(b, logits, targets, smooth, &target)
+        : whole_cross_entropy(b, logits, targets, smooth, &target);
     b->here = b->s->loc[KEY_train_objective];
     Value *scored = make1(b, OP_scored, "scored", targets);
     if (hits) {
@@ -176,7 +277,7 @@ static void build_inspection(Builder *b)
 {
     Value *x = head_function(b, "head.inspect", "head");
     bool norms = norms_before(b->s) && !is_classifier(b->s), found = false;
-    list_push(b->m->arena, &b->f->results, build_logits(b, x));
+    list_push(b->m->arena, &b->f->results, whole_logits(b, build_logits(b, x)));
     for (int i = 0; norms && !found && i < b->f->values.count; i++) {
         Value *v = b->f->values.at[i];
         found = v->kind == VALUE_NODE && !strcmp(v->name, "norm");
@@ -295,7 +396,7 @@ void build_heads(Builder *b)
         build_loss(b, "head.nll", "head", &loss, build_logits);
     }
     Value *logits = build_logits(b, head_function(b, "head.logits", "head"));
-    list_push(b->m->arena, &b->f->results, logits);
+    list_push(b->m->arena, &b->f->results, whole_logits(b, logits));
     build_inspection(b);
     if (classifies)
         build_pool(b, "pool.inspect", true);

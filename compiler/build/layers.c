@@ -60,6 +60,8 @@ Init embedding_init(const Builder *b)
 static int64_t whole_size(const Builder *b, int dim)
 {
     const ModelDims *d = &b->d;
+    if (dim == d->own_vocab && d->V)
+        return b->s->model_vocab;
     bool sliced = b->tensor > 1 && (dim == d->A || dim == d->E || dim == d->F);
     return b->m->dims.at[dim].size * (sliced ? b->tensor : 1);
 }
@@ -164,6 +166,24 @@ Value *whole_weight(Builder *b, const char *name, int rank, const int *dims,
 {
     Type type = type_of(DT_F32, rank, dims);
     return weight_of(b, -1, name, &type, init);
+}
+
+bool vocabulary_is_padded(const Builder *b)
+{
+    return b->s->model_vocab % b->tensor != 0;
+}
+
+Value *vocabulary_weight(Builder *b, const char *name, int rank, Init init)
+{
+    Value *w = whole_weight(b, name, rank,
+                            (int[]){ b->d.own_vocab, b->d.C }, init);
+    if (b->tensor == 1)
+        return w;
+    Weight *weight = &b->m->weights.at[w->weight];
+    weight->slice = SLICE_ROWS;
+    weight->whole_file = true;
+    weight->file_type = type_of(DT_F32, rank, (int[]){ b->d.V, b->d.C });
+    return w;
 }
 
 /* A parameter that acts on a rank's share of the rows. */

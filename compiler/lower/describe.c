@@ -76,7 +76,7 @@ static const char *const init_names[] = {
     [INIT_ZEROS] = "zeros", [INIT_ONES] = "ones", [INIT_NORMAL] = "normal",
     [INIT_SINUSOIDAL] = "sinusoidal", [INIT_ROTARY_COS] = "rotary-cos",
     [INIT_ROTARY_SIN] = "rotary-sin", [INIT_ALIBI] = "alibi",
-    [INIT_RELATIVE] = "relative",
+    [INIT_RELATIVE] = "relative", [INIT_HELD] = "held",
 };
 
 static void describe_init(Lower *l, Row *row, const Weight *w)
@@ -159,8 +159,9 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part,
     for (int axis = 0; axis < 3; axis++) {
         int64_t size =
             axis < type->rank ? l->m->dims.at[type->dims[axis]].size : 1;
-        if ((axis == 0 && w->slice == SLICE_ROWS)
-            || (axis == 1 && w->slice == SLICE_COLUMNS))
+        if (!w->whole_file
+            && ((axis == 0 && w->slice == SLICE_ROWS)
+                || (axis == 1 && w->slice == SLICE_COLUMNS)))
             size *= l->m->mesh.tensor;
         if (axis == 0 && w->slice == SLICE_EXPERTS)
             size *= l->m->mesh.experts;
@@ -441,9 +442,11 @@ static int64_t parameter_count(const Lower *l)
     int64_t count = 0;
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        if (!w->constant && !w->derived)
-            count += (w->stack >= 0 ? stack_blocks(l->m, w->stack) : 1)
-                * type_elements(l->m, &w->type)
+        int64_t copies = w->stack >= 0 ? stack_blocks(l->m, w->stack) : 1;
+        if (w->whole_file)
+            count += type_elements(l->m, &w->file_type);
+        else if (!w->constant && !w->derived)
+            count += copies * type_elements(l->m, &w->type)
                 * (w->slice ? l->slices : 1);
     }
     return count;

@@ -189,7 +189,8 @@ static bool wants_call(const Generate *g)
 {
     for (int i = 0; i < g->k->nodes.count; i++)
         if (g->k->nodes.at[i]->op == OP_dropout
-            || g->k->nodes.at[i]->op == OP_positions)
+            || g->k->nodes.at[i]->op == OP_positions
+            || g->k->nodes.at[i]->op == OP_own_ids)
             return true;
     return false;
 }
@@ -436,14 +437,22 @@ static ProgExpr *turned_lanes(Generate *g, const Node *n)
                     half, NULL);
 }
 
-/* The row of a table that an id names. */
+/* The row of a table that an id names; of a rank's own rows 0 where it names
+ * none. */
 static ProgExpr *gathered_lanes(Generate *g, ProgBlock *b, const Node *n)
 {
+    Prog *p = g->p;
+    bool own = n->in[1]->node && n->in[1]->node->op == OP_own_ids;
     ProgExpr *id = row_value(g, b, n->in[1]);
-    ProgExpr *start = px_mul(g->p, px_cast(g->p, prog_i64(), id),
+    ProgExpr *held = px_le(p, px_i32(p, 0), id);
+    if (own)
+        id = px_select(p, held, id, px_i32(p, 0));
+    ProgExpr *start = px_mul(p, px_cast(p, prog_i64(), id),
                              width_of(g->l, &n->out[0]->type));
-    return load_lanes(
-        g, px_offset(g->p, px_var(g->p, g->pointers[n->in[0]->number]), start));
+    ProgExpr *row = load_lanes(
+        g, px_offset(p, px_var(p, g->pointers[n->in[0]->number]), start));
+    return own ? px_mul(p, row, px_select(p, held, px_f32(p, 1), px_f32(p, 0)))
+               : row;
 }
 
 ProgExpr *lanes_of(Generate *g, ProgBlock *b, Value *v)
@@ -587,6 +596,19 @@ static ProgExpr *dropout_lanes(Generate *g, const Node *n, ProgExpr *x)
 }
 
 /* ---- pointwise ops ---- */
+/* An id among the rows that this rank has of a table, or -1. */
+static ProgExpr *own_id(Generate *g, const Node *n, ProgExpr *id)
+{
+    Prog *p = g->p;
+    ProgExpr *control = px_field(p, px_var(p, g->at), "control");
+    ProgExpr *rows = dim_size(g->l, n->attrs.dim);
+    ProgExpr *first = px_mul(p, px_field(p, control, "slice"), rows);
+    ProgExpr *own = px_sub(p, id, px_cast(p, prog_i32(), first));
+    ProgExpr *held = px_and(p, px_le(p, px_i32(p, 0), own),
+                            px_lt(p, own, px_cast(p, prog_i32(), rows)));
+    return px_select(p, held, own, px_i32(p, -1));
+}
+
 static ProgExpr *onehot(Generate *g, ProgBlock *b, const Node *n)
 {
     return call2(g, "onehot16", px_var(g->p, g->column),
@@ -653,6 +675,7 @@ ProgExpr *point_expression(Generate *g, ProgBlock *b, const Node *n, bool lanes)
     case OP_first:
         return px_select(g->p, px_eq(g->p, in[0], px_i32(g->p, 0)),
                          px_f32(g->p, 1), px_f32(g->p, 0));
+    case OP_own_ids: return own_id(g, n, in[0]);
     case OP_dropout: return dropout_lanes(g, n, in[0]);
     case OP_copy: case OP_expand: return in[0];
     default: ice("%s is not pointwise", op_info[n->op].name);

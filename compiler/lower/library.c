@@ -700,6 +700,19 @@ static void call_travel(Calls *c, const Node *n)
                                           : "return_rows_f32");
 }
 
+/* Columns of all ranks side by side. */
+static void call_columns(Calls *c, const Node *n)
+{
+    Line line = begin_line(c);
+    put(&line, px_const(c->p, slice_talk(c->l, n)));
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put_dim(&line, last_dim(n->out[0]));
+    put(&line, rows_of(c, &n->in[0]->type));
+    put_dim(&line, last_dim(n->in[0]));
+    end_line(&line, "gather_columns_f32");
+}
+
 /* All rows that there is room for, whole sixteens. */
 static void call_all_reduce(Calls *c, const Node *n)
 {
@@ -709,13 +722,16 @@ static void call_all_reduce(Calls *c, const Node *n)
     put_value(&line, n->in[0]);
     put(&line, px_mul(c->p, at_field(c, "stride"),
                       dim_size(c->l, last_dim(n->out[0]))));
-    end_line(&line, "all_reduce_into_f32");
+    end_line(&line, n->op == OP_all_max ? "all_max_f32"
+                                        : "all_reduce_into_f32");
 }
 
 static void call_index(Calls *c, const Node *n)
 {
     switch (n->op) {
-    case OP_all_reduce: call_all_reduce(c, n); return;
+    case OP_all_reduce:
+    case OP_all_max: call_all_reduce(c, n); return;
+    case OP_gather_columns: call_columns(c, n); return;
     case OP_gather_shares: case OP_sum_shares:
     case OP_own_share: call_shares(c, n); return;
     case OP_own_starts:

@@ -502,7 +502,17 @@ void step_gather_aux(Steps *s, ProgBlock *b)
 /* ---- slices of products ---- */
 static const char *slice_name(const Lower *l, const Node *n)
 {
-    return arena_printf(l->arena, "sum %s", n->out[0]->name);
+    return arena_printf(l->arena, "%s %s",
+                        n->op == OP_all_max           ? "find"
+                        : n->op == OP_gather_columns ? "gather"
+                                                      : "sum",
+                        n->out[0]->name);
+}
+
+static bool is_of_slices(const Node *n)
+{
+    return n->op == OP_all_reduce || n->op == OP_all_max
+        || n->op == OP_gather_columns;
 }
 
 static bool is_of_context(const Node *n)
@@ -594,6 +604,9 @@ static int64_t node_bytes(const Calling *c, const Node *n)
     case OP_gather_context:
     case OP_sum_context:
         return collective_bytes(ALL_GATHER, 4 * rows * width, mesh->context);
+    case OP_gather_columns:
+        width = type_row_elements(m, &n->in[0]->type);
+        return collective_bytes(ALL_GATHER, 4 * rows * width, mesh->tensor);
     case OP_gather_shares:
         return collective_bytes(ALL_GATHER, share, mesh->tensor);
     case OP_sum_shares:
@@ -608,7 +621,7 @@ static void foretell_func(const Calling *c, const Func *f)
 {
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
-        if (n->op != OP_all_reduce && !is_of_context(n) && !is_of_shares(n)
+        if (!is_of_slices(n) && !is_of_context(n) && !is_of_shares(n)
             && !is_of_experts(n))
             continue;
         Talk *talk = node_talk(c->l, n);

@@ -73,6 +73,7 @@ parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=2 $four"
 holds mixtral-8x7b.yaml "parallel.pipeline.stages=2 \
 parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
 holds tiny.yaml "parallel.tensor=2 parallel.data=2"
+holds tiny.yaml "parallel.tensor=2 model.vocab=257"
 holds tiny.yaml shares
 holds tiny.yaml "shares zero2 parallel.context=2"
 holds original-transformer.yaml shares
@@ -232,6 +233,10 @@ gradient-not-shared | compiler/build/heads.c | gradients | parallel.context=2 | 
 s/if \(b->context > 1\) +\/\* the first/if (b->context > 9) \/* the first/
 other-edges | runtime/kernels/attention_block.h | loss | parallel.context=2 | graph-transformer
 s/head->a->pos \+ i == j/i == j/
+next-rank's-token | compiler/lower/generate.c | loss | parallel.tensor=2
+s/px_lt\(p, own, px_cast/px_le(p, own, px_cast/
+seen-padding | compiler/build/heads.c | loss | parallel.tensor=2 model.vocab=257
+s/if \(!vocabulary_is_padded\(b\)\)/if (b)/
 norms-in-parts | compiler/build/layers.c | gradients | shares
 s/(weights\.at\[weight->weight\]\.partial = )true/$1false/
 whole-for-parts | compiler/build/layers.c | gradients | shares

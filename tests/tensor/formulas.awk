@@ -42,6 +42,20 @@ BEGIN {
         all_reduce("sum_ff.down.product", calls, 4 * padded(rows, 16) * dim)
         all_reduce("sum_d.norm2", calls, 4 * padded(rows, 16) * dim)
     }
+    # The vocabulary is in runs of rows: the embedding is an all-reduce; three
+    # numbers a row make the loss, whose gradient is summed in front of the head.
+    all_reduce("sum_token_rows", micros, 4 * padded(rows, 16) * dim)
+    all_reduce("find_most", micros, 4 * padded(rows, 16))
+    all_reduce("sum_total", micros, 4 * padded(rows, 16))
+    all_reduce("sum_picked", micros, 4 * padded(rows, 16))
+    if (sequence) {
+        parts("gather_normed", micros, x)
+        parts("sum_d.normed.share", micros, x)
+        parts("gather_d.positioned", micros, x)
+    } else
+        all_reduce("sum_d.norm", micros, 4 * padded(rows, 16) * dim)
+    say("gather_logits", 0, 0)
+
     # Floats a row: inputs of blocks and the result of attention, of shares a
     # part; q, k, v, the heads and ff.up, a part; softmaxes' and norms' numbers.
     shares = sequence ? ranks : 1

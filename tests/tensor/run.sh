@@ -131,7 +131,7 @@ evaluate() { # OUT
 near_eval() { # the numbers of two evaluations
     evaluate two.eval
     for eval in one two; do
-        grep -oE '[0-9]+\.[0-9]+' $eval.eval >$eval.numbers
+        grep -oE '[0-9]+(\.[0-9e-]+)?$' $eval.eval >$eval.numbers
     done
     [ -s one.numbers ] && paste two.numbers one.numbers | awk '
         { off = $1 > $2 ? $1 - $2 : $2 - $1 }
