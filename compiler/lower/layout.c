@@ -306,6 +306,18 @@ static const char *record_name(const Lower *l, int stack)
     return name;
 }
 
+double weight_parts(const Lower *l, const Value *w)
+{
+    const Weight *weight =
+        w->kind == VALUE_WEIGHT ? &l->m->weights.at[w->weight] : NULL;
+    if (!weight || !weight->slice)
+        return 1;
+    if (weight->whole_file)
+        return (double)type_elements(l->m, &weight->file_type)
+            / (double)type_elements(l->m, &weight->type);
+    return (double)l->m->mesh.tensor;
+}
+
 void lower_records(Lower *l)
 {
     size_t bytes = (size_t)l->m->weights.count * sizeof *l->weight_at;

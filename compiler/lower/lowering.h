@@ -150,6 +150,9 @@ KernelCode lower_kernel(Lower *l, const Func *f, int kernel);
 
 /* layout.c */
 void lower_records(Lower *l);
+/* How often a tensor rank's part of a weight goes into the whole; rows that are
+ * in no file do not count. */
+double weight_parts(const Lower *l, const Value *w);
 /* shards.c */
 void name_units(Lower *l);
 int64_t unit_share(const Lower *l, const Unit *unit);

@@ -280,20 +280,6 @@ static int64_t type_rows(const Survey *s, const Type *type)
     return rows;
 }
 
-/* How often a rank's part of a weight goes into the whole; rows that are in no
- * file do not count. */
-static double rank_parts(const Lower *l, const Value *w)
-{
-    const Weight *weight =
-        w->kind == VALUE_WEIGHT ? &l->m->weights.at[w->weight] : NULL;
-    if (!weight || !weight->slice)
-        return 1;
-    if (weight->whole_file)
-        return (double)type_elements(l->m, &weight->file_type)
-            / (double)type_elements(l->m, &weight->type);
-    return (double)l->m->mesh.tensor;
-}
-
 static int64_t survey_product(Survey *s, const Node *n)
 {
     bool grouped = op_info[n->op].class != CLASS_MATMUL;
@@ -304,7 +290,7 @@ static int64_t survey_product(Survey *s, const Node *n)
     int64_t rows = type_rows(s, &n->in[0]->type);
     if (n->op == OP_matmul || n->op == OP_grouped_matmul)
         s->flops += s->copies * 2.0 * (double)rows * (double)in * (double)out
-            * rank_parts(s->l, n->in[1])
+            * weight_parts(s->l, n->in[1])
             * (double)s->map->context;
     return matmul_workspace(rows, in, out);
 }
