@@ -87,9 +87,10 @@ static void put_classes(JsonWriter *json, const Program *program,
     json_close(json, '}');
 }
 
-static void put_step(JsonWriter *json, const Program *program, const Step *step,
+static void put_step(void *writer, const Program *program, const Step *step,
                      const Options *options)
 {
+    JsonWriter *json = writer;
     Plan plan = plan_of(program, step, options);
     json_key(json, step->name);
     json_open(json, '{');
@@ -105,18 +106,22 @@ static void put_step(JsonWriter *json, const Program *program, const Step *step,
     json_close(json, '}');
 }
 
-/* The steps of ranks that share the model, and those of a rank alone. */
-static void put_steps(JsonWriter *json, const Program *program,
-                      const Options *options)
+typedef void StepRule(void *context, const Program *program, const Step *step,
+                      const Options *options);
+
+/* The steps of ranks that share the model, and those of a rank alone. One that
+ * both have is a command's on one rank: ranks together only run it on the way
+ * to another. */
+static void each_step(const Program *program, const Options *options,
+                      StepRule *rule, void *context)
 {
     const Program alone = program_alone(program);
-    json_key(json, "programs");
-    json_open(json, '{');
+    bool apart = program->one_rank != NULL;
     for (int i = 0; i < program->step_count; i++)
-        put_step(json, program, &program->steps[i], options);
-    for (int i = 0; program->one_rank && i < alone.step_count; i++)
-        put_step(json, &alone, &alone.steps[i], options);
-    json_close(json, '}');
+        if (!apart || !program_step(&alone, program->steps[i].name))
+            rule(context, program, &program->steps[i], options);
+    for (int i = 0; apart && i < alone.step_count; i++)
+        rule(context, &alone, &alone.steps[i], options);
 }
 
 /* What a rank of a stage maps for training. */
@@ -204,7 +209,10 @@ static bool print_json(const Program *program, const Options *options,
     json_key(&json, "memory");
     json_open(&json, '{');
     put_count(&json, "threads", threads_of(options, program_ranks(program)));
-    put_steps(&json, program, options);
+    json_key(&json, "programs");
+    json_open(&json, '{');
+    each_step(program, options, put_step, &json);
+    json_close(&json, '}');
     json_close(&json, '}');
     json_close(&json, '}');
     if (json.failed)
@@ -222,9 +230,10 @@ static void print_size(const char *name, int64_t bytes)
            (double)bytes / (1 << 20));
 }
 
-static void print_step(const Program *program, const Step *step,
+static void print_step(void *none, const Program *program, const Step *step,
                        const Options *options)
 {
+    (void)none;
     Plan plan = plan_of(program, step, options);
     printf("\n%s: %lld x %lld tokens, %.3g GFLOP\n", step->name,
            (long long)step->batch, (long long)step->sequence,
@@ -317,7 +326,6 @@ static void print_plan(const Program *program, const Options *options)
 static void print_text(const Program *program, const Options *options)
 {
     int ranks = program_ranks(program);
-    const Program alone = program_alone(program);
     printf("name        %s\n", program->name);
     printf("parameters  %lld\n", (long long)program->parameters);
     print_model(program);
@@ -329,10 +337,7 @@ static void print_text(const Program *program, const Options *options)
     printf("source      sha256 %s\n", program->source_hash);
     printf("memory      on %d threads%s\n", threads_of(options, ranks),
            ranks > 1 ? " a rank: train, eval and grad" : "");
-    for (int i = 0; i < program->step_count; i++)
-        print_step(program, &program->steps[i], options);
-    for (int i = 0; program->one_rank && i < alone.step_count; i++)
-        print_step(&alone, &alone.steps[i], options);
+    each_step(program, options, print_step, NULL);
 }
 
 int command_info(const Program *program, const Options *options, Error *error)
