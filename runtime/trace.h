@@ -2,9 +2,10 @@
  * for each step and, in it, for what the generated code says it is about
  * (note_forward … of kernels.h), for each message and for each wait for another
  * rank; only a rank's first thread notes. The file is what Perfetto and
- * chrome://tracing read: a process a rank, times in microseconds by the one
- * monotonic clock of the machine. Ranks of several machines have a clock each,
- * and begin to count when all have met.
+ * chrome://tracing read: a process a rank, an arrow where a row goes from stage
+ * to stage, times in microseconds by the one monotonic clock of the machine.
+ * Ranks of several machines have a clock each, and begin to count when all have
+ * met.
  *
  * All memory is there before the first step and holds the last TRACE_STEPS
  * steps: an older one is written over. Where nothing is traced the trace is

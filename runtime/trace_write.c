@@ -20,6 +20,7 @@ typedef struct TraceFile {
     const World *world;         /* NULL: one rank */
     const Program *program;     /* of all ranks */
     int64_t zero;               /* when time begins */
+    int64_t *rows;              /* [ranks][messages][sent, received]: so far */
 } TraceFile;
 
 bool trace_can_write(const char *path, Error *error)
@@ -205,6 +206,29 @@ static void put_note(TraceFile *f, int rank, const TraceNote *note)
     json_close(&f->json, '}');
 }
 
+/* An arrow from where a stage hands a row on to where the next one takes it:
+ * the n-th that was sent is the n-th that was received. */
+static void put_arrow(TraceFile *f, int rank, const TraceNote *note)
+{
+    bool sent = note->kind == TRACE_MESSAGE;
+    World it = *f->world;
+    it.rank = rank;
+    int peer = axis_rank(&it, axis_of(&it, note->what), note->peer);
+    int64_t sender = sent ? rank : peer;
+    int64_t row = sender * f->program->message_count + note->what;
+    int64_t all = (int64_t)f->world->ranks * f->program->message_count;
+    int64_t number = f->rows[2 * row + !sent]++ * all + row;
+    begin_event(f, "row", sent ? "s" : "f", rank);
+    put_text(&f->json, "cat", "row");
+    put_count(&f->json, "id", number);
+    if (!sent)
+        put_text(&f->json, "bp", "e");
+    json_key(&f->json, "ts");
+    json_put_thousandths(&f->json, (sent ? note->begin : note->end - 1)
+                                   - f->zero);
+    json_close(&f->json, '}');
+}
+
 /* ---- from all ranks ----------------------------------------------------- */
 
 /* By their beginnings, what holds others before them. */
@@ -216,6 +240,14 @@ static int by_time(const void *a, const void *b)
     if (one->end != two->end)
         return one->end > two->end ? -1 : 1;
     return one->kind - two->kind;
+}
+
+static void put_slice(TraceFile *f, int rank, const TraceNote *note)
+{
+    bool talks = note->kind == TRACE_MESSAGE || note->kind == TRACE_RECEIVE;
+    put_note(f, rank, note);
+    if (talks && note->peer >= 0)
+        put_arrow(f, rank, note);
 }
 
 /* What a rank brings to a meeting. */
@@ -243,7 +275,7 @@ static bool write_step(TraceFile *f, World *world, const TracedStep *step,
             const Pack *its = world ? world_slot(world, rank) : &pack;
             more = more || its->count == AT_A_TIME;
             for (int32_t i = 0; f && i < its->count; i++)
-                put_note(f, rank, &its->notes[i]);
+                put_slice(f, rank, &its->notes[i]);
         }
     }
     return true;
@@ -326,10 +358,16 @@ bool trace_write(Trace *trace, World *world, const Program *program,
     if (!world_leads(world))
         return write_steps(NULL, trace, world, span, error);
     TraceFile *f = malloc(sizeof *f);
-    if (!f)
+    size_t rows = (size_t)(world_ranks(world) * program->message_count);
+    int64_t *counts = calloc(2 * rows + 1, sizeof *counts);
+    if (!f || !counts) {
+        free(f);
+        free(counts);
         return error_set(error, ERROR_ENVIRONMENT, "out of memory");
+    }
     f->world = world;
     f->program = program;
+    f->rows = counts;
     bool good = file_create(&f->file, path, error);
     if (good) {
         f->json = json_to_file(&f->file, error);
@@ -339,6 +377,7 @@ bool trace_write(Trace *trace, World *world, const Program *program,
         else
             file_abandon(&f->file);
     }
+    free(counts);
     free(f);
     return good;
 }

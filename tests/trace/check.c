@@ -7,7 +7,8 @@
  * by side, their beginnings only grow; there is a slice for each of the last
  * steps, 20 at most; every micro-batch goes forward as often as backward; and of
  * every message there are as many slices, with as many bytes, as `info` foretold
- * for these steps. Prints what there is; the first fault ends it. */
+ * for these steps; an arrow leads from each row that a stage sends to where it
+ * is received. Prints what there is; the first fault ends it. */
 #include "json.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -133,6 +134,41 @@ static Sum sum_of(int64_t rank, const char *category, const char *name,
     return sum;
 }
 
+/* ---- arrows from what is sent to what is received ---- */
+typedef struct End {
+    int64_t id;
+    double time;
+    bool begins;
+} End;
+
+static int by_id(const void *a, const void *b)
+{
+    const End *one = a, *two = b;
+    if (one->id != two->id)
+        return one->id < two->id ? -1 : 1;
+    return two->begins - one->begins;
+}
+
+/* Each has two ends, and does not go back in time. */
+static void check_arrows(int events)
+{
+    End *ends = calloc((size_t)trace.tokens[events].count + 2, sizeof *ends);
+    int count = 0;
+    for (int i = events + 1; i < trace.tokens[events].end;
+         i = trace.tokens[i].end) {
+        const char *type = json_text(&trace, json_member(&trace, i, "ph"));
+        if (type && (strcmp(type, "s") == 0 || strcmp(type, "f") == 0))
+            ends[count++] = (End){ integer(&trace, i, "id"),
+                                   real(&trace, i, "ts"), type[0] == 's' };
+    }
+    qsort(ends, (size_t)count, sizeof *ends, by_id);
+    for (int i = 0; i < count; i += 2)
+        if (ends[i].id != ends[i + 1].id || !ends[i].begins
+            || ends[i + 1].begins || ends[i].time > ends[i + 1].time)
+            stop("arrow %lld has not two ends", (long long)ends[i].id);
+    free(ends);
+}
+
 /* Every message of a rank, as the table of its stage foretells it. */
 static int64_t check_messages(int64_t rank, int stage, int64_t steps)
 {
@@ -198,6 +234,7 @@ int main(int argc, char **argv)
          i = trace.tokens[i].end)
         if (read_slice(i, &slice))
             nest(&stacks[slice.rank], &slice);
+    check_arrows(events);
     int64_t ranks = integer(&info, json_member(&info, 0, "plan"), "ranks");
     for (int64_t rank = 0; rank < ranks; rank++)
         check_rank(rank, ranks, steps);
