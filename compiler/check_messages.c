@@ -169,15 +169,19 @@ static bool try_send(Game *g, Player *p, const Event *e)
 }
 
 /* Rows come to the block behind the last that they went through, or before it
- * on their way back: the next block whose record tells which it is. */
-static bool goes_on(const Player *p, const Event *sent)
+ * on their way back: where the next call is one that has a record, it tells. */
+static bool goes_on(const Game *g, const Player *p, const Event *sent)
 {
+    bool back = !strcmp(message_name(g, sent), "send dx");
     for (int i = p->next + 1; i < p->walked->events.count; i++) {
         const Event *e = &p->walked->events.at[i];
+        bool block = e->kind == EVENT_RECORD && strstr(e->func->name, "block");
         if (e->kind == EVENT_TALK)
             return true;
-        if (e->kind == EVENT_RECORD && strstr(e->func->name, "block"))
-            return e->block == sent->block + (e->backward ? -1 : 1);
+        if (block && strstr(e->func->name, back ? "backward" : "forward"))
+            return e->block == sent->block + (back ? -1 : 1);
+        if (block)
+            return true;
     }
     return true;
 }
@@ -199,7 +203,7 @@ static bool try_receive(Game *g, Player *p, const Event *e)
     if (sent->first != e->first)
         return complain(g, p, e, "is of another micro-batch than the one that "
                         "it is received for");
-    if (!goes_on(p, sent))
+    if (!goes_on(g, p, sent))
         return complain(g, p, e, "goes on at another block than the one behind "
                         "those that it comes from");
     from->taken[e->message]++;
@@ -382,18 +386,17 @@ static void check_records(Game *g, const Player *p)
         for (int j = 0; j < open.count; j++)
             if (open.at[j]->at.bytes == e->at.bytes)
                 found = j;
-        bool kept = strstr(e->func->name, "forward") != NULL;
-        if (kept && found >= 0)
+        if (e->keeps && found >= 0)
             g->wrong = arena_printf(
                 g->c->arena, "%s (%s) writes over a record that backward has "
                 "not read", e->func->name, seat_text(g, p));
-        else if (kept)
+        else if (e->keeps)
             list_push(g->c->arena, &open, e);
-        else if (e->backward && (found < 0 || !is_of(e, open.at[found])))
+        else if (e->reads && (found < 0 || !is_of(e, open.at[found])))
             g->wrong = arena_printf(
                 g->c->arena, "%s (%s) reads a record that is not its "
                 "forward's", e->func->name, seat_text(g, p));
-        else if (e->backward)
+        else if (e->last)
             open.at[found] = open.at[--open.count];
     }
 }

@@ -25,6 +25,7 @@ static PipelineKind pipeline_of(int choice)
     switch (choice) {
     case PARALLEL_PIPELINE_SCHEDULE_GPIPE: return PIPELINE_GPIPE;
     case PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED: return PIPELINE_INTERLEAVED;
+    case PARALLEL_PIPELINE_SCHEDULE_ZERO_BUBBLE: return PIPELINE_ZERO_BUBBLE;
     default: return PIPELINE_1F1B;
     }
 }
@@ -71,6 +72,7 @@ Plan plan_of(const Spec *s)
         plan.mesh.shard = SHARD_NONE, plan.mesh.shard_group = 0;
     plan.pipeline = pipeline_of(s->parallel_pipeline_schedule);
     plan.chunks = s->parallel_pipeline_virtual;
+    plan.halves = plan.pipeline == PIPELINE_ZERO_BUBBLE;
     if (s->parallel_pipeline_split.count)
         plan.split = s->parallel_pipeline_split.at;
     switch (s->memory_recompute) {
@@ -143,7 +145,8 @@ static bool run_passes(Module *m, const Plan *plan, Diag *diag,
      */
     static const int order[] = {
         PASS_autodiff, PASS_simplify, PASS_precision, PASS_recompute,
-        PASS_simplify, PASS_schedule, PASS_fuse,      PASS_place,
+        PASS_simplify, PASS_split,    PASS_schedule,  PASS_fuse,
+        PASS_place,
     };
     enum { PASSES = sizeof order / sizeof *order };
     unsigned given = HAS_NOTHING;

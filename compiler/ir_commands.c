@@ -327,7 +327,7 @@ static bool run_pass(Module *m, const Plan *plan, Diag *diag, const PassInfo *pa
 static int optimise(const Line *line, Arena *arena, Diag *diag)
 {
     List(const PassInfo *) passes = {0};
-    Plan plan = { .chunks = 1 };
+    Plan plan = { .chunks = 1, .halves = true };
     char *names = arena_strdup(arena, flag(line, "--passes"));
     for (char *name = names, *end; name; name = end) {
         end = strchr(name, ',');
@@ -342,6 +342,7 @@ static int optimise(const Line *line, Arena *arena, Diag *diag)
         return WRONG_INPUT;
     if (!read_plan(line, m, &plan))
         return WRONG_USAGE;
+    plan.mesh = m->mesh;
     for (int i = 0; i < passes.count; i++)
         if (!run_pass(m, &plan, diag, passes.at[i]))
             return WRONG_INPUT;

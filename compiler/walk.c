@@ -67,7 +67,8 @@ static int param_named(const ProgFunc *func, const char *name)
 
 static bool keeps_record(const ProgFunc *func)
 {
-    return param_named(func, "saved") >= 0;
+    return param_named(func, "saved") >= 0
+        || param_named(func, "pending") >= 0;
 }
 
 static bool is_update(const ProgFunc *func)
@@ -315,14 +316,27 @@ static void add_update(Frame *f, const ProgFunc *func, const Known *args)
     add_event(f->walk, EVENT_UPDATE, func, event);
 }
 
-static void add_record(Frame *f, const ProgFunc *func, const Known *args)
+/* The record that forward leaves, and what the input half of a backward leaves
+ * for its weight half. */
+static void add_records(Frame *f, const ProgFunc *func, const Known *args)
 {
-    int x = param_named(func, "x");
-    Event event = { .peer = -1,
-                    .at = place_of(args[param_named(func, "saved")]) };
+    int x = param_named(func, "x"), saved = param_named(func, "saved");
+    int pending = param_named(func, "pending");
+    bool input = strstr(func->name, "backward_input") != NULL;
+    bool backward = strstr(func->name, "backward") != NULL;
+    Event event = { .peer = -1, .reads = backward, .last = backward && !input,
+                    .keeps = strstr(func->name, "forward") != NULL };
     if (x >= 0)
         event.rows = place_of(args[x]);
-    event.backward = strstr(func->name, "backward") != NULL;
+    if (saved >= 0) {
+        event.at = place_of(args[saved]);
+        add_event(f->walk, EVENT_RECORD, func, event);
+    }
+    if (pending < 0)
+        return;
+    event.keeps = input;
+    event.reads = event.last = !input;
+    event.at = place_of(args[pending]);
     add_event(f->walk, EVENT_RECORD, func, event);
 }
 
@@ -373,7 +387,7 @@ static Known call(Frame *f, const ProgExpr *e)
     if (is_update(func))
         return add_update(f, func, args), unknown;
     if (keeps_record(func) && walk->depth == 1)
-        add_record(f, func, args);
+        add_records(f, func, args);
     return is_run(walk, func, args) ? run_func(walk, func, args) : unknown;
 }
 

@@ -27,7 +27,8 @@ typedef struct Event {
     WalkPlace at;                   /* what travels; theirs in an exchange */
     WalkPlace rows;                 /* RECORD: its argument x */
     int64_t first, block;           /* of the call: sequence, block; else -1 */
-    bool backward;                  /* RECORD: reads */
+    bool keeps, reads, last;        /* RECORD: writes it; reads; nobody else
+                                       does then */
 } Event;
 
 typedef struct Walked {

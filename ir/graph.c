@@ -312,6 +312,11 @@ Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs,
     return node;
 }
 
+bool func_is_weight_half(const Func *f)
+{
+    return f->pending.count && f->pending.at[0]->kind == VALUE_SAVED;
+}
+
 int node_uses(const Func *f, const Value *v)
 {
     int uses = 0;
@@ -322,6 +327,8 @@ int node_uses(const Func *f, const Value *v)
         uses += f->results.at[i] == v;
     for (int i = 0; i < f->saved.count; i++)
         uses += f->saved.at[i] == v;
+    for (int i = 0; i < f->pending.count; i++)
+        uses += f->pending.at[i] == v;
     for (int i = 0; i < f->gradients.count; i++)
         uses += f->gradients.at[i].end == v;
     return uses;
@@ -339,6 +346,9 @@ void func_replace_uses(Func *f, Value *old, Value *by)
     for (int i = 0; i < f->saved.count; i++)
         if (f->saved.at[i] == old)
             f->saved.at[i] = by;
+    for (int i = 0; i < f->pending.count; i++)
+        if (f->pending.at[i] == old)
+            f->pending.at[i] = by;
     for (int i = 0; i < f->gradients.count; i++)
         if (f->gradients.at[i].end == old)
             f->gradients.at[i].end = by;
@@ -370,6 +380,9 @@ static bool is_live(const Func *f, const Value *v)
     case VALUE_SAVED:
         for (int i = 0; i < f->saved.count; i++)
             if (f->saved.at[i] == v)
+                return true;
+        for (int i = 0; i < f->pending.count; i++)
+            if (f->pending.at[i] == v)
                 return true;
         return false;
     case VALUE_NODE:

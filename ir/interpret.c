@@ -238,44 +238,65 @@ static Saved *find_saved(Run *run, const char *record, const char *name)
     return NULL;
 }
 
-static void save(Run *run, const Frame *frame)
+static void save_value(Run *run, const Frame *frame, const char *record,
+                       const Value *v)
 {
     Machine *machine = &run->machine;
-    const Func *f = frame->f;
-    for (int i = 0; i < f->saved.count; i++) {
-        const Value *v = f->saved.at[i];
-        const Array *array = &frame->values[v->number];
-        if (v->kind == VALUE_SAVED)
-            return;
-        Saved *s = find_saved(run, f->record, v->name);
-        if (!s) {
-            Saved fresh = { .record = f->record,
-                            .name = v->name,
-                            .block = machine->block,
-                            .row = machine->row };
-            list_push(machine->arena, &run->saved, fresh);
-            s = &run->saved.at[run->saved.count - 1];
-        }
-        hold(run, &s->array, array);
-        memcpy(s->array.at, array->at, (size_t)array->count * sizeof(double));
+    const Array *array = &frame->values[v->number];
+    if (v->kind == VALUE_SAVED)
+        return;
+    Saved *s = find_saved(run, record, v->name);
+    if (!s) {
+        Saved fresh = { .record = record,
+                        .name = v->name,
+                        .block = machine->block,
+                        .row = machine->row };
+        list_push(machine->arena, &run->saved, fresh);
+        s = &run->saved.at[run->saved.count - 1];
     }
+    hold(run, &s->array, array);
+    memcpy(s->array.at, array->at, (size_t)array->count * sizeof(double));
+}
+
+static bool load_value(Run *run, Frame *frame, const char *record,
+                       const Value *v)
+{
+    if (v->kind != VALUE_SAVED)
+        return true;
+    const Saved *s = find_saved(run, record, v->name);
+    Array *array = &frame->values[v->number];
+    if (!s || s->array.count != array->count)
+        return machine_fails(&run->machine,
+                             "%s reads %s, which nothing has saved here",
+                             frame->f->name, v->name);
+    array->at = s->array.at;
+    return true;
+}
+
+/* The record of what is pending between the halves of a backward. */
+static const char *pending_record(const Run *run, const Func *f)
+{
+    return arena_printf(run->machine.arena, "%s.pending", f->record);
+}
+
+static void save(Run *run, const Frame *frame)
+{
+    const Func *f = frame->f;
+    for (int i = 0; i < f->saved.count; i++)
+        save_value(run, frame, f->record, f->saved.at[i]);
+    for (int i = 0; i < f->pending.count; i++)
+        save_value(run, frame, pending_record(run, f), f->pending.at[i]);
 }
 
 static bool load(Run *run, Frame *frame)
 {
     const Func *f = frame->f;
-    for (int i = 0; i < f->saved.count; i++) {
-        const Value *v = f->saved.at[i];
-        if (v->kind != VALUE_SAVED)
-            continue;
-        const Saved *s = find_saved(run, f->record, v->name);
-        Array *array = &frame->values[v->number];
-        if (!s || s->array.count != array->count)
-            return machine_fails(&run->machine,
-                                 "%s reads %s, which nothing has saved here",
-                                 f->name, v->name);
-        array->at = s->array.at;
-    }
+    for (int i = 0; i < f->saved.count; i++)
+        if (!load_value(run, frame, f->record, f->saved.at[i]))
+            return false;
+    for (int i = 0; i < f->pending.count; i++)
+        if (!load_value(run, frame, pending_record(run, f), f->pending.at[i]))
+            return false;
     return true;
 }
 

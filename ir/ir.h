@@ -154,7 +154,7 @@ typedef struct Value {
                                        kernel's registers */
     /* place: */
     int64_t offset;                 /* floats a row from the start of its area; -1: not placed */
-    enum { AREA_NONE, AREA_FRAME, AREA_RECORD } area;
+    enum { AREA_NONE, AREA_FRAME, AREA_RECORD, AREA_PENDING } area;
     struct Value *alias;            /* shares this value's memory (reshape, in place) */
 } Value;
 
@@ -195,12 +195,16 @@ typedef struct Func {
     List(Value *) results;
     List(Value *) saved;            /* forward: what goes into the record; backward: what it
                                        reads from it (VALUE_SAVED), same names */
+    List(Value *) pending;          /* a backward that is cut: what its input half
+                                       leaves for its weight half in a record of
+                                       their own; there VALUE_SAVED, same names */
     List(Gradient) gradients;
     List(Node *) nodes;             /* execution order */
     List(Kernel) kernels;           /* fuse: partition of nodes, in execution order */
     const char *record;             /* name of the record it writes or reads, or NULL */
     int64_t frame_floats;           /* place: a row */
     int64_t record_floats;          /* place: a row */
+    int64_t pending_floats;         /* place: a row */
     Origin origin;
 } Func;
 
@@ -371,6 +375,8 @@ int64_t module_shares(const Module *m);
 int64_t type_row_floats(const Module *m, const Type *type);
 int64_t value_row_floats(const Module *m, const Value *v);
 int node_uses(const Func *f, const Value *v);
+/* Does it read what another half has left pending? */
+bool func_is_weight_half(const Func *f);
 /* Removes values that no node makes and nothing reads; the others are renumbered. */
 void func_drop_values(Func *f);
 /* Whatever reads `old` in f, or gives it, takes `by`. */

@@ -63,7 +63,8 @@ static Value *typed_value(Parser *p, ValueKind kind)
             return NULL;
         v->area = area == AREA_FRAME  ? AREA_FRAME
                 : area == AREA_RECORD ? AREA_RECORD
-                                      : AREA_NONE;
+                : area == AREA_PENDING ? AREA_PENDING
+                                       : AREA_NONE;
     }
     return v;
 }
@@ -373,34 +374,49 @@ static bool kernel(Parser *p)
 }
 
 /* ---- functions ---- */
-static bool save(Parser *p)
+/* Into the record, or with `leave` among what is pending. */
+static bool save(Parser *p, bool pending)
 {
     Value *v = operand(p);
     if (!v)
         return false;
-    list_push(p->arena, &p->f->saved, v);
+    if (pending)
+        list_push(p->arena, &p->f->pending, v);
+    else
+        list_push(p->arena, &p->f->saved, v);
     return parse_end_of_line(p);
 }
 
-static bool load(Parser *p)
+/* From the record, or with `take` from what is pending. */
+static bool load(Parser *p, bool pending)
 {
     Value *v = typed_value(p, VALUE_SAVED);
     if (!v)
         return false;
     parse_origin(p, &v->origin);
     define(p, v);
-    list_push(p->arena, &p->f->saved, v);
+    if (pending)
+        list_push(p->arena, &p->f->pending, v);
+    else
+        list_push(p->arena, &p->f->saved, v);
     return parse_end_of_line(p);
 }
 
-/* floats frame=N record=N */
+/* NAME=N */
+static bool count_of_floats(Parser *p, const char *name, int64_t *to)
+{
+    return parse_expect_word(p, name) && parse_expect(p, '=')
+        && parse_integer(p, "a count of floats", 0, (int64_t)1 << 62, to);
+}
+
+/* floats frame=N record=N [pending=N] */
 static bool floats(Parser *p)
 {
-    const int64_t most = (int64_t)1 << 62;
-    return parse_expect_word(p, "frame") && parse_expect(p, '=')
-        && parse_integer(p, "a count of floats", 0, most, &p->f->frame_floats)
-        && parse_expect_word(p, "record") && parse_expect(p, '=')
-        && parse_integer(p, "a count of floats", 0, most, &p->f->record_floats)
+    if (!count_of_floats(p, "frame", &p->f->frame_floats)
+        || !count_of_floats(p, "record", &p->f->record_floats))
+        return false;
+    bool more = parse_token(p)->kind == TOKEN_NAME && !parse_token(p)->first;
+    return (!more || count_of_floats(p, "pending", &p->f->pending_floats))
         && parse_end_of_line(p);
 }
 
@@ -421,7 +437,9 @@ static bool func_line(Parser *p)
     if (parse_accept_word(p, "use"))
         return use(p);
     if (parse_accept_word(p, "load"))
-        return load(p);
+        return load(p, false);
+    if (parse_accept_word(p, "take"))
+        return load(p, true);
     if (parse_accept_word(p, "begin"))
         return begin(p);
     if (parse_accept_word(p, "kernel"))
@@ -429,10 +447,12 @@ static bool func_line(Parser *p)
     if (parse_accept_word(p, "end"))
         return end(p);
     if (parse_accept_word(p, "save"))
-        return save(p);
+        return save(p, false);
+    if (parse_accept_word(p, "leave"))
+        return save(p, true);
     return parse_wrong(
         p, "`VALUE: TYPE = …`, root, record, floats, use, load, begin, kernel, "
-           "end or save");
+           "end or save, take or leave");
 }
 
 static bool params(Parser *p)

@@ -22,6 +22,7 @@ static const Signature signatures[] = {
     {"barrier", "vT", PL_LIBRARY},
     {"note_forward", "vTl", PL_LIBRARY},
     {"note_backward", "vTl", PL_LIBRARY},
+    {"note_weights", "vTl", PL_LIBRARY},
     {"note_update", "vT", PL_LIBRARY},
     {"matmul", "vTpPPPlll", PL_LIBRARY},
     {"matmul_input", "vTpPPllli", PL_LIBRARY},

@@ -32,6 +32,7 @@ const char *const area_words[] = {
     [AREA_NONE] = "none",
     [AREA_FRAME] = "frame",
     [AREA_RECORD] = "record",
+    [AREA_PENDING] = "pending",
     NULL,
 };
 const char *const class_words[] = {
@@ -490,6 +491,21 @@ static void print_head(Printer *p, const Func *f)
     end_line(p, &f->origin);
 }
 
+/* What comes from a record, and what goes into one. */
+static void print_read(Printer *p, const char *word, const Value *v)
+{
+    buf_printf(&p->line, "%s ", word);
+    add_typed(p, v);
+    end_line(p, &v->origin);
+}
+
+static void print_written(Printer *p, const char *word, const Value *v)
+{
+    buf_printf(&p->line, "%s ", word);
+    add_operand(p, v);
+    end_line(p, NULL);
+}
+
 static void print_func(Printer *p, const Func *f)
 {
     print_head(p, f);
@@ -502,18 +518,20 @@ static void print_func(Printer *p, const Func *f)
         add_name(p, f->record);
         end_line(p, NULL);
     }
-    if (f->frame_floats || f->record_floats) {
+    if (f->frame_floats || f->record_floats || f->pending_floats) {
         buf_printf(&p->line, "floats frame=%lld record=%lld",
                    (long long)f->frame_floats, (long long)f->record_floats);
+        if (f->pending_floats)
+            buf_printf(&p->line, " pending=%lld",
+                       (long long)f->pending_floats);
         end_line(p, NULL);
     }
     print_uses(p, f);
     for (int i = 0; i < f->saved.count; i++)
-        if (f->saved.at[i]->kind == VALUE_SAVED) {
-            buf_printf(&p->line, "load ");
-            add_typed(p, f->saved.at[i]);
-            end_line(p, &f->saved.at[i]->origin);
-        }
+        if (f->saved.at[i]->kind == VALUE_SAVED)
+            print_read(p, "load", f->saved.at[i]);
+    for (int i = 0; func_is_weight_half(f) && i < f->pending.count; i++)
+        print_read(p, "take", f->pending.at[i]);
     for (int i = 0; i < f->gradients.count; i++) {
         const Gradient *g = &f->gradients.at[i];
         buf_printf(&p->line, "begin ");
@@ -534,11 +552,10 @@ static void print_func(Printer *p, const Func *f)
         end_line(p, NULL);
     }
     for (int i = 0; i < f->saved.count; i++)
-        if (f->saved.at[i]->kind != VALUE_SAVED) {
-            buf_printf(&p->line, "save ");
-            add_operand(p, f->saved.at[i]);
-            end_line(p, NULL);
-        }
+        if (f->saved.at[i]->kind != VALUE_SAVED)
+            print_written(p, "save", f->saved.at[i]);
+    for (int i = 0; !func_is_weight_half(f) && i < f->pending.count; i++)
+        print_written(p, "leave", f->pending.at[i]);
     p->depth--;
     buf_printf(&p->line, "}");
     end_line(p, NULL);

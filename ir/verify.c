@@ -257,6 +257,9 @@ static bool verify_nodes(Check *c, const Func *f, bool *defined)
     for (int i = 0; i < f->saved.count; i++)
         if (owns(f, f->saved.at[i]) && f->saved.at[i]->kind == VALUE_SAVED)
             defined[f->saved.at[i]->number] = true;
+    for (int i = 0; func_is_weight_half(f) && i < f->pending.count; i++)
+        if (owns(f, f->pending.at[i]) && f->pending.at[i]->kind == VALUE_SAVED)
+            defined[f->pending.at[i]->number] = true;
     for (int i = 0; i < f->gradients.count; i++)
         if (owns(f, f->gradients.at[i].begin))
             defined[f->gradients.at[i].begin->number] = true;
@@ -348,6 +351,50 @@ static bool verify_record(Check *c, const Func *f, const bool *defined)
     return true;
 }
 
+static const Value *pending_by_name(const Func *f, const char *name)
+{
+    for (int i = 0; i < f->pending.count; i++)
+        if (!strcmp(f->pending.at[i]->name, name))
+            return f->pending.at[i];
+    return NULL;
+}
+
+/* A weight half takes what the input half of its record leaves. */
+static bool verify_taken(Check *c, const Func *f, const Value *v)
+{
+    for (int i = 0; i < c->m->funcs.count; i++) {
+        const Func *g = c->m->funcs.at[i];
+        const Value *from = pending_by_name(g, v->name);
+        if (!g->record || strcmp(g->record, f->record) != 0
+            || func_is_weight_half(g) || !from)
+            continue;
+        return type_equal(&from->type, &v->type)
+            || check_fails(c, "%s is %s, but %s leaves %s", v->name,
+                           check_type(c, &v->type), g->name,
+                           check_type(c, &from->type));
+    }
+    return check_fails(c, "nothing leaves %s", v->name);
+}
+
+static bool verify_pending(Check *c, const Func *f, const bool *defined)
+{
+    bool takes = func_is_weight_half(f);
+    if (f->pending.count && !f->record)
+        return check_fails(c, "pending values need a record");
+    for (int i = 0; i < f->pending.count; i++) {
+        const Value *v = f->pending.at[i];
+        if (!owns(f, v) || !defined[v->number])
+            return check_fails(c, "pending value %d is not defined", i + 1);
+        if (pending_by_name(f, v->name) != v)
+            return check_fails(c, "%s is left twice", v->name);
+        if ((v->kind == VALUE_SAVED) != takes)
+            return check_fails(c, "a function takes or leaves, not both");
+        if (takes && !verify_taken(c, f, v))
+            return false;
+    }
+    return true;
+}
+
 static bool verify_func(Check *c, const Func *f)
 {
     c->where = arena_printf(c->scratch, "func %s", f->name);
@@ -373,7 +420,8 @@ static bool verify_func(Check *c, const Func *f)
     for (int i = 0; i < f->gradients.count; i++)
         if (!verify_gradient(c, f, i, defined))
             return false;
-    return verify_record(c, f, defined) && verify_kernels(c, f)
+    return verify_record(c, f, defined) && verify_pending(c, f, defined)
+        && verify_kernels(c, f)
         && verify_places(c, f);
 }
 

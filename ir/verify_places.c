@@ -115,7 +115,9 @@ static bool may_share(const Func *f, const Life *lives, const Value *a,
 
 static bool verify_bounds(Check *c, const Func *f, const Value *v)
 {
-    int64_t room = v->area == AREA_FRAME ? f->frame_floats : f->record_floats;
+    int64_t room = v->area == AREA_FRAME  ? f->frame_floats
+                 : v->area == AREA_RECORD ? f->record_floats
+                                          : f->pending_floats;
     if (v->offset < 0 || v->offset > room
         || row_floats(c, v) > room - v->offset)
         return check_fails(c, "%s lies outside its %s of %lld floats a row",

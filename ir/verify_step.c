@@ -17,6 +17,7 @@ typedef struct Walk {
     int stack;                  /* of the repeat */
     bool normed;
     List(const char *) records; /* written so far */
+    List(const char *) left;    /* pending, of those records */
 } Walk;
 
 static Known *known(const Walk *w, const char *name)
@@ -100,6 +101,14 @@ static bool verify_results(Walk *w, const Stmt *s)
     return true;
 }
 
+static bool is_left(const Walk *w, const char *record)
+{
+    for (int i = 0; i < w->left.count; i++)
+        if (!strcmp(w->left.at[i], record))
+            return true;
+    return false;
+}
+
 /* A record is written before it is read. */
 static bool verify_order(Walk *w, const Func *f)
 {
@@ -113,6 +122,11 @@ static bool verify_order(Walk *w, const Func *f)
                            f->name, f->record);
     if (f->record && !reads)
         list_push(w->c->scratch, &w->records, f->record);
+    if (func_is_weight_half(f) && !is_left(w, f->record))
+        return check_fails(w->c, "%s takes what nothing has left before it",
+                           f->name);
+    if (f->pending.count && !func_is_weight_half(f))
+        list_push(w->c->scratch, &w->left, f->record);
     return true;
 }
 

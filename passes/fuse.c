@@ -120,6 +120,9 @@ static bool in_memory_anyway(const Fuse *fuse, const Value *v)
     for (int i = 0; i < f->saved.count; i++)
         if (f->saved.at[i] == v)
             return true;
+    for (int i = 0; i < f->pending.count; i++)
+        if (f->pending.at[i] == v)
+            return true;
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
         for (int j = 0; j < n->inputs; j++)
@@ -278,6 +281,9 @@ static bool is_known_by_name(const Func *f, const Value *v)
             return true;
     for (int i = 0; i < f->saved.count; i++)
         if (f->saved.at[i] == v)
+            return true;
+    for (int i = 0; i < f->pending.count; i++)
+        if (f->pending.at[i] == v)
             return true;
     return v->kind != VALUE_NODE;
 }

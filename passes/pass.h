@@ -10,6 +10,7 @@ typedef enum RecomputeKind {
 
 typedef enum PipelineKind {
     PIPELINE_GPIPE, PIPELINE_1F1B, PIPELINE_INTERLEAVED,
+    PIPELINE_ZERO_BUBBLE,
 } PipelineKind;
 
 typedef enum OptimizerKind {
@@ -25,6 +26,7 @@ typedef struct Plan {
     Mesh mesh;
     PipelineKind pipeline;
     int64_t chunks;                 /* of the model, a stage's */
+    bool halves;                    /* a block's backward is cut in two */
     const int64_t *split; /* blocks of each chunk of the model, in its order;
                              NULL: as even as can be */
     /* lines of the spec */

@@ -189,16 +189,48 @@ static void place_record(const Module *m, Func *f)
     f->record_floats = at;
 }
 
-/* Backward reads a record where forward has left it. */
-static void follow_record(const Module *m, const Func *forward, Func *back)
+/* What an input half leaves pending, side by side. */
+static void place_pending(const Module *m, Func *f)
 {
-    for (int i = 0; i < back->saved.count; i++) {
-        const Value *left = value_root(forward->saved.at[i]);
-        back->saved.at[i]->area = left->area;
-        back->saved.at[i]->offset = left->offset;
+    int64_t at = 0;
+    for (int i = 0; i < f->pending.count; i++) {
+        Value *v = value_root(f->pending.at[i]);
+        if (v->area == AREA_PENDING)
+            continue;
+        v->area = AREA_PENDING;
+        v->offset = at;
+        at += value_row_floats(m, v);
     }
+    f->pending_floats = at;
+}
+
+/* v lies where the value of its name among `left` does. */
+static void follow(Value *v, Value *const *left, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (!strcmp(left[i]->name, v->name)) {
+            v->area = value_root(left[i])->area;
+            v->offset = value_root(left[i])->offset;
+            return;
+        }
+    ice("nothing has left %s", v->name);
+}
+
+/* Backward reads a record where forward has left it. */
+static void follow_record(const Func *forward, Func *back)
+{
+    for (int i = 0; i < back->saved.count; i++)
+        follow(back->saved.at[i], forward->saved.at, forward->saved.count);
     back->record_floats = forward->record_floats;
-    (void)m;
+}
+
+/* A weight half takes what is pending where the input half, which stands before
+ * it, has left it. */
+static void follow_pending(const Func *input, Func *weights)
+{
+    for (int i = 0; i < weights->pending.count; i++)
+        follow(weights->pending.at[i], input->pending.at, input->pending.count);
+    weights->pending_floats = input->pending_floats;
 }
 
 static void place_func(Module *m, Func *f)
@@ -227,6 +259,12 @@ static Func *forward_of(const Module *m, const Func *back)
                                             back->record));
 }
 
+static Func *input_half_of(const Module *m, const Func *weights)
+{
+    return module_find_func(m, arena_printf(m->arena, "%s.backward_input",
+                                            weights->record));
+}
+
 bool pass_place(Module *m, const Plan *plan, Diag *diag)
 {
     (void)plan;
@@ -237,7 +275,11 @@ bool pass_place(Module *m, const Plan *plan, Diag *diag)
         if (f->record && !backward)
             place_record(m, f);
         if (backward)
-            follow_record(m, forward_of(m, f), f);
+            follow_record(forward_of(m, f), f);
+        if (func_is_weight_half(f))
+            follow_pending(input_half_of(m, f), f);
+        else
+            place_pending(m, f);
         place_func(m, f);
     }
     return true;

@@ -235,19 +235,48 @@ static void run_interleaved(Module *m, StageRun *run, const Plan *plan,
         add_turn(m, run, ACTION_BACKWARD, i, plan, micros);
 }
 
-/* Slots for as many micro-batches of a chunk as are ever open. */
-static void count_slots(StageRun *run)
+/* 1f1b whose backward is cut in two (ZB-H1 of Qi et al. 2023): stage s sums the
+ * gradients of its weights s micro-batches after their rows' and so has work
+ * where it would wait for the stage behind. On every stage are as many
+ * micro-batches open as on 1f1b's first. */
+static void run_zero_bubble(Module *m, StageRun *run, int64_t micros,
+                            int64_t before, int64_t behind)
+{
+    int64_t ahead = least(behind, micros), summed = 0;
+    for (int64_t i = 0; i < ahead; i++)
+        add_action(m, run, ACTION_FORWARD, 0, i);
+    for (int64_t i = 0; i < micros; i++) {
+        if (ahead + i < micros)
+            add_action(m, run, ACTION_FORWARD, 0, ahead + i);
+        add_action(m, run, ACTION_BACKWARD, 0, i);
+        if (i >= before)
+            add_action(m, run, ACTION_WEIGHTS, 0, summed++);
+    }
+    while (summed < micros)
+        add_action(m, run, ACTION_WEIGHTS, 0, summed++);
+}
+
+static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+
+/* Slots for as many micro-batches of a chunk as are ever open: until their
+ * backward, or where that is cut until the weights'. */
+static void count_slots(StageRun *run, bool halves)
 {
     for (int i = 0; i < run->chunks.count; i++) {
         ModelChunk *chunk = &run->chunks.at[i];
-        int64_t open = 0;
+        int64_t done[ACTION_KINDS] = {0};
         chunk->slots = 1;
         for (int j = 0; j < run->actions.count; j++) {
             const Action *a = &run->actions.at[j];
             if (a->chunk != i)
                 continue;
-            open += a->kind == ACTION_FORWARD ? 1 : -1;
-            chunk->slots = open > chunk->slots ? open : chunk->slots;
+            done[a->kind]++;
+            int64_t pending = done[ACTION_BACKWARD] - done[ACTION_WEIGHTS];
+            int64_t open = done[ACTION_FORWARD]
+                - done[halves ? ACTION_WEIGHTS : ACTION_BACKWARD];
+            chunk->slots = most(chunk->slots, open);
+            if (halves)
+                chunk->pending = most(chunk->pending, pending);
         }
     }
 }
@@ -290,8 +319,11 @@ static void cut_stages(Module *m, Step *step, const Plan *plan)
         case PIPELINE_INTERLEAVED:
             run_interleaved(m, run, plan, micros, behind);
             break;
+        case PIPELINE_ZERO_BUBBLE:
+            run_zero_bubble(m, run, micros, s, behind);
+            break;
         }
-        count_slots(run);
+        count_slots(run, plan->pipeline == PIPELINE_ZERO_BUBBLE);
     }
 }
 

@@ -25,13 +25,13 @@ static int64_t messages_of(const Program *program)
     return calls;
 }
 
-/* A message, and a wait at its begin and at its end; micro-batches of one
- * sequence, forward and backward. */
+/* A message, and a wait at its begin and at its end, and what it is for;
+ * micro-batches of one sequence, forward, backward and their weights. */
 static int64_t room_of(const Program *program)
 {
     enum { OTHERS = 16 };
     const Step *train = program_step(program, "train");
-    return 3 * messages_of(program) + 4 * (train ? train->batch : 0) + OTHERS;
+    return 4 * messages_of(program) + 6 * (train ? train->batch : 0) + OTHERS;
 }
 
 Trace *trace_new(const Program *program, Error *error)
@@ -156,6 +156,11 @@ void note_forward(const Thread *me, long run)
 void note_backward(const Thread *me, long run)
 {
     begin_phase(me, TRACE_BACKWARD, run);
+}
+
+void note_weights(const Thread *me, long run)
+{
+    begin_phase(me, TRACE_WEIGHTS, run);
 }
 
 void note_update(const Thread *me)

@@ -27,6 +27,7 @@ typedef enum TraceKind {
     TRACE_READ,                 /* the step's examples */
     TRACE_FORWARD,              /* what: the micro-batch */
     TRACE_BACKWARD,
+    TRACE_WEIGHTS,
     TRACE_UPDATE,
     TRACE_MESSAGE,              /* what: its index; counted */
     TRACE_RECEIVE,              /* the same, at the other end */

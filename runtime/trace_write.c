@@ -95,7 +95,8 @@ static const char *category(TraceKind kind)
     static const char *const names[] = {
         [TRACE_STEP] = "step", [TRACE_READ] = "phase",
         [TRACE_FORWARD] = "phase", [TRACE_BACKWARD] = "phase",
-        [TRACE_UPDATE] = "phase", [TRACE_MESSAGE] = "message",
+        [TRACE_WEIGHTS] = "phase", [TRACE_UPDATE] = "phase",
+        [TRACE_MESSAGE] = "message",
         [TRACE_RECEIVE] = "receive", [TRACE_WAIT] = "wait",
         [TRACE_EVALUATE] = "between", [TRACE_SAVE] = "between",
     };
@@ -116,6 +117,9 @@ static void name_slice(const TraceFile *f, const TraceNote *note, char *text,
         return;
     case TRACE_BACKWARD:
         snprintf(text, room, "backward %d", note->what);
+        return;
+    case TRACE_WEIGHTS:
+        snprintf(text, room, "weights %d", note->what);
         return;
     case TRACE_RECEIVE:
         name = messages[note->what].name;

@@ -32,6 +32,7 @@ static void find_uses(Calls *c)
         c->code->sums_shared |= v->kind == VALUE_GRADIENT && whole;
         c->code->uses_frame |= v->area == AREA_FRAME;
         c->code->uses_saved |= v->area == AREA_RECORD;
+        c->code->uses_pending |= v->area == AREA_PENDING;
         c->code->uses_cache |= v->node && is_cache(v->node);
     }
 }
@@ -96,6 +97,8 @@ static void params(Calls *c)
     }
     if (c->code->uses_saved)
         c->saved = add_param(c, "saved", prog_pointer(PK_F32, false));
+    if (c->code->uses_pending)
+        c->pending = add_param(c, "pending", prog_pointer(PK_F32, false));
     if (c->code->uses_frame)
         c->frame = add_param(c, "frame", prog_pointer(PK_F32, false));
     if (c->code->uses_cache)
@@ -112,14 +115,13 @@ static void params(Calls *c)
 }
 
 /* ---- the memory map: a pointer a value in frame or record ---- */
-static void map_area(Calls *c, ProgVar *base, bool frame, const char *comment)
+static void map_area(Calls *c, ProgVar *base, int area, const char *comment)
 {
     Prog *p = c->p;
     bool opened = false;
     for (int i = 0; i < c->f->values.count; i++) {
         Value *v = c->f->values.at[i];
-        if (v->area != (frame ? AREA_FRAME : AREA_RECORD)
-            || c->pointers[v->number])
+        if ((int)v->area != area || c->pointers[v->number])
             continue;
         if (!opened)
             ps_comment(p, &c->func->body, comment);
@@ -153,10 +155,14 @@ static const char *record_comment(const Func *f)
 
 static void map_memory(Calls *c)
 {
-    map_area(c, c->saved, false, record_comment(c->f));
-    map_area(c, c->frame, true,
+    map_area(c, c->saved, AREA_RECORD, record_comment(c->f));
+    map_area(c, c->pending, AREA_PENDING,
+             func_is_weight_half(c->f)
+                 ? "what the input half has left"
+                 : "what the weight half will read");
+    map_area(c, c->frame, AREA_FRAME,
              "the frame: values of this call, which share its memory in turn");
-    if (c->saved || c->frame)
+    if (c->saved || c->pending || c->frame)
         ps_comment(c->p, &c->func->body,
                    "the work; a barrier stands where threads meet");
 }

@@ -16,7 +16,7 @@ typedef struct Calls {
     const Func *f;
     FuncCode *code;
     ProgFunc *func;
-    ProgVar *me, *at, *saved, *frame, *cache;
+    ProgVar *me, *at, *saved, *pending, *frame, *cache;
     ProgVar *block, *shared, *block_sums, *shared_sums;
     ProgVar **pointers;         /* by value: parameters, and the memory map's */
     List(Access) since;         /* since the last barrier */

@@ -31,7 +31,8 @@ typedef struct FuncCode {
     const Func *func;
     ProgFunc *code;
     int stack;                  /* of the blocks it reads or sums; -1: none */
-    bool uses_saved, uses_frame, uses_cache, uses_block, uses_shared;
+    bool uses_saved, uses_pending, uses_frame, uses_cache, uses_block,
+        uses_shared;
     bool sums_block, sums_shared;
     KernelCode update;          /* of `update`, which is one kernel */
     /* parameters of forward that backward reads where they lie */
@@ -115,6 +116,8 @@ typedef struct Lower {
     ProgData *stage_data;
     ProgFunc *stage_weights, *stage_sums[2];
     const ProgConst *stage_count, *action_count;
+    const ProgConst *action_kinds[ACTION_KINDS];    /* where backward is cut */
+    bool halves;                    /* backward is cut: weights come later */
     int chunks;                     /* of the model, a stage's; 1: what follows
                                        is NULL */
     ProgRecord *chunk;              /* a row of the table of chunks */
@@ -217,8 +220,9 @@ typedef struct StepMap {
     int stage;                      /* whose; -1: there is one */
     int64_t blocks;                 /* of the stage */
     int64_t slots;                  /* open micro-batches of its first chunk */
-    int64_t inputs, records;        /* of the stage's blocks: slots of x, of
-                                       records, for all that are open */
+    int64_t inputs, records, pending;   /* of the stage's blocks: slots of x, of
+                                       records, for all that are open; of what
+                                       waits for the weights */
     const ProgRecord *places;       /* of regions, by stage: TrainPlaces */
     const ProgData *place_data;
     const struct StepMap

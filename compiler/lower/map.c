@@ -502,6 +502,17 @@ static void add_record(void *context, const Stmt *s, const Stmt *around)
         slots * f->record_floats * walk->map->stride);
 }
 
+/* What the input half of a backward leaves for its weight half. */
+static void add_pending(void *context, const Stmt *s, const Stmt *around)
+{
+    ValueWalk *walk = context;
+    const StepMap *map = walk->map;
+    (void)around;
+    if (s->func->pending_floats && !find_region(map, "pending"))
+        add(walk->l, walk->map, "pending", "saved",
+            map->pending * s->func->pending_floats * map->stride);
+}
+
 static bool is_logits(const StepValue *v)
 {
     return !strcmp(v->name, "logits") || !strcmp(v->name, "norm");
@@ -567,6 +578,7 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
             const ModelChunk *chunk = &run->chunks.at[i];
             map.inputs += chunk->slots * (chunk->to - chunk->from + 1);
             map.records += chunk->slots * (chunk->to - chunk->from);
+            map.pending += chunk->pending * (chunk->to - chunk->from);
         }
     }
     map.replicas = step_replicas(l->m, step);
@@ -602,6 +614,8 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
     add_inputs(l, &map);
     add_values(l, &map, false);
     step_calls(step, add_record, &walk);
+    if (l->halves)
+        step_calls(step, add_pending, &walk);
     add_values(l, &map, true);
     add(l, &map, "frame", "work", s.frame);
     if (cached && l->m->stacks.count == 1)
@@ -711,6 +725,13 @@ static void name_chunks(Lower *l, StepMap *map, int group,
 static void name_record(Lower *l, StepMap *map, int group, Region *r)
 {
     size_t length = strlen(r->name), ending = strlen("records");
+    if (!strcmp(r->name, "pending")) {
+        r->each = prog_const(l->p, group,
+                             upper(l->arena, map->step->name, "block_pending"),
+                             r->floats / map->pending,
+                             "what waits of a block for its weights");
+        return;
+    }
     if (length < ending || strcmp(r->name + length - ending, "records") != 0)
         return;
     int64_t slots = 1;                  /* of the first stage, whose r is */

@@ -243,7 +243,8 @@ static bool is_said(const Lower *l, const char *field)
     bool shares = !strncmp(field, "before", 6) || !strncmp(field, "behind", 6);
     bool chunk = !strcmp(field, "from") || !strcmp(field, "to")
         || !strcmp(field, "slots");
-    return (l->shards > 1 || !shares) && (l->chunks == 1 || !chunk);
+    return (l->shards > 1 || !shares) && (l->chunks == 1 || !chunk)
+        && (l->halves || strcmp(field, "pending") != 0);
 }
 
 static void stage_fields(Lower *l)
@@ -254,6 +255,7 @@ static void stage_fields(Lower *l)
         { "count", l->chunks == 1 ? "and how many"
                                   : "how many blocks it has" },
         { "slots", "micro-batches that may be open" },
+        { "pending", "and may wait for the gradients of weights" },
         { "blocks", "where its blocks lie, in floats: among the parameters," },
         { "gradient_blocks", "among the gradients or moments" },
         { "before_share", "a rank's share of what stands before them" },
@@ -286,6 +288,7 @@ static void stage_row(Lower *l, int stage)
     const struct { const char *field; int64_t number; } numbers[] = {
         { "from", first->from }, { "to", first->to },
         { "count", part_blocks(l, stage) }, { "slots", first->slots },
+        { "pending", first->pending },
         { "blocks", part->blocks_at },
         { "gradient_blocks", part->gradient_blocks_at },
         { "before_share", part->blocks_at / l->shards },
@@ -400,6 +403,14 @@ void name_parts(Lower *l)
     l->action_count = prog_const(l->p, group, "ACTIONS",
                                  run_of(l, 0)->actions.count,
                                  "of a stage in a training step");
+    static const char *const kinds[][2] = {
+        [ACTION_FORWARD] = { "FORWARD", "through its blocks" },
+        [ACTION_BACKWARD] = { "BACKWARD", "the gradient of its input" },
+        [ACTION_WEIGHTS] = { "WEIGHTS", "those of its blocks' weights, later" },
+    };
+    for (int i = 0; l->halves && i < ACTION_KINDS; i++)
+        l->action_kinds[i] = prog_const(l->p, group, kinds[i][0], i,
+                                        kinds[i][1]);
     if (l->chunks > 1)
         l->chunk_count = prog_const(l->p, group, "VIRTUAL", l->chunks,
                                     "chunks of the model that a stage has");

@@ -142,7 +142,11 @@ static ProgData *actions(Lower *l, const Step *step)
     if (l->actions)
         return l->actions;
     ProgRecord *record = prog_record(l->p, "Action", "What a stage does next.");
-    prog_field(l->p, record, "backward", prog_i32(), "1; 0: forward");
+    if (l->halves)
+        prog_field(l->p, record, "kind", prog_i32(),
+                   "FORWARD, BACKWARD or WEIGHTS");
+    else
+        prog_field(l->p, record, "backward", prog_i32(), "1; 0: forward");
     prog_field(l->p, record, "run", prog_i64(), "of which micro-batch");
     if (l->chunks > 1)
         prog_field(l->p, record, "chunk", prog_i64(), "in which of its chunks");
@@ -150,7 +154,7 @@ static ProgData *actions(Lower *l, const Step *step)
     for (int s = 0; s < step->stages.count; s++)
         for (int i = 0; i < step->stages.at[s].actions.count; i++) {
             const Action *a = &step->stages.at[s].actions.at[i];
-            prog_datum_int(l->p, l->actions, a->kind == ACTION_BACKWARD);
+            prog_datum_int(l->p, l->actions, a->kind);
             prog_datum_int(l->p, l->actions, a->micro);
             if (l->chunks > 1)
                 prog_datum_int(l->p, l->actions, a->chunk);
@@ -191,6 +195,20 @@ static void open_slot(Steps *s, ProgBlock *b)
 }
 
 /* Where micro-batch `run` stands: its group, its place in it, its slot. */
+static void open_pending(Steps *s, ProgBlock *b, ProgVar *number)
+{
+    Prog *p = s->p;
+    const Region *pending = find_region(s->map, "pending");
+    if (!pending)
+        return;
+    ProgExpr *slot = px_rem(p, var(s, number), step_stage_field(s, "pending"));
+    ProgExpr *all = px_mul(p, step_stage_field(s, "count"),
+                           px_const(p, pending->each));
+    s->pending = step_let(s, b, "pending",
+                          px_offset(p, step_region(s, "pending"),
+                                    px_mul(p, slot, all)));
+}
+
 static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
 {
     Prog *p = s->p;
@@ -207,6 +225,7 @@ static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
     s->slot = step_let(s, b, "slot",
                        px_rem(p, var(s, number), step_chunk_field(s, "slots")));
     open_slot(s, b);
+    open_pending(s, b, number);
     ProgExpr *sums = step_region(s, "gradients");
     if (s->group)
         sums = px_offset(p, sums, px_mul(p, step_ones(s, false),
@@ -221,7 +240,7 @@ static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
 
 /* After the last micro-batch of a group: what is done once a group, and its sum
  * with its elder. */
-static void close_run(Steps *s, ProgBlock *b, const Stmt *groups)
+static void close_run(Steps *s, ProgBlock *b, const Stmt *groups, Merged what)
 {
     Prog *p = s->p;
     if (!s->group && groups->body.count == 1)
@@ -234,7 +253,13 @@ static void close_run(Steps *s, ProgBlock *b, const Stmt *groups)
     for (int i = 1; i < groups->body.count; i++)
         step_statement(s, b, groups->body.at[i]);
     if (s->group)
-        step_merge_groups(s, b);
+        step_merge_groups(s, b, what);
+}
+
+static ProgExpr *is_action(Steps *s, const ProgVar *action, ActionKind kind)
+{
+    return px_eq(s->p, px_field(s->p, var(s, action), "kind"),
+                 px_const(s->p, s->l->action_kinds[kind]));
 }
 
 void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
@@ -265,26 +290,37 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
                               px_field(p, var(s, action), "chunk")));
     s->runs = s->map->groups * s->map->micros;
     open_run(s, loop, px_field(p, var(s, action), "run"));
-    ProgBlock *forward;
-    ProgBlock *backward = ps_if(
-        p, loop, px_field(p, var(s, action), "backward"), &forward);
+    ProgBlock *forward, *backward, *weights = NULL;
+    if (s->l->halves)
+        weights = ps_if(p, loop, is_action(s, action, ACTION_WEIGHTS), &loop);
+    backward = ps_if(p, loop,
+                     s->l->halves ? is_action(s, action, ACTION_BACKWARD)
+                                  : px_field(p, var(s, action), "backward"),
+                     &forward);
     const Span embed = { body, up }, none = { NULL, 0 };
     const Span middle = { body + up + 1, down - up - 1 };
-    const Span end = { body + down + 1, count - down - 1 };
+    int behind = down + (weights ? 2 : 1);
+    const Span end = { body + behind, count - behind };
     ProgExpr *run = px_field(p, var(s, action), "run");
     step_note(s, forward, "note_forward", run);
     step_note(s, backward, "note_backward", run);
+    if (weights)
+        step_note(s, weights, "note_weights", run);
     enter(s, forward, body[up], embed);
     step_statement(s, forward, body[up]);
     leave(s, forward, body[up], none);
     enter(s, backward, body[down], middle);
     step_statement(s, backward, body[down]);
     leave(s, backward, body[down], end);
+    if (weights)
+        step_statement(s, weights, body[down + 1]);
     s->runs = s->map->groups;
-    close_run(s, backward, groups);
+    close_run(s, backward, groups, weights ? MERGE_OUTSIDE : MERGE_ALL);
+    if (weights)
+        close_run(s, weights, groups, MERGE_BLOCKS);
     s->runs = 1;
     s->group = s->micro = s->slot = s->first = s->model_chunk = NULL;
-    s->stream = s->records = NULL;
+    s->stream = s->records = s->pending = NULL;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
     step_point_at_gradients(s, b);
     step_sum_ranks(s, b);

@@ -30,6 +30,7 @@ void lower_talks(Lower *l)
     l->slice_field = mesh->tensor > 1 ? "slice" : "expert";
     l->stages = (int)mesh->stages;
     const Step *train = module_find_step(l->m, "train");
+    l->halves = l->stages > 1 && train->stages.at[0].chunks.at[0].pending;
     l->chunks = l->stages > 1 ? train->stages.at[0].chunks.count : 1;
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
         && (mesh->each_micro || is_whole_group(l->m));

@@ -330,6 +330,12 @@ static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
         list_push(a, &args, saved_parameter(s, f, code->saved_params.at[i]));
     if (code->uses_saved)
         list_push(a, &args, record_at(s, f));
+    if (code->uses_pending)
+        list_push(a, &args,
+                  px_offset(s->p, var(s, s->pending),
+                            px_mul(s->p, step_chunk_block(s),
+                                   px_const(s->p, find_region(s->map, "pending")
+                                                      ->each))));
     if (code->uses_frame)
         list_push(a, &args, step_region(s, "frame"));
     if (code->uses_cache)
@@ -374,7 +380,9 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     bool inside = s->model_chunk;
     ProgVar *chunk;
     if (stmt->down)
-        way_comment(s, b, stmt->stack, "backward");
+        way_comment(s, b, stmt->stack,
+                    func_is_weight_half(stmt->body.at[0]->func)
+                        ? "the gradients of weights" : "backward");
     if (leaves)
         begin_anew(s, b, true);
     b = step_each_chunk(s, b, &chunk);
@@ -598,7 +606,7 @@ static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
                             px_offset(p, step_region(s, "gradients"), skip));
     step_point_at_gradients(s, body);
     lower_body(s, body, stmt);
-    step_merge_groups(s, body);
+    step_merge_groups(s, body, MERGE_ALL);
     s->group = NULL;
     s->runs = 1;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));

@@ -16,7 +16,8 @@ typedef struct Steps {
     ProgVar *dshared[MOST_SITES];   /* by use; NULL: no parameter has so many */
     ProgVar *values, *gradients, *totals[STEP_TOTALS], *count, *labels;
     ProgVar *stage, *place;         /* rows of the tables; NULL: no stages */
-    ProgVar *slot, *stream, *records;   /* of the open micro-batch */
+    ProgVar *slot, *stream, *records, *pending;     /* of the open
+                                                       micro-batch */
     ProgVar *model_chunk;           /* open row of the table of chunks; NULL: a
                                        stage's blocks are one chunk, or none is
                                        open */
@@ -149,7 +150,9 @@ void step_forward_stages(Steps *s, ProgBlock *b);
 /* steps.c, for it */
 void step_statement(Steps *s, ProgBlock *b, const Stmt *stmt);
 void step_point_at_gradients(Steps *s, ProgBlock *b);
-void step_merge_groups(Steps *s, ProgBlock *b);
+/* Which sums of the group are complete. */
+typedef enum Merged { MERGE_ALL, MERGE_OUTSIDE, MERGE_BLOCKS } Merged;
+void step_merge_groups(Steps *s, ProgBlock *b, Merged what);
 ProgExpr *step_gradient_floats(Steps *s);       /* GRADIENTS */
 void step_set_call(Steps *s, ProgBlock *b, const char *field, ProgExpr *value);
 void step_set_first(Steps *s, ProgBlock *b, ProgExpr *run);

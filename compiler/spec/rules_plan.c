@@ -60,6 +60,8 @@ static void check_virtual(Loader *loader)
                 stages = KEY_parallel_pipeline_stages;
     bool interleaved = s->parallel_pipeline_schedule
         == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED;
+    bool halves = s->parallel_pipeline_schedule
+        == PARALLEL_PIPELINE_SCHEDULE_ZERO_BUBBLE;
     if (!sound(loader, virtual, schedule) || loader->bad[stages])
         return;
     if (s->parallel_pipeline_virtual > 1 && !interleaved)
@@ -70,9 +72,24 @@ static void check_virtual(Loader *loader)
         clash(loader, schedule, virtual, "`%s` wants `virtual` of 2 at least: "
               "chunks of blocks that each stage holds; with 1 it is `1f1b`",
               saying(loader, schedule));
-    else if (interleaved && s->parallel_pipeline_stages == 1)
+    else if ((interleaved || halves) && s->parallel_pipeline_stages == 1)
         clash(loader, schedule, stages, "`%s` wants 2 stages at least, not "
               "`%s`", saying(loader, schedule), saying(loader, stages));
+}
+
+/* Of relative positions one node gives the gradients of rows and of a table. */
+static void check_halves(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId schedule = KEY_parallel_pipeline_schedule,
+                position = KEY_model_position;
+    bool relative = s->model_position == MODEL_POSITION_RELATIVE
+        || s->model_position == MODEL_POSITION_RELATIVE_LEARNED;
+    if (relative && sound(loader, schedule, position)
+        && s->parallel_pipeline_schedule
+            == PARALLEL_PIPELINE_SCHEDULE_ZERO_BUBBLE)
+        clash(loader, schedule, position, "`%s` is not built yet with `%s`",
+              saying(loader, schedule), saying(loader, position));
 }
 
 static void check_pipeline(Loader *loader)
@@ -82,6 +99,7 @@ static void check_pipeline(Loader *loader)
                 virtual = KEY_parallel_pipeline_virtual,
                 blocks = KEY_model_blocks;
     check_virtual(loader);
+    check_halves(loader);
     if (loader->bad[stages] || s->parallel_pipeline_stages == 1)
         return;
     check_pipeline_model(loader);

@@ -36,9 +36,11 @@ static inline long share_end(const Thread *me, long items)
 void barrier(const Thread *me);
 
 /* What the rank is about from here on, where a run is traced (runtime): its
- * micro-batch `run` forward or backward, the update with its sums and norm. */
+ * micro-batch `run` forward or backward or, where backward is cut in two, the
+ * gradients of its weights; the update with its sums and norm. */
 void note_forward(const Thread *me, long run);
 void note_backward(const Thread *me, long run);
+void note_weights(const Thread *me, long run);
 void note_update(const Thread *me);
 
 /* ---- matrix products (gemm.c). W is PyTorch's [N,K]. ---------------------- */

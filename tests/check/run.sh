@@ -72,6 +72,8 @@ holds tiny.yaml "model.blocks=5 parallel.pipeline.stages=2 \
 parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=2 $four"
 holds mixtral-8x7b.yaml "parallel.pipeline.stages=2 \
 parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
+holds tiny.yaml "model.blocks=4 parallel.pipeline.stages=3 \
+parallel.pipeline.schedule=zero-bubble train.micro_batch=1 $four"
 holds tiny.yaml "parallel.tensor=2 parallel.data=2"
 holds tiny.yaml "parallel.tensor=2 model.vocab=257"
 holds tiny.yaml shares
@@ -193,8 +195,9 @@ expect 2 "whole number" "$tw" ir tiny.yaml --rank one
 # a Perl substitution
 interleaved="parallel.pipeline.stages=2 parallel.pipeline.virtual=2 \
 parallel.pipeline.schedule=interleaved"
+halves="parallel.pipeline.stages=2 parallel.pipeline.schedule=zero-bubble"
 faults() {
-    sed "s/\$interleaved/$interleaved/" <<'END'
+    sed "s/\$interleaved/$interleaved/; s/\$halves/$halves/" <<'END'
 wrong-group | compiler/lower/ranks.c | forecast | parallel.data=2 parallel.pipeline.stages=2
 s/(talk = find_talk\(s->l, "sum gradients", )"data"/$1"world"/
 missing-reduction | compiler/lower/ranks.c | loss | parallel.data=2
@@ -215,8 +218,14 @@ chunks-in-turn | passes/schedule.c | wait for each other | model.blocks=4 $inter
 s/chunk = chunks - 1 - chunk;/chunk = chunk + 0;/
 same-chunk | compiler/lower/pipeline.c | messages | model.blocks=4 $interleaved
 s/(step_control\(s, "stage"\),\s+)px_field\(p, var\(s, action\), "chunk"\)/$1num(s, 0)/
-merged-early | compiler/lower/steps.c | loss | model.blocks=4 reproducible.groups=4 $interleaved
-s/if \(s->model_chunk\)(\s+body = merge_chunk)/if (!s->model_chunk)$1/
+merged-early | compiler/lower/merge.c | loss | model.blocks=4 reproducible.groups=4 $interleaved
+s/else if \(what == MERGE_ALL\)/if (what == MERGE_ALL)/
+weights-out-of-order | passes/schedule.c | out of order | model.blocks=4 $halves
+s/(i >= before\)\s+add_action\(m, run, ACTION_WEIGHTS, 0, )summed\+\+/$1(summed++, before == 0) + i/
+weights-too-late | compiler/lower/pipeline.c | records | model.blocks=4 $halves
+s/px_rem\(p, var\(s, number\), step_stage_field\(s, "pending"\)\)/num(s, 0)/
+cut-without-copy | passes/split.c | weights | model.blocks=4 $halves
+s/if \(!is_apart\(cut, v\)\)/if (value_root(v)->kind != VALUE_NODE)/
 reused-region | compiler/lower/map.c | regions | parallel.data=2
 s/map->floats \+= round_up\(floats, 1024\);/map->floats += round_up(floats, 1024) \/ 2;/
 shifted-row | compiler/lower/ranks.c | loss | parallel.pipeline.stages=2

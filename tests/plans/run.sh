@@ -321,12 +321,15 @@ pipeline_plans() {
         split=[1,2,1,1] threads=2
     plan stages=2 data=2 shard=parameters micro=1 threads=2
     plan stages=3 data=2 shard=parameters schedule=gpipe recompute=block
+    plan stages=2 schedule=zero-bubble micro=1
+    plan stages=3 schedule=zero-bubble data=2 shard=gradients threads=2
 }
 recompute_plans() {
     plan recompute=block data=2 micro=1
     plan recompute=block data=2 shard=parameters threads=2
     plan recompute=block stages=2 micro=1
     plan recompute=attention stages=2 data=2 schedule=gpipe
+    plan recompute=block stages=2 schedule=zero-bubble micro=1
 }
 resumptions() {
     resume data=4 shard=parameters then stages=3 micro=1 threads=2
@@ -366,6 +369,7 @@ formulas() {
     plan_formula 4 1 stages=2 data=2 shard=gradients micro=1
     plan_formula 2 2 stages=3 data=2 shard=parameters
     plan_formula 2 1 stages=2 data=4 shard=parameters shard_group=2 micro=1
+    plan_formula 8 1 stages=3 schedule=zero-bubble micro=1
 }
 every_plan() {
     data_plans
@@ -385,6 +389,7 @@ some_plans() {
     plan stages=3 data=2 schedule=gpipe threads=2
     plan stages=2 schedule=interleaved virtual=2 micro=1
     plan stages=2 data=2 shard=parameters recompute=block
+    plan stages=3 schedule=zero-bubble micro=1
     resume data=2 shard=parameters then stages=2 micro=1
 }
 # Models that a pipeline does not cut yet.
@@ -424,6 +429,7 @@ one_spec() {
         plan via=cc data=2 shard=gradients threads=2
         fast_plans
         plan via=cc stages=2 schedule=interleaved virtual=2 data=2 micro=1
+        plan via=cc stages=2 schedule=zero-bubble data=2 micro=1
         other_groups ;;
     rotary)
         every_plan
