@@ -218,7 +218,6 @@ typedef struct StepMap {
     const Step *step;
     int64_t rows, stride;           /* of a micro-batch; rounded up to 16 */
     int stage;                      /* whose; -1: there is one */
-    int64_t blocks;                 /* of the stage */
     int64_t slots;                  /* open micro-batches of its first chunk */
     int64_t inputs, records, pending;   /* of the stage's blocks: slots of x, of
                                        records, for all that are open; of what
@@ -243,6 +242,9 @@ typedef struct StepMap {
     double flops;
 } StepMap;
 StepMap map_step(Lower *l, const Step *step);
+/* Rows of a value; records of a stack's blocks that the map has room for. */
+int64_t value_rows(const StepMap *map, const StepValue *v);
+int64_t records_here(const Lower *l, const StepMap *map, int stack);
 /* Blocks of 1024 in the gradient norm of the chunk of the model that has the
  * most. */
 int64_t part_norm_room(const Lower *l);

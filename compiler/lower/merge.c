@@ -95,3 +95,35 @@ void step_merge_groups(Steps *s, ProgBlock *b, Merged what)
         merge_totals(s, body, elder, level);
     step_barrier(s, b);
 }
+
+/* Elements of a weight, rounded up to 16. */
+static ProgExpr *padded(Steps *s, const Weight *w)
+{
+    int64_t elements = type_elements(s->l->m, &w->type);
+    return elements % 16 ? num(s, (elements + 15) / 16 * 16)
+                         : elements_of(s->l, &w->type);
+}
+
+void step_sum_sites(Steps *s, ProgBlock *b)
+{
+    ps_comment(s->p, b, "what several functions use: the sum over them");
+    for (int site = 1; site < MOST_SITES; site++)
+        for (int i = 0; i < s->l->m->weights.count; i++) {
+            const Weight *w = &s->l->m->weights.at[i];
+            if (s->l->site_at[site][i] < 0)
+                continue;
+            s->p->here = w->origin.model;
+            ProgBlock *where = b;
+            if (s->stage && weight_is_tied(s->l, i))
+                where = step_exchange_tied(s, b, i);
+            const char *name = c_name(s->l, w->name);
+            ProgExpr *args[] = {
+                var(s, s->me),
+                px_field(s->p, var(s, s->dshared[0]), name),
+                px_field(s->p, var(s, s->dshared[site]), name),
+                padded(s, w),
+            };
+            step_call(s, where, add_into_func(s->l), args, 4);
+        }
+    step_barrier(s, b);
+}

@@ -262,6 +262,28 @@ static ProgExpr *is_action(Steps *s, const ProgVar *action, ActionKind kind)
                  px_const(s->p, s->l->action_kinds[kind]));
 }
 
+/* A loop over the actions of the stage, whose chunk of the model is open. */
+static ProgBlock *each_action(Steps *s, ProgBlock *b, ProgVar **action)
+{
+    Prog *p = s->p;
+    ProgExpr *each = px_const(p, s->l->action_count);
+    ps_comment(p, b, "micro-batches forward and backward, as the stage's table "
+               "has them");
+    ProgVar *next = prog_local(p, s->func, "next", prog_i64());
+    ProgBlock *loop = ps_for(p, b, next, num(s, 0), each, num(s, 1));
+    ProgExpr *row = px_add(p, px_mul(p, step_control(s, "stage"), each),
+                           var(s, next));
+    *action = prog_local(p, s->func, "action",
+                         prog_pointer_to(s->l->actions->record, true));
+    ps_let(p, loop, *action, px_offset(p, px_data(p, s->l->actions), row));
+    if (s->l->chunks > 1)
+        s->model_chunk = step_let(
+            s, loop, "model_chunk",
+            step_chunk_row_at(s, step_control(s, "stage"),
+                              px_field(p, var(s, *action), "chunk")));
+    return loop;
+}
+
 void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
 {
     Prog *p = s->p;
@@ -272,22 +294,8 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     int down = find_repeat(body, count, true);
     if (up == count || down == count)
         ice("%s is no pipeline", s->map->step->name);
-    ProgExpr *each = px_const(p, s->l->action_count);
-    ps_comment(p, b, "micro-batches forward and backward, as the stage's table "
-               "has them");
-    ProgVar *next = prog_local(p, s->func, "next", prog_i64());
-    ProgBlock *loop = ps_for(p, b, next, num(s, 0), each, num(s, 1));
-    ProgExpr *row = px_add(p, px_mul(p, step_control(s, "stage"), each),
-                           var(s, next));
-    ProgVar *action =
-        prog_local(p, s->func, "action",
-                   prog_pointer_to(s->l->actions->record, true));
-    ps_let(p, loop, action, px_offset(p, px_data(p, s->l->actions), row));
-    if (s->l->chunks > 1)
-        s->model_chunk = step_let(
-            s, loop, "model_chunk",
-            step_chunk_row_at(s, step_control(s, "stage"),
-                              px_field(p, var(s, action), "chunk")));
+    ProgVar *action;
+    ProgBlock *loop = each_action(s, b, &action);
     s->runs = s->map->groups * s->map->micros;
     open_run(s, loop, px_field(p, var(s, action), "run"));
     ProgBlock *forward, *backward, *weights = NULL;

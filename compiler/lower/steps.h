@@ -153,6 +153,8 @@ void step_point_at_gradients(Steps *s, ProgBlock *b);
 /* Which sums of the group are complete. */
 typedef enum Merged { MERGE_ALL, MERGE_OUTSIDE, MERGE_BLOCKS } Merged;
 void step_merge_groups(Steps *s, ProgBlock *b, Merged what);
+/* Sums of parameters that several functions use. */
+void step_sum_sites(Steps *s, ProgBlock *b);
 ProgExpr *step_gradient_floats(Steps *s);       /* GRADIENTS */
 void step_set_call(Steps *s, ProgBlock *b, const char *field, ProgExpr *value);
 void step_set_first(Steps *s, ProgBlock *b, ProgExpr *run);

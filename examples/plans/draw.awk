@@ -5,32 +5,59 @@
 # Reads the stages of the train step, lines like
 #
 #     stage from 0 to 2 slots 4 runs F0 F1 F2 F3 B0 F4 B1 …
+#     stage from 0 to 1 slots 8 from 4 to 5 slots 4 runs F0 F1 … F0.1 F1.1 …
+#     stage from 0 to 2 slots 4 pending 1 runs F0 F1 F2 F3 B0 W0 F4 B1 W1 …
 #
-# and plays them: a forward pass takes one unit of time, a backward pass two;
-# a stage's actions are done in their order, and each waits for what the stage
-# before (of a backward pass: behind) hands on, which takes no time.
+# and plays them: a forward pass through a stage takes one unit of time, a
+# backward pass two, of which the gradients of weights (W) are one where they
+# come apart; a chunk of V takes a V-th of that. A stage's actions are done in
+# their order, and each waits for what the stage before (of a backward pass:
+# behind) hands on, which takes no time.
 /^step / { training = $2 == "train" }
 training && $1 == "stage" {
     stages++
-    from[stages] = $3
-    to[stages] = $5
-    slots[stages] = $7
-    for (i = 9; i <= NF; i++)
+    chunks = 0
+    for (i = 2; $i != "runs"; i++)
+        if ($i == "from") {
+            chunks++
+            from[stages, chunks] = $(i + 1)
+            to[stages, chunks] = $(i + 3)
+            slots[stages, chunks] = $(i + 5)
+        } else if ($i == "pending")
+            halves = 1
+    for (i++; i <= NF; i++)
         action[stages, ++actions[stages]] = $i
 }
 
-function micro(what) { return substr(what, 2) }
-function takes(what) { return what ~ /^B/ ? 2 : 1 }
+function micro(what) { return int(substr(what, 2)) }
+function chunk(what) {
+    return what ~ /\./ ? substr(what, index(what, ".") + 1) + 0 : 0
+}
+function takes(what) { return (what ~ /^B/ && !halves ? 2 : 1) / chunks }
+function named(kind, what, c) {
+    return kind micro(what) (c > 0 ? "." c : "")
+}
 
 # When what the action waits for is there; -1: not known yet.
-function ready(s, what,    before) {
-    before = what ~ /^F/ ? s - 1 : s + 1
-    if (before < 1)
+function ready(s, what,    before, c, kind) {
+    kind = substr(what, 1, 1)
+    c = chunk(what)
+    if (kind == "W")
         return 0
-    if (before > stages) {
-        before = s
-        what = "F" micro(what)
+    before = kind == "F" ? s - 1 : s + 1
+    if (before < 1) {               # the chunk before ends on the last stage
+        if (c-- == 0)
+            return 0
+        before = stages
     }
+    if (before > stages) {
+        before = c + 1 < chunks ? 1 : s
+        if (++c == chunks) {        # the last turns round
+            kind = "F"
+            c--
+        }
+    }
+    what = named(kind, what, c)
     return (before, what) in end ? end[before, what] : -1
 }
 
@@ -66,13 +93,20 @@ function text(x, y, anchor, size, words) {
         "%s</text>\n", x, y, anchor, size, words
 }
 
-function box(s, what,    x, y, fill) {
-    fill = what ~ /^F/ ? "#a6cee3" : "#fdbf6f"
+# Of the kinds of action, by chunk.
+function colour(what) {
+    split(what ~ /^F/ ? "#a6cee3 #5a9fcf #3f7fb5 #2c5f8d" : \
+          what ~ /^B/ ? "#fdbf6f #f59d3d #e07f1b #b8640d" : "#b2df8a", \
+          shades, " ")
+    return shades[chunk(what) % 4 + 1]
+}
+
+function box(s, what,    x, y) {
     x = LEFT + start[s, what] * UNIT
     y = TOP + (s - 1) * ROW
     printf "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"" \
         " fill=\"%s\" stroke=\"#555\" stroke-width=\"0.7\"/>\n", \
-        x, y, takes(what) * UNIT, ROW - 6, fill
+        x, y, takes(what) * UNIT, ROW - 6, colour(what)
     text(x + takes(what) * UNIT / 2, y + ROW / 2 + 1, "middle", 11, micro(what))
 }
 
@@ -82,18 +116,37 @@ function key(x, fill, words) {
     text(x + 20, bottom + 22, "start", 12, words)
 }
 
+# "blocks 0 to 1", "blocks 0, 4": those of a stage.
+function blocks_of(s,    i, words) {
+    for (i = 1; i <= chunks; i++) {
+        words = words (i > 1 ? ", " : "blocks ") from[s, i]
+        if (chunks == 1 || to[s, i] - 1 > from[s, i])
+            words = words " to " to[s, i] - 1
+    }
+    return words
+}
+
+function open_of(s,    i, words) {
+    for (i = 1; i <= chunks; i++)
+        words = words (i > 1 ? " + " : "") slots[s, i]
+    return words " open"
+}
+
 END {
-    LEFT = 110; TOP = 44; UNIT = 20; ROW = 30
+    LEFT = 110; TOP = 44; UNIT = chunks > 1 ? 30 : 20; ROW = 30
     if (!stages) {
         print "draw.awk: there are no stages" >"/dev/stderr"
         exit 1
     }
     play()
-    micros = actions[1] / 2
+    micros = actions[1] / (2 + halves) / chunks
     for (s = 1; s <= stages; s++)
         work += busy[s]
     idle = 1 - work / (stages * last)
+    note = LEFT + (halves ? 360 : chunks > 1 ? 520 : 280)
     width = LEFT + last * UNIT + 80
+    if (width < note + 320)
+        width = note + 320
     bottom = TOP + stages * ROW
     printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\"" \
         " height=\"%d\" font-family=\"sans-serif\">\n", width, bottom + 36
@@ -104,16 +157,21 @@ END {
         "stages are idle %.1f %% of the time", \
         name, stages, micros, 100 * idle))
     for (s = 1; s <= stages; s++) {
-        text(8, TOP + (s - 1) * ROW + ROW / 2 + 1, "start", 12, \
-             sprintf("blocks %d to %d", from[s], to[s] - 1))
+        text(8, TOP + (s - 1) * ROW + ROW / 2 + 1, "start", 12, blocks_of(s))
         for (i = 1; i <= actions[s]; i++)
             box(s, action[s, i])
         text(LEFT + last * UNIT + 8, TOP + (s - 1) * ROW + ROW / 2 + 1, \
-             "start", 12, slots[s] " open")
+             "start", 12, open_of(s))
     }
-    key(LEFT, "#a6cee3", "forward")
-    key(LEFT + 90, "#fdbf6f", "backward, twice as long")
-    text(LEFT + 280, bottom + 22, "start", 12, \
+    key(LEFT, colour("F0"), "forward")
+    key(LEFT + 90, colour("B0"), halves ? "gradient of the input" : \
+        "backward, twice as long")
+    if (halves)
+        key(LEFT + 240, colour("W0"), "of the weights")
+    if (chunks > 1)
+        text(LEFT + 260, bottom + 22, "start", 12, \
+             "darker: a stage's later chunk of the model")
+    text(note, bottom + 22, "start", 12, \
          "open: micro-batches whose values a stage has room for")
     print "</svg>"
 }

@@ -58,6 +58,8 @@ function fill_of(i) {
         return "#a6cee3"
     if (called[i] ~ /^backward /)
         return "#fdbf6f"
+    if (called[i] ~ /^weights /)
+        return "#b2df8a"
     return called[i] == "update" ? "#cccccc" : ""
 }
 

@@ -217,15 +217,15 @@ s/px_rem\(p, var\(s, number\), step_chunk_field\(s, "slots"\)\)/num(s, 0)/
 chunks-in-turn | passes/schedule.c | wait for each other | model.blocks=4 $interleaved
 s/chunk = chunks - 1 - chunk;/chunk = chunk + 0;/
 same-chunk | compiler/lower/pipeline.c | messages | model.blocks=4 $interleaved
-s/(step_control\(s, "stage"\),\s+)px_field\(p, var\(s, action\), "chunk"\)/$1num(s, 0)/
+s/(step_control\(s, "stage"\),\s+)px_field\(p, var\(s, \*action\), "chunk"\)/$1num(s, 0)/
 merged-early | compiler/lower/merge.c | loss | model.blocks=4 reproducible.groups=4 $interleaved
 s/else if \(what == MERGE_ALL\)/if (what == MERGE_ALL)/
 weights-out-of-order | passes/schedule.c | out of order | model.blocks=4 $halves
 s/(i >= before\)\s+add_action\(m, run, ACTION_WEIGHTS, 0, )summed\+\+/$1(summed++, before == 0) + i/
 weights-too-late | compiler/lower/pipeline.c | records | model.blocks=4 $halves
-s/px_rem\(p, var\(s, number\), step_stage_field\(s, "pending"\)\)/num(s, 0)/
-cut-without-copy | passes/split.c | weights | model.blocks=4 $halves
-s/if \(!is_apart\(cut, v\)\)/if (value_root(v)->kind != VALUE_NODE)/
+s/(px_rem\(p, var\(s, number\), )step_stage_field\(s, "pending"\)\)/$1num(s, 1))/
+cut-forgets-a-gradient | passes/split.c | loss | model.blocks=4 $halves
+s/i < f->gradients.count(; i\+\+\) \{\s+Gradient g)/i + 1 < f->gradients.count$1/
 reused-region | compiler/lower/map.c | regions | parallel.data=2
 s/map->floats \+= round_up\(floats, 1024\);/map->floats += round_up(floats, 1024) \/ 2;/
 shifted-row | compiler/lower/ranks.c | loss | parallel.pipeline.stages=2
