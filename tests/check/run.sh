@@ -221,7 +221,7 @@ s/(step_control\(s, "stage"\),\s+)px_field\(p, var\(s, \*action\), "chunk"\)/$1n
 merged-early | compiler/lower/merge.c | loss | model.blocks=4 reproducible.groups=4 $interleaved
 s/else if \(what == MERGE_ALL\)/if (what == MERGE_ALL)/
 weights-out-of-order | passes/schedule.c | out of order | model.blocks=4 $halves
-s/(i >= before\)\s+add_action\(m, run, ACTION_WEIGHTS, 0, )summed\+\+/$1(summed++, before == 0) + i/
+s/(before\)\s+add_action\(m, run, ACTION_WEIGHTS, 0, )summed\+\+/$1(summed++, !before) + i/
 weights-too-late | compiler/lower/pipeline.c | records | model.blocks=4 $halves
 s/(px_rem\(p, var\(s, number\), )step_stage_field\(s, "pending"\)\)/$1num(s, 1))/
 cut-forgets-a-gradient | passes/split.c | loss | model.blocks=4 $halves
