@@ -195,9 +195,9 @@ typedef struct Func {
     List(Value *) results;
     List(Value *) saved;            /* forward: what goes into the record; backward: what it
                                        reads from it (VALUE_SAVED), same names */
-    List(Value *) pending;          /* a backward that is cut: what its input half
-                                       leaves for its weight half in a record of
-                                       their own; there VALUE_SAVED, same names */
+    /* of a backward that is cut: what its input half leaves for its weight half
+     * in a record of their own; there VALUE_SAVED, same names */
+    List(Value *) pending;
     List(Gradient) gradients;
     List(Node *) nodes;             /* execution order */
     List(Kernel) kernels;           /* fuse: partition of nodes, in execution order */
