@@ -195,7 +195,7 @@ int64_t facts_floats(const Facts *facts, const ProgData *tensors, int row)
     case SLICE_ROWS:            /* the last ranks may have rows of none */
         return (facts_int(tensors, row, "dim0") + facts->tensor - 1)
             / facts->tensor * (floats / facts_int(tensors, row, "dim0"));
-    case SLICE_COLUMNS: return floats / facts->tensor;
+    case SLICE_COLUMNS: case SLICE_LAST: return floats / facts->tensor;
     case SLICE_EXPERTS: return floats / facts->experts;
     }
     return floats;

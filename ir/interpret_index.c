@@ -264,7 +264,7 @@ bool run_index(Frame *frame, const Node *node)
 {
     switch (node->op) {
     case OP_positions: run_positions(frame, node); return true;
-    case OP_all_max: case OP_gather_columns:
+    case OP_all_max: case OP_gather_columns: case OP_own_columns:
     case OP_gather_shares: case OP_sum_shares: case OP_own_share:
     case OP_all_reduce: case OP_gather_context: case OP_sum_context:
     case OP_pool_chunks: case OP_pool_chunks_spread: case OP_sum_pooled:

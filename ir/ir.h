@@ -58,9 +58,10 @@ typedef struct Init {
     double base, factor, low, high, original;   /* rotary, llama3 scaling */
 } Init;
 
-/* A rank's: all; its run of rows, of columns. */
-typedef enum Slice {                /* or its experts, of the experts axis */
-    SLICE_NONE, SLICE_ROWS, SLICE_COLUMNS, SLICE_EXPERTS,
+/* A rank's: all; its run of rows, of columns, of the last of three axes; or its
+ * experts, of the experts axis. */
+typedef enum Slice {
+    SLICE_NONE, SLICE_ROWS, SLICE_COLUMNS, SLICE_EXPERTS, SLICE_LAST,
 } Slice;
 
 typedef struct Weight {

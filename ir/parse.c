@@ -377,6 +377,8 @@ static bool weight_flags(Parser *p, Weight *w)
             w->slice = SLICE_ROWS;
         } else if (parse_accept_word(p, "columns")) {
             w->slice = SLICE_COLUMNS;
+        } else if (parse_accept_word(p, "inputs")) {
+            w->slice = SLICE_LAST;
         } else if (parse_accept_word(p, "experts")) {
             w->slice = SLICE_EXPERTS;
         } else if (parse_accept_word(p, "partial")) {

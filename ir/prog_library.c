@@ -54,6 +54,7 @@ static const Signature signatures[] = {
     {"grouped_input", "vTpPPNllli", PL_LIBRARY},
     {"grouped_weight", "vTpPPNllli", PL_LIBRARY},
     {"grouped_bias", "vTpPNlli", PL_LIBRARY},
+    {"take_columns", "vTpPllll", PL_LIBRARY},
     {"take_share", "vTpPlllll", PL_LIBRARY},
     {"preference_loss", "vTqPPPfli", PL_LIBRARY},
     {"preference_grad", "vTpPPPffl", PL_LIBRARY},

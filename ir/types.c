@@ -444,9 +444,9 @@ static bool rule_index(const Rule *r)
     case OP_all_reduce: case OP_all_max:
         r->out[0] = *a;
         return a->rank >= 2 || wrong(r, "wants x[…,N]");
-    case OP_gather_columns:
+    case OP_gather_columns: case OP_own_columns:
         r->out[0] = last_axis(*a, r->node->attrs.dim);
-        return a->rank >= 2 || wrong(r, "gather_columns wants x[…,N]");
+        return a->rank >= 2 || wrong(r, "wants columns x[…,N]");
     case OP_scatter_add:
         r->out[0] = *input(r, 2);
         return (r->out[0].rank == 2 && a->dims[a->rank - 1] == r->out[0].dims[1])

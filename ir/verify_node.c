@@ -15,7 +15,7 @@ static const char *operands(Op op)
     case OP_dropout: case OP_cache: case OP_patches: case OP_top_k:
     case OP_spread: case OP_all_reduce:
     case OP_share_pooled: case OP_sum_pooled:
-    case OP_all_max: case OP_gather_columns:
+    case OP_all_max: case OP_gather_columns: case OP_own_columns:
     case OP_gather_shares: case OP_sum_shares: case OP_own_share:
     case OP_gather_context: case OP_sum_context: return "F";
     case OP_expand: case OP_reshape: return "?";

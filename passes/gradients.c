@@ -282,6 +282,16 @@ static void gradient_share(Autodiff *ad, Node *n)
     ad_add(ad, n->in[0], ad_1(ad, OP_gather_shares, n->in[0], dy_of(ad, n)));
 }
 
+/* A rank's columns of what all have, and all columns of what each has. */
+static void gradient_columns(Autodiff *ad, Node *n)
+{
+    Value *dy = dy_of(ad, n);
+    const Attrs attrs = { .dim = n->in[0]->type.dims[n->in[0]->type.rank - 1] };
+    Op back = n->op == OP_own_columns ? OP_gather_columns : OP_own_columns;
+    ad_add(ad, n->in[0],
+           ad_node(ad, back, ad_name(ad, n->in[0]), 1, &dy, &attrs, NULL));
+}
+
 /* y = tanh x: dx = dy (1 - y²) */
 static void gradient_tanh(Autodiff *ad, Node *n)
 {
@@ -412,6 +422,7 @@ static Rule *const rules[OP_COUNT] = {
     [OP_matmul] = gradient_matmul, [OP_attention] = gradient_attention,
     [OP_gather] = gradient_gather, [OP_reshape] = gradient_reshape,
     [OP_spread] = gradient_spread, [OP_all_reduce] = gradient_all_reduce,
+    [OP_own_columns] = gradient_columns, [OP_gather_columns] = gradient_columns,
     [OP_gather_shares] = gradient_gather_shares,
     [OP_sum_shares] = gradient_share, [OP_own_share] = gradient_share,
     [OP_pool] = gradient_pool, [OP_pool_chunks] = gradient_pool_chunks,
@@ -431,7 +442,7 @@ static bool is_flat(Op op)
         || op == OP_is_zero || op == OP_first || op == OP_patches
         || op == OP_scored || op == OP_onehot || op == OP_const
         || op == OP_positions || op == OP_own_starts || op == OP_own_ids
-        || op == OP_all_max || op == OP_gather_columns
+        || op == OP_all_max
         || op == OP_gather_context; /* attention's gradient has seen to it */
 }
 

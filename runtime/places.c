@@ -32,6 +32,8 @@ static int64_t in_slice(const World *world, const Weight *weight,
                         int64_t element, int *slice, int64_t *count)
 {
     int64_t columns = weight->dims[1] * weight->dims[2];
+    if (weight->tensor->slice == SLICE_LAST)
+        columns = weight->dims[2];
     int64_t parts = world_tensor(world);
     *count = weight->elements - element;
     *slice = world_slice(world);

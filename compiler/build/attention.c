@@ -241,6 +241,18 @@ static void gather_keys(Builder *b, const char *const names[3], Value *in[3])
                      &attrs);
 }
 
+/* What a tensor rank's heads read where there are no projections: slices of x.
+ */
+static Value *own_heads(Builder *b, const Attended *to)
+{
+    const Attrs own = { .dim = b->d.A };
+    if (b->s->model_attention_projections || b->tensor == 1)
+        return to->x;
+    Value *x = to->x;
+    b->here = b->s->loc[KEY_parallel_tensor];
+    return make(b, OP_own_columns, "attn.own", 1, &x, &own);
+}
+
 /* q, k, v as attention receives them; in a cached variant k and v are the
  * cache's. */
 static void queries_keys_values(Builder *b, const Attended *to, Value *in[3])
@@ -264,9 +276,10 @@ static void queries_keys_values(Builder *b, const Attended *to, Value *in[3])
         gather_keys(b, names, in);
         return;
     }
-    in[0] = query_or_key(b, names[0], to->x, b->d.H, b->d.A);
-    in[1] = query_or_key(b, names[1], to->x, b->d.G, b->d.E);
-    in[2] = project(b, names[2], names[2], b->d.E, to->x);
+    Value *x = own_heads(b, to);
+    in[0] = query_or_key(b, names[0], x, b->d.H, b->d.A);
+    in[1] = query_or_key(b, names[1], x, b->d.G, b->d.E);
+    in[2] = project(b, names[2], names[2], b->d.E, x);
     b->here = b->s->loc[KEY_model_attention_mask];
     if (to->variant == VARIANT_INSPECT && !b->s->model_attention_projections)
         for (int i = 0; i < 3; i++)
@@ -276,6 +289,23 @@ static void queries_keys_values(Builder *b, const Attended *to, Value *in[3])
         in[1] = keep_rows(b, kept[1], in[1], SLOT_KEYS);
         in[2] = keep_rows(b, kept[2], in[2], SLOT_VALUES);
     }
+}
+
+/* The heads of all tensor ranks side by side, where nothing sums them. */
+static Value *whole_heads(Builder *b, const Attended *to, Value *heads)
+{
+    const Attrs whole = { .dim = b->d.C };
+    if (b->tensor == 1)
+        return heads;
+    heads->name = arena_printf(b->m->arena, "%s.heads", to->name);
+    const char *name = arena_printf(b->m->arena, "%s.out", to->name);
+    const char *all = arena_printf(b->m->arena, "%s.all", name);
+    b->here = b->s->loc[KEY_parallel_tensor];
+    if (b->shares == 1)
+        return make(b, OP_gather_columns, name, 1, &heads, &whole);
+    heads = make(b, OP_gather_columns, all, 1, &heads, &whole);
+    b->here = b->s->loc[KEY_parallel_sequence_parallel];
+    return make1(b, OP_own_share, name, heads);
 }
 
 Value *build_attention(Builder *b, const Attended *to)
@@ -309,7 +339,7 @@ Value *build_attention(Builder *b, const Attended *to)
     const char *name =
         arena_printf(b->m->arena, projected ? "%s.heads" : "%s.out", to->name);
     Value *heads = make(b, OP_attention, name, inputs, in, &attrs);
-    return projected ? output(b, to, heads) : heads;
+    return projected ? output(b, to, heads) : whole_heads(b, to, heads);
 }
 
 void build_cross_keys(Builder *b, const char *name)

@@ -88,7 +88,9 @@ static Value *build_self(Builder *b, Value *x, Attended *to)
     bool pre = norms_before(b->s);
     to->name = "attn";
     to->x = pre ? build_norm(b, "norm1", "norm1", x) : x;
-    to->x = build_spread(b, "attn.in", to->x);
+    to->x = b->s->model_attention_projections
+        ? build_spread(b, "attn.in", to->x)
+        : build_whole(b, "attn.in", to->x);
     Value *branch = build_attention(b, to);
     b->here = b->s->loc[KEY_model_dropout];
     branch = build_dropout(b, "attn.dropped", branch, b->s->model_dropout,

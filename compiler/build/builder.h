@@ -83,6 +83,11 @@ Value *build_spread(Builder *b, const char *name, Value *x);
  * has it. Ranks that share sequences all get it. */
 Value *build_pooled(Builder *b, const char *name, Value *x, Value *lengths,
                     int kind);
+/* x of a share as all rows, of which each rank makes the same. */
+Value *build_whole(Builder *b, const char *name, Value *x);
+/* What tensor ranks have made in parts, summed: all of it, or the rank's share
+ * of its rows; the part itself where there is one rank. */
+Value *build_sum(Builder *b, const char *name, Value *part);
 /* Dropout at a site of its function, where the spec has any. */
 Value *build_dropout(Builder *b, const char *name, Value *x, double rate,
                      int site);

@@ -4,11 +4,14 @@
  * Padding is not routed. */
 #include "builder.h"
 
-/* Marks a weight of which a rank has its experts' part. */
-static Value *shared(Builder *b, Value *weight)
+/* Marks a weight of which a rank has its experts' part, or a tensor rank `own`
+ * of every expert's. */
+static Value *shared(Builder *b, Value *weight, Slice own)
 {
     if (b->experts > 1)
         b->m->weights.at[weight->weight].slice = SLICE_EXPERTS;
+    if (b->tensor > 1)
+        b->m->weights.at[weight->weight].slice = own;
     return weight;
 }
 
@@ -20,7 +23,8 @@ static Value *expert_matrix(Builder *b, const char *name, int out, int in,
     const char *full = arena_printf(b->m->arena, "ff.experts.%s.weight", name);
     int dims[3] = { b->d.own_experts, out, in };
     return shared(b, weight(b, full, 3, dims,
-                            matrix_init(b, out, in, residual)));
+                            matrix_init(b, out, in, residual)),
+                  residual ? SLICE_LAST : SLICE_COLUMNS);
 }
 
 /* Where the rows of this call go. */
@@ -46,17 +50,19 @@ static Value *expert_linear(Builder *b, const char *name, const Route *route,
                             Value *x, int out)
 {
     int in = x->type.dims[x->type.rank - 1];
-    Value *inputs[4] = { x,
-                         expert_matrix(b, name, out, in, !strcmp(name, "down")),
+    bool down = !strcmp(name, "down");
+    const Attrs attrs = { .partial = down && b->tensor > 1 };
+    Value *inputs[4] = { x, expert_matrix(b, name, out, in, down),
                          route->own };
     if (b->s->model_ff_bias)
         inputs[3] = shared(
             b, weight(b, arena_printf(b->m->arena, "ff.experts.%s.bias", name),
                       2, (int[]){ b->d.own_experts, out },
-                      (Init){ .kind = INIT_ZEROS }));
+                      (Init){ .kind = INIT_ZEROS }),
+            down ? SLICE_NONE : SLICE_COLUMNS);
     return make(b, OP_grouped_matmul,
                 arena_printf(b->m->arena, "ff.%s_rows", name),
-                b->s->model_ff_bias ? 4 : 3, inputs, NULL);
+                b->s->model_ff_bias ? 4 : 3, inputs, &attrs);
 }
 
 /* softmax over the router's logits */
@@ -130,11 +136,14 @@ static Value *auxiliary_loss(Builder *b, const Route *route, Value *lengths)
 Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux)
 {
     const Spec *s = b->s;
+    x = build_whole(b, "ff.whole", x);
     Route route = build_route(b, x, lengths);
     if (s->model_experts_aux_loss != 0)
         *aux = auxiliary_loss(b, &route, lengths);
     b->here = s->loc[KEY_model_experts_count];
     Attrs choices = { .dim = b->d.choices };
+    x = build_spread(b, "ff.in", x);
+    route.gate = build_spread(b, "ff.gates", route.gate);
     Value *rows = make(b, OP_gather_rows, "ff.rows", 3,
                        (Value *[]){ x, route.order, route.starts }, &choices);
     rows = travel(b, OP_send_rows, "ff.received", &route, rows);
@@ -155,6 +164,8 @@ Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux)
     b->here = s->loc[KEY_model_ff_dim];
     Value *down = expert_linear(b, "down", &route, hidden, b->d.C);
     down = travel(b, OP_return_rows, "ff.returned", &route, down);
-    return make(b, OP_combine_rows, "ff.down", 3,
-                (Value *[]){ down, route.place, route.gate }, NULL);
+    const char *name = b->tensor > 1 ? "ff.down.part" : "ff.down";
+    Value *part = make(b, OP_combine_rows, name, 3,
+                       (Value *[]){ down, route.place, route.gate }, NULL);
+    return build_sum(b, "ff.down", part);
 }

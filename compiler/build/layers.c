@@ -246,6 +246,30 @@ Value *build_spread(Builder *b, const char *name, Value *x)
     return x;
 }
 
+Value *build_whole(Builder *b, const char *name, Value *x)
+{
+    if (type_rows_of(b->m, &x->type) != ROWS_SHARE)
+        return x;
+    Loc here = b->here;
+    b->here = b->s->loc[KEY_parallel_sequence_parallel];
+    x = make1(b, OP_gather_shares, name, x);
+    b->here = here;
+    return x;
+}
+
+Value *build_sum(Builder *b, const char *name, Value *part)
+{
+    Loc here = b->here;
+    if (b->tensor == 1)
+        return part;
+    b->here = b->s->loc[b->shares > 1 ? KEY_parallel_sequence_parallel
+                                      : KEY_parallel_tensor];
+    Value *sum =
+        make1(b, b->shares > 1 ? OP_sum_shares : OP_all_reduce, name, part);
+    b->here = here;
+    return sum;
+}
+
 static void slice(Builder *b, const Value *weight, Slice how)
 {
     if (b->tensor > 1)
@@ -260,10 +284,7 @@ static Value *sum_product(Builder *b, const char *result, Value *x, Value *w)
         return make2(b, OP_matmul, result, x, w);
     Value *part = make2(b, OP_matmul,
                         arena_printf(b->m->arena, "%s.part", result), x, w);
-    b->here = b->s->loc[b->shares > 1 ? KEY_parallel_sequence_parallel
-                                      : KEY_parallel_tensor];
-    return make1(b, b->shares > 1 ? OP_sum_shares : OP_all_reduce, result,
-                 part);
+    return build_sum(b, result, part);
 }
 
 Value *build_linear(Builder *b, const Linear *linear, Value *x)

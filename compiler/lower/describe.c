@@ -161,7 +161,8 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part,
             axis < type->rank ? l->m->dims.at[type->dims[axis]].size : 1;
         if (!w->whole_file
             && ((axis == 0 && w->slice == SLICE_ROWS)
-                || (axis == 1 && w->slice == SLICE_COLUMNS)))
+                || (axis == 1 && w->slice == SLICE_COLUMNS)
+                || (axis == 2 && w->slice == SLICE_LAST)))
             size *= l->m->mesh.tensor;
         if (axis == 0 && w->slice == SLICE_EXPERTS)
             size *= l->m->mesh.experts;

@@ -602,6 +602,18 @@ static void call_route(Calls *c, const Node *n)
              n->op == OP_combine_rows ? "collect_rows" : op_info[n->op].name);
 }
 
+/* Of a product in parts the first rank's alone. */
+static ProgExpr *expert_bias(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    ProgExpr *bias = pointer_to(c, n->in[3]);
+    if (!n->attrs.partial)
+        return bias;
+    ProgExpr *slice = px_field(p, at_field(c, "control"), "slice");
+    return px_select(p, px_eq(p, slice, px_int(p, 0)), bias,
+                     px_null(p, bias->type));
+}
+
 static void call_grouped(Calls *c, const Node *n)
 {
     Line line = begin_line(c);
@@ -613,7 +625,7 @@ static void call_grouped(Calls *c, const Node *n)
     if (!bias)
         put_value(&line, n->in[1]);
     if (matmul && n->inputs == 4)
-        put_value(&line, n->in[3]);
+        put(&line, expert_bias(c, n));
     else if (matmul)
         put_null(&line);
     put_value(&line, n->in[bias ? 1 : 2]);
@@ -700,10 +712,20 @@ static void call_travel(Calls *c, const Node *n)
                                           : "return_rows_f32");
 }
 
-/* Columns of all ranks side by side. */
+/* Columns of all ranks side by side, or this one's of them. */
 static void call_columns(Calls *c, const Node *n)
 {
     Line line = begin_line(c);
+    if (n->op == OP_own_columns) {
+        put_value(&line, n->out[0]);
+        put_value(&line, n->in[0]);
+        put(&line, rows_of(c, &n->in[0]->type));
+        put_dim(&line, last_dim(n->out[0]));
+        put_dim(&line, last_dim(n->in[0]));
+        put(&line, px_field(c->p, at_field(c, "control"), "slice"));
+        end_line(&line, "take_columns");
+        return;
+    }
     put(&line, px_const(c->p, slice_talk(c->l, n)));
     put_value(&line, n->out[0]);
     put_value(&line, n->in[0]);
@@ -731,7 +753,7 @@ static void call_index(Calls *c, const Node *n)
     switch (n->op) {
     case OP_all_reduce:
     case OP_all_max: call_all_reduce(c, n); return;
-    case OP_gather_columns: call_columns(c, n); return;
+    case OP_gather_columns: case OP_own_columns: call_columns(c, n); return;
     case OP_gather_shares: case OP_sum_shares:
     case OP_own_share: call_shares(c, n); return;
     case OP_own_starts:

@@ -148,10 +148,7 @@ static void check_tensor(Loader *loader)
     const Spec *s = loader->spec;
     const KeyId tensor = KEY_parallel_tensor;
     const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->model_experts != MODEL_EXPERTS_NONE, KEY_model_experts },
-        { !s->model_attention_projections, KEY_model_attention_projections },
-        { s->model_attention_projections && !s->model_attention_output,
-          KEY_model_attention_output },
+        { s->parallel_experts > 1, KEY_parallel_experts },
         { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
           KEY_train_objective },
     };

@@ -50,6 +50,14 @@ void take_share(const Thread *me, float *own, const float *all, long batch, long
     }
 }
 
+void take_columns(const Thread *me, float *own, const float *all, long rows, long N, long total,
+                  long slice)
+{
+    for (long r = share_start(me, rows); r < share_end(me, rows); r++)
+        for (long j = 0; j < N; j++)
+            own[r * N + j] = all[r * total + slice * N + j];
+}
+
 /* Patch number i of one image as a row: channel, row, column. */
 static void copy_patch(float *row, const float *image, long i, long channels, long size,
                        long patch)

@@ -121,6 +121,11 @@ void keep_rows(const Thread *me, float *cache, const float *x, long position, lo
 void take_share(const Thread *me, float *own, const float *all, long batch,
                long tokens, long shares, long share, long N);
 
+/* A tensor rank's run of columns: own[rows, N] of all[rows, total] from column
+ * slice·N on. Threads split the rows. */
+void take_columns(const Thread *me, float *own, const float *all, long rows, long N, long total,
+                  long slice);
+
 /* ---- images (index.c) ------------------------------------------------------ */
 /* rows[batch, sequence, channels·patch·patch] of images[batch, channels, size,
  * size]: row skip + i of a sequence is patch i, patches row by row; in it channel,

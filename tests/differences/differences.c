@@ -70,6 +70,7 @@ static const struct { Op op; const char *why; } without[] = {
     { OP_all_max, "of tensor ranks" },
     { OP_gather_columns, "of tensor ranks" },
     { OP_own_ids, "of integers" },
+    { OP_own_columns, "of tensor ranks" },
     { OP_gather_context, "of context ranks" },
     { OP_sum_context, "of context ranks" },
     { OP_pool_chunks, "of context ranks" },

@@ -229,7 +229,7 @@ some_plans() {
 }
 
 all='decoder rotary alibi relative bert encoder-decoder translator classifier
-    image'
+    image mixture bare side-by-side'
 for spec in ${SPECS-$all}; do
     file=$here/specs/$spec.yaml
     data=$(data_of)
