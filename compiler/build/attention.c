@@ -228,17 +228,21 @@ static Value *output(Builder *b, const Attended *to, Value *heads)
     return build_linear(b, &linear, heads);
 }
 
-/* k and v of the whole sequence, where several ranks share it. */
+/* k and v of the whole sequence, where several ranks share it. Without
+ * projections they are one. */
 static void gather_keys(Builder *b, const char *const names[3], Value *in[3])
 {
     const Attrs attrs = { .dim = b->d.gathered };
+    bool same = in[1] == in[2];
     if (b->context == 1)
         return;
     b->here = b->s->loc[KEY_parallel_context];
-    for (int i = 1; i < 3; i++)
+    for (int i = 1; i < (same ? 2 : 3); i++)
         in[i] = make(b, OP_gather_context,
                      arena_printf(b->m->arena, "%s.all", names[i]), 1, &in[i],
                      &attrs);
+    if (same)
+        in[2] = in[1];
 }
 
 /* What a tensor rank's heads read where there are no projections: slices of x.

@@ -45,13 +45,14 @@ static bool has_site(const Lower *l, int weight, int site)
     return false;
 }
 
-/* Offsets within a block. */
-static void place_block(Lower *l, int stack)
+/* Those of a block's weights that ranks share out as whole experts, or the
+ * others. */
+static void place_in_block(Lower *l, int stack, bool experts)
 {
     StackLayout *s = &l->stacks[stack];
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        if (w->stack != stack)
+        if (w->stack != stack || (w->slice == SLICE_EXPERTS) != experts)
             continue;
         l->weight_at[i] = s->floats;
         s->floats += weight_size(l, w);
@@ -60,6 +61,15 @@ static void place_block(Lower *l, int stack)
             s->gradient_floats += weight_size(l, w);
         }
     }
+}
+
+/* Offsets within a block. Experts that ranks share out stand last: their
+ * gradients are summed apart from the others. */
+static void place_block(Lower *l, int stack)
+{
+    StackLayout *s = &l->stacks[stack];
+    place_in_block(l, stack, false);
+    place_in_block(l, stack, true);
     s->floats = unit_aligned(l, s->floats);
     s->gradient_floats = unit_aligned(l, s->gradient_floats);
 }

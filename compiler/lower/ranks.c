@@ -218,8 +218,8 @@ static void foretell_gradients(Steps *s, Talk *talk, int stage, int64_t floats)
              collective_bytes(ALL_REDUCE, 4 * (floats % bucket), ranks));
 }
 
-/* Where the experts' gradients begin in a block's: all stand behind the others.
- */
+/* Where the experts' gradients begin in a block's: layout.c places them behind
+ * all others. */
 static int64_t experts_begin(const Lower *l, int stack)
 {
     int64_t at = l->stacks[stack].gradient_floats;
