@@ -84,11 +84,15 @@ holds bert-base.yaml "parallel.context=2"
 holds bert-base.yaml "parallel.context=2 parallel.pipeline.stages=2 \
 train.micro_batch=2"
 holds graph-transformer.yaml "parallel.context=2 parallel.data=2"
+holds graph-transformer.yaml "parallel.context=2 model.position=alibi"
 holds classifier.yaml "parallel.context=3 train.sequence=120 \
 model.head.classify.pool=max"
 holds vit-tiny-digits.yaml "parallel.context=2 model.head.classify.pool=last"
+holds simple-attention.yaml "parallel.context=2"
 holds vit-tiny-digits.yaml "parallel.context=5 model.input.image.size=6"
 holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2"
+holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 \
+model.norm.place=post"
 holds bert-base.yaml "parallel.data=2 memory.recompute=block"
 holds original-transformer.yaml "parallel.data=2"
 holds vit-tiny-digits.yaml "parallel.data=2 parallel.shard=parameters"
