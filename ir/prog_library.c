@@ -23,6 +23,7 @@ static const Signature signatures[] = {
     {"note_forward", "vTl", PL_LIBRARY},
     {"note_backward", "vTl", PL_LIBRARY},
     {"note_weights", "vTl", PL_LIBRARY},
+    {"note_chunk", "vTl", PL_LIBRARY},
     {"note_update", "vT", PL_LIBRARY},
     {"matmul", "vTpPPPlll", PL_LIBRARY},
     {"matmul_input", "vTpPPllli", PL_LIBRARY},

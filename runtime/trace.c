@@ -145,7 +145,7 @@ static void begin_phase(const Thread *me, TraceKind kind, long what)
     end_phase(trace, time);
     trace->in_phase = true;
     trace->phase = (TraceNote){ .kind = (int16_t)kind, .begin = time,
-                                .what = (int32_t)what };
+                                .what = (int32_t)what, .peer = -1 };
 }
 
 void note_forward(const Thread *me, long run)
@@ -161,6 +161,13 @@ void note_backward(const Thread *me, long run)
 void note_weights(const Thread *me, long run)
 {
     begin_phase(me, TRACE_WEIGHTS, run);
+}
+
+void note_chunk(const Thread *me, long chunk)
+{
+    Trace *trace = me->index == 0 ? team_trace(me->team) : NULL;
+    if (trace && trace->in_phase)
+        trace->phase.peer = (int16_t)chunk;
 }
 
 void note_update(const Thread *me)

@@ -42,7 +42,8 @@ typedef struct TraceNote {
     int64_t bytes;              /* of a message: that this rank sends */
     int32_t what;
     int16_t kind;
-    int16_t peer;               /* of a message to one, or -1: to all */
+    int16_t peer;               /* of a message to one, or -1: to all; of a
+                                   micro-batch the stage's chunk, or -1 */
 } TraceNote;
 
 /* A step's notes; their times only grow. */

@@ -103,6 +103,16 @@ static const char *category(TraceKind kind)
     return names[kind];
 }
 
+/* "forward 3", of a stage that has several chunks "forward 3, chunk 1". */
+static void name_action(const char *what, const TraceNote *note, char *text,
+                        size_t room)
+{
+    if (note->peer < 0)
+        snprintf(text, room, "%s %d", what, note->what);
+    else
+        snprintf(text, room, "%s %d, chunk %d", what, note->what, note->peer);
+}
+
 static void name_slice(const TraceFile *f, const TraceNote *note, char *text,
                        size_t room)
 {
@@ -112,15 +122,9 @@ static void name_slice(const TraceFile *f, const TraceNote *note, char *text,
     case TRACE_STEP:
         snprintf(text, room, "step %d", note->what);
         return;
-    case TRACE_FORWARD:
-        snprintf(text, room, "forward %d", note->what);
-        return;
-    case TRACE_BACKWARD:
-        snprintf(text, room, "backward %d", note->what);
-        return;
-    case TRACE_WEIGHTS:
-        snprintf(text, room, "weights %d", note->what);
-        return;
+    case TRACE_FORWARD: name_action("forward", note, text, room); return;
+    case TRACE_BACKWARD: name_action("backward", note, text, room); return;
+    case TRACE_WEIGHTS: name_action("weights", note, text, room); return;
     case TRACE_RECEIVE:
         name = messages[note->what].name;
         snprintf(text, room, "receive %s",

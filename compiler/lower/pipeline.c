@@ -284,6 +284,16 @@ static ProgBlock *each_action(Steps *s, ProgBlock *b, ProgVar **action)
     return loop;
 }
 
+/* What the action is about, where a run is traced. */
+static void note_action(Steps *s, ProgBlock *b, const char *note,
+                        const ProgVar *action)
+{
+    step_note(s, b, note, px_field(s->p, var(s, action), "run"));
+    if (s->l->chunks > 1)
+        step_note(s, b, "note_chunk",
+                  px_field(s->p, var(s, action), "chunk"));
+}
+
 void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
 {
     Prog *p = s->p;
@@ -309,11 +319,10 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     const Span middle = { body + up + 1, down - up - 1 };
     int behind = down + (weights ? 2 : 1);
     const Span end = { body + behind, count - behind };
-    ProgExpr *run = px_field(p, var(s, action), "run");
-    step_note(s, forward, "note_forward", run);
-    step_note(s, backward, "note_backward", run);
+    note_action(s, forward, "note_forward", action);
+    note_action(s, backward, "note_backward", action);
     if (weights)
-        step_note(s, weights, "note_weights", run);
+        note_action(s, weights, "note_weights", action);
     enter(s, forward, body[up], embed);
     step_statement(s, forward, body[up]);
     leave(s, forward, body[up], none);

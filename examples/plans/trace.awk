@@ -51,30 +51,30 @@ function text(x, y, anchor, size, words) {
         "%s</text>\n", x, y, anchor, size, words
 }
 
-function fill_of(i) {
+# draw.awk's, of "forward 3", "backward 2, chunk 1", "weights 0".
+function fill_of(i,    word, shades) {
     if (kind[i] == "wait")
         return "white"
-    if (called[i] ~ /^forward /)
-        return "#a6cee3"
-    if (called[i] ~ /^backward /)
-        return "#fdbf6f"
-    if (called[i] ~ /^weights /)
-        return "#b2df8a"
-    return called[i] == "update" ? "#cccccc" : ""
+    if (kind[i] != "phase" || called[i] == "read")
+        return ""
+    split(called[i], word, /[ ,]+/)
+    split(word[1] == "forward" ? "#a6cee3 #5a9fcf #3f7fb5 #2c5f8d" : \
+          word[1] == "backward" ? "#fdbf6f #f59d3d #e07f1b #b8640d" : \
+          word[1] == "weights" ? "#b2df8a" : "#cccccc", shades, " ")
+    return shades[word[4] % 4 + 1]
 }
 
-function box(i,    x, y, width, words) {
+function box(i,    x, y, width, word) {
     x = LEFT + (from[i] - begun) * scale
     y = TOP + at_rank[i] * ROW
     width = (to[i] - from[i]) * scale
     printf "<rect x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"" \
         " fill=\"%s\" stroke=\"#555\" stroke-width=\"0.4\"/>\n", \
         x, y, width, ROW - 6, fill_of(i)
-    words = called[i]
-    sub(/.* /, "", words)
-    if (words ~ /^[0-9]+$/)
+    split(called[i], word, /[ ,]+/)
+    if (kind[i] == "phase" && word[2] ~ /^[0-9]+$/ && width >= 9)
         numbers = numbers sprintf("%.1f %.1f %s\n", x + width / 2, \
-                                  y + ROW / 2 + 1, width < 9 ? "" : words)
+                                  y + ROW / 2 + 1, word[2])
 }
 
 function key(x, fill, words) {
@@ -115,8 +115,10 @@ END {
     for (r = 0; r < ranks; r++)
         text(8, TOP + r * ROW + ROW / 2 + 1, "start", 12, label[r])
     for (i = 1; i <= slices; i++)
-        if (at_step[i] == step && fill_of(i) != "")
+        if (at_step[i] == step && fill_of(i) != "") {
             box(i)
+            halves = halves || called[i] ~ /^weights /
+        }
     for (i = split(numbers, line, "\n"); i > 0; i--)
         if (split(line[i], part, " ") == 3)
             text(part[1], part[2], "middle", 11, part[3])
@@ -124,5 +126,7 @@ END {
     key(LEFT + 90, "#fdbf6f", "backward")
     key(LEFT + 190, "#cccccc", "update")
     key(LEFT + 280, "white", "waiting for another rank")
+    if (halves)
+        key(LEFT + 480, "#b2df8a", "gradients of weights")
     print "</svg>"
 }

@@ -41,6 +41,7 @@ void barrier(const Thread *me);
 void note_forward(const Thread *me, long run);
 void note_backward(const Thread *me, long run);
 void note_weights(const Thread *me, long run);
+void note_chunk(const Thread *me, long chunk);  /* which of its parts does it */
 void note_update(const Thread *me);
 
 /* ---- matrix products (gemm.c). W is PyTorch's [N,K]. ---------------------- */
