@@ -83,6 +83,8 @@ plan 3 2 --set parallel.pipeline.stages=2 --set parallel.data=2 \
 plan 3 1 --set parallel.pipeline.stages=2 --set train.micro_batch=1 \
     --set parallel.pipeline.schedule=interleaved \
     --set parallel.pipeline.virtual=2
+plan 3 1 --set parallel.pipeline.stages=2 --set train.micro_batch=1 \
+    --set parallel.pipeline.schedule=zero-bubble
 plan 3 1 --set parallel.data=2 --set parallel.shard=parameters
 plan 3 1 --set parallel.data=2 --set parallel.shard=gradients --via cc
 plan 3 2 --set parallel.tensor=2 --set parallel.data=2
