@@ -2,8 +2,8 @@
 # runtime/collectives.h, from the sizes of the model's weights alone.
 #
 #     awk -f formulas.awk -v data=D -v stages=S -v virtual=V -v shard=SHARD
-#         -v micros=M -v group=G -v order=fixed|fast -v micro=N -v sequence=T
-#         IR.txt
+#         -v micros=M -v group=G -v order=fixed|fast -v bucket=BYTES
+#         -v micro=N -v sequence=T IR.txt
 #
 # IR.txt is what `trainwright ir SPEC` prints; M micro-batches of N sequences a
 # rank; shard groups of G ranks (0: of D). Of D members a member sends in an
@@ -69,7 +69,12 @@ END {
             say("exchange_embed_token_weight", 1, 4 * exact)
     }
     if (data > 1 && shard == "none") {
-        say("sum_gradients", 1, all_reduce(4 * (before + L * block + after + tied)))
+        # a bucket of whole 64 bytes after the other
+        bytes = 4 * (before + L * block + after + tied)
+        each = bucket ? int(bucket / 64) * 64 : bytes
+        rest = bytes % each
+        say("sum_gradients", int(bytes / each) + (rest > 0),
+            int(bytes / each) * all_reduce(each) + all_reduce(rest))
     } else if (data > 1) {
         if (!group)
             group = data

@@ -111,7 +111,7 @@ read_plan() { # WORD…
     for word in "$@"; do
         value=${word#*=}
         case $word in
-        data=* | shard=* | shard_group=*)
+        data=* | shard=* | shard_group=* | bucket=*)
             flags="$flags --set parallel.$word" ;;
         stages=* | schedule=* | virtual=* | split=*)
             flags="$flags --set parallel.pipeline.$word" ;;
@@ -212,6 +212,7 @@ plan() { # WORD…: trains, evaluates and differentiates as one rank does
 # of gradients, weights or rows.
 formula() { # MICROS MICRO
     data_ranks=1 stages=1 virtual=1 shard=none shard_group=0 order=fixed
+    bucket=0
     for word in $words; do
         case $word in
         data=*) data_ranks=${word#*=} ;;
@@ -220,6 +221,7 @@ formula() { # MICROS MICRO
         shard=*) shard=${word#*=} ;;
         shard_group=*) shard_group=${word#*=} ;;
         order=*) order=${word#*=} ;;
+        bucket=*) bucket=${word#*=} ;;
         esac
     done
     # shellcheck disable=SC2086  # a list
@@ -228,7 +230,7 @@ formula() { # MICROS MICRO
     awk -f "$here/formulas.awk" -v data="$data_ranks" -v stages="$stages" \
         -v virtual="$virtual" \
         -v shard="$shard" -v group="$shard_group" -v order="$order" \
-        -v micros="$1" -v micro="$2" \
+        -v bucket="$bucket" -v micros="$1" -v micro="$2" \
         -v sequence="$sequence" model.ir | sort >wanted.messages
     cut -d ' ' -f 1 wanted.messages >names
     grep -wFf names said.messages | sort >got.messages
@@ -353,6 +355,8 @@ three() {
 formulas() {
     plan_formula 4 2 data=2
     plan_formula 4 2 data=4
+    plan_formula 4 2 data=2 bucket=100000
+    plan_formula 1 2 data=4 stages=2 bucket=33333
     plan_formula 2 2 data=2 shard=optimizer
     plan_formula 2 2 data=4 shard=optimizer
     plan_formula 2 2 data=4 shard=gradients
@@ -403,8 +407,11 @@ whole_plans() {
     plan stages=2
     resume data=2 shard=parameters then data=4 threads=2
 }
-# `order: fast` sums blocks in every micro-batch, where there are several.
+# `order: fast` sums blocks in every micro-batch, where there are several. A
+# spec's last plans: they are near another run of the one rank, which is longer.
 fast_plans() {
+    batch=8 size="$(blocks_of) --set reproducible.groups=4"
+    one_rank threads=1 || return
     plan order=fast micro=1
     plan data=4 shard=optimizer order=fast micro=1
     plan stages=2 data=2 shard=gradients order=fast micro=1
@@ -427,10 +434,10 @@ one_spec() {
         every_plan
         formulas
         plan via=cc data=2 shard=gradients threads=2
-        fast_plans
         plan via=cc stages=2 schedule=interleaved virtual=2 data=2 micro=1
         plan via=cc stages=2 schedule=zero-bubble data=2 micro=1
-        other_groups ;;
+        other_groups
+        fast_plans ;;
     rotary)
         every_plan
         plan via=cc data=2 stages=2 micro=1
