@@ -125,11 +125,16 @@ static void show(Scorer *scorer, int64_t pairs, int64_t count)
     fflush(stdout);
 }
 
+bool reference_together(const Program *program)
+{
+    return program->shard == SHARD_WEIGHTS || program_tensor(program) > 1;
+}
+
 /* Ranks that score together stop together. */
 static bool goes_on(const Scorer *scorer, Error *error)
 {
     const Rank *rank = scorer->scoring->rank;
-    bool together = rank->program->shard == SHARD_WEIGHTS;
+    bool together = reference_together(rank->program);
     int signal = 0;
     if (!world_stop(together ? rank->world : NULL, &signal, error))
         return false;

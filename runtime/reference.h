@@ -43,6 +43,9 @@ bool reference_score(Reference *reference, const Scoring *scoring,
                      Error *error);
 void reference_free(Reference *reference);
 
+/* Do ranks score together: has each but a share, or a slice, of the weights? */
+bool reference_together(const Program *program);
+
 /* The two sums of an example to where a batch has them. */
 void reference_copy(const Reference *reference, int64_t index, float *sums);
 

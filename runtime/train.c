@@ -477,7 +477,7 @@ static bool score_reference(Training *t, const ReferenceFile *file,
 static bool compute_reference(Training *t, const ReferenceFile *file,
                               bool found, Error *error)
 {
-    bool together = world_of(t) && t->program->shard == SHARD_WEIGHTS;
+    bool together = world_of(t) && reference_together(t->program);
     if (together && !world_share(world_of(t), &found, sizeof found,
                                  "look for the reference", error))
         return false;

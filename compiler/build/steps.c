@@ -221,6 +221,18 @@ static void build_forward(Builder *b)
            call(b, "head.inspect", is_classifier(s) ? "pooled" : "x", logits));
 }
 
+/* What pairs are held against; tensor ranks compute it together. */
+static void build_score(Builder *b, int64_t sequences)
+{
+    const Spec *s = b->s;
+    Step *score = step_new(b, "score", s->train_micro_batch * sequences,
+                           s->train_sequence);
+    call_stacks(b, score, "");
+    b->here = s->loc[KEY_train_objective];
+    append(b, score, call1(b, "head.rows", call_final(b, score), "nll"));
+    append(b, score, call1(b, "pairs.sums", "", "sums"));
+}
+
 void build_steps(Builder *b)
 {
     const Spec *s = b->s;
@@ -230,6 +242,8 @@ void build_steps(Builder *b)
                           s->train_sequence);
     call_stacks(b, eval, "");
     call_losses(b, eval, ".nll");
+    if (is_preference(s) && b->context * b->experts == 1)
+        build_score(b, sequences);
     if (b->tensor * b->context * b->experts > 1)
         return;
     if (is_generator(s))
@@ -240,14 +254,6 @@ void build_steps(Builder *b)
             step_new(b, "predict", s->train_micro_batch, s->model_context);
         call_stacks(b, predict, "");
         call_logits(b, predict);
-    }
-    if (is_preference(s)) {
-        Step *score = step_new(b, "score", s->train_micro_batch * sequences,
-                               s->train_sequence);
-        call_stacks(b, score, "");
-        b->here = s->loc[KEY_train_objective];
-        append(b, score, call1(b, "head.rows", "x", "nll"));
-        append(b, score, call1(b, "pairs.sums", "", "sums"));
     }
     if (is_relative(s) && b->m->stacks.count
         && stack_first(b->m, b->m->stacks.count))

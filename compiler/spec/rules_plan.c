@@ -149,8 +149,6 @@ static void check_tensor(Loader *loader)
     const KeyId tensor = KEY_parallel_tensor;
     const struct { bool is; KeyId key; } unbuilt[] = {
         { s->parallel_experts > 1, KEY_parallel_experts },
-        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
-          KEY_train_objective },
     };
     if (loader->bad[tensor] || s->parallel_tensor == 1)
         return;

@@ -40,6 +40,10 @@ awk '{ print } NR % 7 == 0 { print "" }' lines.txt >sentences.txt
 awk 'length > 24 { print substr($0, 1, 18) "\t" substr($0, 19, 15) }' \
     lines.txt >pairs.tsv
 awk '{ print NR % 4 "\t" substr($0, 1, 23) }' lines.txt >labelled.tsv
+awk 'length > 24 {
+    printf "{\"prompt\": \"%s\", \"chosen\": \"%s\", \"rejected\": \"%s\"}\n",
+        substr($0, 1, 6), substr($0, 7, 5 + NR % 9), substr($0, 18, 2 + NR % 5)
+}' lines.txt >preferences.jsonl
 ./tool examples 45 images.safetensors images=real:2:9:9 labels=-5 || exit 1
 
 data_of() {
@@ -48,6 +52,7 @@ data_of() {
     encoder-decoder | translator) echo pairs.tsv ;;
     classifier) echo labelled.tsv ;;
     image) echo images.safetensors ;;
+    preference) echo preferences.jsonl ;;
     *) echo text.txt ;;
     esac
 }
@@ -60,6 +65,8 @@ batch_of() {
     encoder-decoder | translator) echo source=259:24 source_lengths=25 \
         tokens=259:24 targets=-259:24 lengths=25 ;;
     image) echo images=real:2:9:9 labels=-5 ;;
+    preference) echo tokens=260:2:24 targets=-260:2:24 lengths=25:2 \
+        reference=real:2 ;;
     *) echo tokens=256:24 targets=-256:24 lengths=25 ;;
     esac
 }
@@ -108,7 +115,8 @@ train() { # RUN FLAGS…: ./program into directory RUN, log RUN.jsonl
     run=$1
     shift
     rm -rf "$run" "$run.jsonl"
-    timeout 60 ./program train --data "$data" --quiet --out "$run" \
+    # shellcheck disable=SC2086  # a list
+    timeout 60 ./program train --data "$data" $begin --quiet --out "$run" \
         --log "$run.jsonl" --threads "$threads" "$@" >"$run.said" 2>&1 && return
     fail "train $run: $(head -n 2 "$run.said" | tr '\n' ' ')"
     return 1
@@ -125,7 +133,8 @@ near_log() { # RUN RUN
         END { print "at most " most; exit bad || seen != 32 }'
 }
 evaluate() { # OUT
-    timeout 60 ./program eval --weights one/step-30 --data "$data" \
+    # shellcheck disable=SC2086  # a list
+    timeout 60 ./program eval --weights one/step-30 --data "$data" $reference \
         --threads "$threads" >"$1"
 }
 near_eval() { # the numbers of two evaluations
@@ -229,10 +238,17 @@ some_plans() {
 }
 
 all='decoder rotary alibi relative bert encoder-decoder translator classifier
-    image mixture bare side-by-side'
+    image mixture bare side-by-side preference'
 for spec in ${SPECS-$all}; do
     file=$here/specs/$spec.yaml
-    data=$(data_of)
+    data=$(data_of) begin='' reference=''
+    if [ "$spec" = preference ]; then   # what pairs are held against
+        sed 's/objective: preference/objective: next-token/' "$file" >next.yaml
+        file=next.yaml data=text.txt
+        build threads=1 && train next --steps 3
+        file=$here/specs/$spec.yaml data=preferences.jsonl
+        begin='--init next' reference='--reference next'
+    fi
     one_rank threads=1 || continue
     case $spec in
     decoder) every_plan ;;
