@@ -93,18 +93,20 @@ static bool same_group(const Game *g, const char *axis, const Seat *a,
 {
     bool stage = a->stage == b->stage, replica = a->replica == b->replica;
     bool slice = a->slice == b->slice;
-    int64_t last = g->facts->stages - 1;
+    int64_t last = g->facts->stages - 1, chunks = g->facts->context;
+    int64_t experts = g->facts->experts;
+    int64_t batch = a->replica / chunks, other = b->replica / chunks;
+    bool chunk = a->replica % chunks == b->replica % chunks;
     if (!strcmp(axis, "data"))
         return stage && slice;
     if (!strcmp(axis, "context"))
-        return stage && slice
-            && a->replica / g->facts->context == b->replica / g->facts->context;
+        return stage && slice && batch == other;
     if (!strcmp(axis, "experts"))
-        return stage && slice
-            && a->replica / g->facts->experts == b->replica / g->facts->experts;
+        return stage && slice && chunk && batch / experts == other / experts;
     if (!strcmp(axis, "same experts"))
-        return stage && slice
-            && a->replica % g->facts->experts == b->replica % g->facts->experts;
+        return stage && slice && batch % experts == other % experts;
+    if (!strcmp(axis, "same chunk"))
+        return stage && slice && chunk;
     if (!strcmp(axis, "shard group"))
         return stage && slice
             && a->replica / g->facts->shards == b->replica / g->facts->shards;

@@ -201,6 +201,16 @@ static void shrink_input(Shrink *k)
     }
 }
 
+/* Whether all rows find room depends on what is trained: here they do. */
+static void shrink_buffer(Shrink *k)
+{
+    const Spec *s = k->s;
+    int64_t rows = k->micro * 2 * s->train_sequence * s->model_experts_top_k;
+    if (s->model_experts == MODEL_EXPERTS_LAYER && s->model_experts_buffer > 0)
+        set(k, "model.experts.buffer",
+            largest(s->model_experts_buffer, rows * s->parallel_experts));
+}
+
 /* What the data are, and that nothing is held out of them. */
 static void settle_data(Shrink *k)
 {
@@ -272,6 +282,7 @@ bool check_shrink(Check *c)
     shrink_blocks(&k);
     shrink_width(&k);
     shrink_input(&k);
+    shrink_buffer(&k);
     settle_data(&k);
     settle_one(&k);
     c->plan_from = sources(&k, k.plan.at, k.plan.count);

@@ -178,6 +178,7 @@ int64_t facts_members(const Facts *facts, const char *axis)
          : !strcmp(axis, "context")      ? facts->context
          : !strcmp(axis, "experts")      ? facts->experts
          : !strcmp(axis, "same experts") ? facts->replicas / facts->experts
+         : !strcmp(axis, "same chunk")   ? facts->data
          : !strcmp(axis, "shard group")  ? facts->shards
          : !strcmp(axis, "same share")   ? facts->replicas / facts->shards
          : !strcmp(axis, "tensor")       ? facts->tensor

@@ -511,7 +511,8 @@ Walked *walk_train(const Facts *facts, Seat seat, Arena *arena)
     *field_of(control, "stage") = known_int(seat.stage);
     *field_of(control, "replica") = known_int(seat.replica);
     *field_of(control, "chunk") = known_int(seat.replica % facts->context);
-    *field_of(control, "expert") = known_int(seat.replica % facts->experts);
+    *field_of(control, "expert") = 
+        known_int(seat.replica / facts->context % facts->experts);
     *field_of(control, "share") = known_int(seat.replica % facts->shards);
     *field_of(control, "slice") = known_int(seat.slice);
     *field_of(control, "first") = 

@@ -268,6 +268,7 @@ bool run_index(Frame *frame, const Node *node)
     case OP_gather_shares: case OP_sum_shares: case OP_own_share:
     case OP_all_reduce: case OP_gather_context: case OP_sum_context:
     case OP_pool_chunks: case OP_pool_chunks_spread: case OP_sum_pooled:
+    case OP_own_lengths:
     case OP_own_starts: case OP_send_rows: case OP_return_rows:
         return machine_fails(frame->machine, "%s: %s wants the other ranks",
                              node->out[0]->name, op_info[node->op].name);

@@ -124,6 +124,7 @@ extern const OpInfo op_info[OP_COUNT];
 typedef struct Attrs {
     double by, rate, scale;
     int64_t heads, kv_heads, window, count, numerator, denominator;
+    int64_t room;                   /* rows that a rank can receive; 0: all */
     int64_t channels, size, patch, skip;    /* patches */
     int site, slot, pool;
     int dim, width, parts;          /* indices into Module.dims */

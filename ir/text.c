@@ -50,6 +50,7 @@ const FieldInfo attr_fields[] = {
     { "kv_heads", FIELD_INTEGER, offsetof(Attrs, kv_heads) },
     { "window", FIELD_INTEGER, offsetof(Attrs, window) },
     { "count", FIELD_INTEGER, offsetof(Attrs, count) },
+    { "room", FIELD_INTEGER, offsetof(Attrs, room) },
     { "numerator", FIELD_INTEGER, offsetof(Attrs, numerator) },
     { "denominator", FIELD_INTEGER, offsetof(Attrs, denominator) },
     { "channels", FIELD_INTEGER, offsetof(Attrs, channels) },

@@ -311,6 +311,7 @@ static const Shape shapes[] = {
     { OP_pool_chunks, "BTN B", "BN BDN", DT_F32 },
     { OP_pool_chunks_spread, "BN B BTN BDN", "BTN", DT_F32 },
     { OP_sum_pooled, "BN", "BN", DT_F32 },
+    { OP_own_lengths, "B", "B", DT_I32 },
     { OP_top_k, "BTX", "BTX", DT_F32 },
     { OP_dispatch, "BTX B", "D BTW BTX", DT_I32 },
     { OP_gather_rows, "BTN BTD S", "BTDN", DT_F32 },

@@ -37,7 +37,7 @@ static const char *operands(Op op)
     case OP_grouped_bias: return "FIF";
     case OP_pool_chunks_spread: return "FIFF";
     case OP_gather_rows: case OP_send_rows: case OP_return_rows: return "FII";
-    case OP_own_starts: return "I";
+    case OP_own_starts: case OP_own_lengths: return "I";
     case OP_spread_rows: return "FFII";
     case OP_grouped_matmul:
     case OP_grouped_input:
@@ -124,6 +124,8 @@ static bool counts_fit(const Module *m, const Node *node, char *why,
             "`patch` divides `size`, `channels` and `skip` are in range");
     if (op_has_attr(op, "count") && (a->count < 1 || a->count > most))
         return wrong(why, room, "`count` is from 1 to 2^20");
+    if (op_has_attr(op, "room") && a->room < 0)
+        return wrong(why, room, "`room` is not negative");
     if (op == OP_dispatch && a->count != m->dims.at[a->width].size)
         return wrong(why, room, "`count` is the size of `width`");
     if (op == OP_dispatch && a->numerator

@@ -441,8 +441,8 @@ static bool is_flat(Op op)
     return op == OP_rowmax || op == OP_top_k || op == OP_dispatch
         || op == OP_is_zero || op == OP_first || op == OP_patches
         || op == OP_scored || op == OP_onehot || op == OP_const
-        || op == OP_positions || op == OP_own_starts || op == OP_own_ids
-        || op == OP_all_max
+        || op == OP_positions || op == OP_own_starts || op == OP_own_lengths
+        || op == OP_own_ids || op == OP_all_max
         || op == OP_gather_context; /* attention's gradient has seen to it */
 }
 

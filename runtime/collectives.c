@@ -328,6 +328,19 @@ void own_starts(const Thread *me, long message, int32_t *own,
                (talk.members * experts + 1) * (long)sizeof(int32_t));
 }
 
+void rows_fit(const Thread *me, long message, const int32_t *own, long experts,
+              long block, long room)
+{
+    Talk talk;
+    if (own[experts] <= room || !talk_open(&talk, me, message)
+        || me->index != 0)
+        return;
+    talk_fail(&talk, ERROR_INPUT, "block %ld sends the experts of rank %d %d "
+              "rows, and model.experts.buffer (%s) has room for %ld; 0 has "
+              "room for all", block, talk.world->rank, (int)own[experts],
+              talk.world->program->messages[message].where, room);
+}
+
 /* Rows between two starts. */
 static Floats rows_at(const float *rows, const int32_t *starts, long width)
 {

@@ -68,6 +68,11 @@ void gather_columns_f32(const Thread *me, long message, float *all,
 void own_starts(const Thread *me, long message, int32_t *own,
                 const int32_t *starts, long experts);
 
+/* Of which a member has room for so many: if there are more, the run ends with
+ * an error, on every rank. `block` is where; nobody talks. */
+void rows_fit(const Thread *me, long message, const int32_t *own, long experts,
+              long block, long room);
+
 /* The rows themselves, of `width` floats: to the members with their experts, or
  * back from there. A member has at most `most`, which is what is counted. */
 void send_rows_f32(const Thread *me, long message, float *received,

@@ -58,7 +58,8 @@ static int64_t in_experts(const Rank *rank, const Weight *weight,
                           int64_t element, int *member, int64_t *count)
 {
     int64_t each = weight->elements / program_experts(rank->program);
-    *member += (int)(element / each) - world_expert(rank->world);
+    *member += ((int)(element / each) - world_expert(rank->world))
+        * program_context(rank->program);
     *count = each - element % each;
     return element % each;
 }

@@ -127,7 +127,9 @@ static void show(Scorer *scorer, int64_t pairs, int64_t count)
 
 bool reference_together(const Program *program)
 {
-    return program->shard == SHARD_WEIGHTS || program_tensor(program) > 1;
+    return program->shard == SHARD_WEIGHTS
+        || program_tensor(program) * program_context(program)
+            * program_experts(program) > 1;
 }
 
 /* Ranks that score together stop together. */

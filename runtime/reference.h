@@ -43,7 +43,7 @@ bool reference_score(Reference *reference, const Scoring *scoring,
                      Error *error);
 void reference_free(Reference *reference);
 
-/* Do ranks score together: has each but a share, or a slice, of the weights? */
+/* Do ranks score together: has each but a part of the weights or the work? */
 bool reference_together(const Program *program);
 
 /* The two sums of an example to where a batch has them. */

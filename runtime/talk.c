@@ -5,6 +5,8 @@
 #include "team.h"
 #include "trace.h"
 #include <limits.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -54,6 +56,17 @@ void talk_received(const Talk *talk)
 static _Noreturn void quit(const World *world)
 {
     _exit(world->block->failure.status);
+}
+
+void talk_fail(const Talk *talk, int status, const char *format, ...)
+{
+    Error error;
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(error.text, sizeof error.text, format, arguments);
+    va_end(arguments);
+    world_fail(talk->world, status, error.text);
+    quit(talk->world);
 }
 
 void talk_meet(const Talk *talk, const void *mine, size_t bytes)

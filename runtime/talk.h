@@ -51,6 +51,10 @@ static inline Floats floats_at(const void *at, long length)
 /* False: there is nobody to talk to. */
 bool talk_open(Talk *talk, const Thread *me, long message);
 
+/* The run ends, on every rank: there is an error in the midst of a step. */
+_Noreturn void talk_fail(const Talk *talk, int status, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
 /* At the end: counts a message of so many bytes (see collective_bytes), and
  * notes it where there is a trace. */
 void talk_count(const Talk *talk, Collective kind, long bytes);

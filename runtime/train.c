@@ -459,7 +459,8 @@ static bool score_reference(Training *t, const ReferenceFile *file,
                             Error *error)
 {
     Scoring scoring = { .rank = &t->rank, .corpus = &t->corpus,
-                        .part = PART_TRAIN, .quiet = t->options->quiet };
+                        .part = PART_TRAIN,
+                        .quiet = t->options->quiet || !leads(t) };
     if (!t->options->init)
         return error_set(error, ERROR_USAGE, "preference training compares "
                          "with a frozen reference: give its weights by --init "
@@ -472,8 +473,7 @@ static bool score_reference(Training *t, const ReferenceFile *file,
                                          &t->eval_reference, error));
 }
 
-/* What the leader has not found it computes, with the others where each has a
- * share of the weights alone. */
+/* What the leader has not found it computes, or all do. */
 static bool compute_reference(Training *t, const ReferenceFile *file,
                               bool found, Error *error)
 {

@@ -93,7 +93,7 @@ int world_batch(const World *world)
 
 int world_expert(const World *world)
 {
-    return world ? world_replica(world) % world->experts : 0;
+    return world ? world_batch(world) % world->experts : 0;
 }
 
 int world_chunk(const World *world)
@@ -164,6 +164,7 @@ int axis_members(const World *world, Axis axis)
     case AXIS_CONTEXT:  return world->context;
     case AXIS_EXPERTS:  return world->experts;
     case AXIS_SAME:     return world->data / world->experts;
+    case AXIS_CHUNK:    return world->data / world->context;
     case AXIS_SHARDS:   return world->shards;
     case AXIS_COPIES:   return world->data / world->shards;
     case AXIS_TENSOR:   return world->tensor;
@@ -181,7 +182,10 @@ int axis_member(const World *world, Axis axis)
     case AXIS_DATA:     return world_replica(world);
     case AXIS_CONTEXT:  return world_chunk(world);
     case AXIS_EXPERTS:  return world_expert(world);
-    case AXIS_SAME:     return world_replica(world) / world->experts;
+    case AXIS_SAME:
+        return world_batch(world) / world->experts * world->context
+            + world_chunk(world);
+    case AXIS_CHUNK:    return world_batch(world);
     case AXIS_SHARDS:   return world_owner(world);
     case AXIS_COPIES:   return world_replica(world) / world->shards;
     case AXIS_TENSOR:   return world_slice(world);
@@ -203,11 +207,17 @@ int axis_rank(const World *world, Axis axis, int member)
         return world_rank_at(world, stage,
                              replica - world_chunk(world) + member, slice);
     case AXIS_EXPERTS:
-        return world_rank_at(world, stage,
-                             replica - world_expert(world) + member, slice);
+        return world_rank_at(world, stage, replica
+                             + (member - world_expert(world)) * world->context,
+                             slice);
     case AXIS_SAME:
-        return world_rank_at(world, stage, member * world->experts
-                             + world_expert(world), slice);
+        return world_rank_at(world, stage,
+                             (member / world->context * world->experts
+                              + world_expert(world)) * world->context
+                             + member % world->context, slice);
+    case AXIS_CHUNK:
+        return world_rank_at(world, stage, member * world->context
+                             + world_chunk(world), slice);
     case AXIS_SHARDS:
         return world_rank_at(world, stage,
                              replica - world_owner(world) + member, slice);
@@ -233,6 +243,7 @@ Axis axis_of(const World *world, long message)
         : strcmp(axis, "context") == 0 ? AXIS_CONTEXT
         : strcmp(axis, "experts") == 0 ? AXIS_EXPERTS
         : strcmp(axis, "same experts") == 0 ? AXIS_SAME
+        : strcmp(axis, "same chunk") == 0 ? AXIS_CHUNK
         : strcmp(axis, "shard group") == 0 ? AXIS_SHARDS
         : strcmp(axis, "same share") == 0 ? AXIS_COPIES
         : strcmp(axis, "pipeline") == 0 ? AXIS_PIPELINE
@@ -252,9 +263,13 @@ static Gate *axis_gate(const World *world, Axis axis)
         return &gates[(stage * world_batches(world) + world_batch(world))
                       * world->tensor + slice];
     case AXIS_EXPERTS:
-        return &gates[stage * world->data + replica - world_expert(world)];
+        return &gates[stage * world->data + replica
+                      - world_expert(world) * world->context];
     case AXIS_SAME:
         return &gates[stage * world->data + world_expert(world)];
+    case AXIS_CHUNK:
+        return &gates[(stage * world->context + world_chunk(world))
+                      * world->tensor + slice];
     case AXIS_SHARDS:
         return &gates[(stage * world->data + replica - world_owner(world))
                       * world->tensor + slice];

@@ -27,6 +27,7 @@ typedef enum Axis {
     AXIS_CONTEXT,
     AXIS_EXPERTS,
     AXIS_SAME,
+    AXIS_CHUNK,
     AXIS_SHARDS,                /* a shard group */
     AXIS_COPIES,                /* those with the same share */
     AXIS_TENSOR,

@@ -45,6 +45,19 @@ static void build_stacks(Builder *b)
     b->m->sites_per_block = two ? 5 : 3;
 }
 
+/* Rows that a token's place has room for: those of all ranks, or what the
+ * buffer comes to. */
+static int64_t received_rows(const Builder *b)
+{
+    const Spec *s = b->s;
+    int64_t all = b->experts * s->model_experts_top_k;
+    int64_t tokens = s->train_micro_batch * (is_preference(s) ? 2 : 1)
+        * s->train_sequence / b->context;
+    int64_t rows = s->model_experts_buffer;
+    int64_t each = rows / tokens + (rows % tokens > 0);
+    return rows && each < all ? each : all;
+}
+
 /* Of the ranks that share the experts. */
 static void build_shared_experts(Builder *b)
 {
@@ -55,7 +68,7 @@ static void build_shared_experts(Builder *b)
     d->own_experts = model_dim(b, "XR", own, "experts of a rank", from);
     d->own_starts =
         model_dim(b, "XR1", own + 1, "where their rows begin", from);
-    d->received = model_dim(b, "KR", b->experts * s->model_experts_top_k,
+    d->received = model_dim(b, "KR", received_rows(b),
                             "rows that a token's place has room for", from);
 }
 

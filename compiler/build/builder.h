@@ -79,8 +79,10 @@ Value *build_linear(Builder *b, const Linear *linear, Value *x);
 /* x for products that are sliced over tensor ranks, of a share all rows; x
  * itself where none are. */
 Value *build_spread(Builder *b, const char *name, Value *x);
-/* A row a sequence of x [B,T,N], of its unpadded positions; `kind` as op pool
- * has it. Ranks that share sequences all get it. */
+/* Kinds of op pool. */
+enum { POOLED_MEAN, POOLED_SUM, POOLED_MAX, POOLED_FIRST, POOLED_LAST };
+/* A row a sequence of x [B,T,N], of its unpadded positions. Ranks that share
+ * sequences all get it. */
 Value *build_pooled(Builder *b, const char *name, Value *x, Value *lengths,
                     int kind);
 /* x of a share as all rows, of which each rank makes the same. */

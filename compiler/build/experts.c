@@ -99,15 +99,19 @@ static Route build_route(Builder *b, Value *x, Value *lengths)
      * generation does not know: it turns none away */
     if (!b->cached && !spec_capacity(s, &attrs.numerator, &attrs.denominator))
         ice("the capacity is no fraction");
+    if (b->context > 1)
+        lengths = make1(b, OP_own_lengths, "ff.own_lengths", lengths);
     r.starts = make(b, OP_dispatch, "ff.dispatch", 2,
                     (Value *[]){ r.keep, lengths }, &attrs);
     r.order = r.starts->node->out[1];
     r.place = r.starts->node->out[2];
     r.own = r.starts;
     if (b->experts > 1) {
-        b->here = s->loc[KEY_parallel_experts];
+        b->here = s->loc[s->model_experts_buffer ? KEY_model_experts_buffer
+                                                 : KEY_parallel_experts];
         r.own = make(b, OP_own_starts, "ff.own_starts", 1, &r.starts,
-                     &(Attrs){ .dim = b->d.own_starts });
+                     &(Attrs){ .dim = b->d.own_starts,
+                               .room = s->model_experts_buffer });
     }
     return r;
 }
@@ -121,12 +125,11 @@ static Value *auxiliary_loss(Builder *b, const Route *route, Value *lengths)
     double sequences = (double)s->train_batch * (is_preference(s) ? 2 : 1);
     double weight =
         s->model_experts_aux_loss * (double)s->model_experts_count / sequences;
-    Attrs mean = { .pool = 0 };
     b->here = s->loc[KEY_model_experts_aux_loss];
-    Value *chosen = make(b, OP_pool, "ff.chosen", 2,
-                         (Value *[]){ route->keep, lengths }, &mean);
-    Value *p = make(b, OP_pool, "ff.mean_probability", 2,
-                    (Value *[]){ route->probabilities, lengths }, &mean);
+    Value *chosen =
+        build_pooled(b, "ff.chosen", route->keep, lengths, POOLED_MEAN);
+    Value *p = build_pooled(b, "ff.mean_probability", route->probabilities,
+                            lengths, POOLED_MEAN);
     Value *products = make2(b, OP_mul, "aux.products", chosen, p);
     Value *sum = make1(b, OP_sum, "aux.sum", products);
     return make_by(b, OP_scale, "aux", sum,

@@ -10,9 +10,6 @@ typedef struct Loss {
     bool smooth;
 } Loss;
 
-/* Kinds of op pool. */
-enum { MEAN, SUM, MAX, FIRST, LAST };
-
 static bool is_masked_lm(const Spec *s)
 {
     return s->model_head == MODEL_HEAD_MLM;
@@ -290,14 +287,14 @@ static void build_inspection(Builder *b)
 static int pool_kind(const Spec *s)
 {
     if (has_next_sentence(s))
-        return FIRST;
+        return POOLED_FIRST;
     switch (s->model_head_classify_pool) {
-    case MODEL_HEAD_CLASSIFY_POOL_MEAN: return MEAN;
-    case MODEL_HEAD_CLASSIFY_POOL_SUM: return SUM;
-    case MODEL_HEAD_CLASSIFY_POOL_MAX: return MAX;
+    case MODEL_HEAD_CLASSIFY_POOL_MEAN: return POOLED_MEAN;
+    case MODEL_HEAD_CLASSIFY_POOL_SUM: return POOLED_SUM;
+    case MODEL_HEAD_CLASSIFY_POOL_MAX: return POOLED_MAX;
     case MODEL_HEAD_CLASSIFY_POOL_CLS:
-    case MODEL_HEAD_CLASSIFY_POOL_FIRST: return FIRST;
-    case MODEL_HEAD_CLASSIFY_POOL_LAST: return LAST;
+    case MODEL_HEAD_CLASSIFY_POOL_FIRST: return POOLED_FIRST;
+    case MODEL_HEAD_CLASSIFY_POOL_LAST: return POOLED_LAST;
     }
     ice("unknown pool");
 }
@@ -345,7 +342,7 @@ static Value *sequence_sums(Builder *b, const char *name, Value **lengths)
     Value *nll = func_param(b->m, b->f, "nll",
                             type_of(DT_F32, 3, (int[]){ d->B, d->T, 0 }));
     *lengths = given(b, "lengths");
-    Value *sums = build_pooled(b, "nll_sums", nll, *lengths, SUM);
+    Value *sums = build_pooled(b, "nll_sums", nll, *lengths, POOLED_SUM);
     return make1(b, OP_neg, "sums", sums);
 }
 
@@ -359,7 +356,7 @@ static void build_pairs(Builder *b, const char *name)
     Value *column =
         make_reshape(b, "target_rows", targets, 3, (int[]){ d->B, d->T, 0 });
     Value *scored = make1(b, OP_scored, "scored", column);
-    Value *counts = build_pooled(b, "counts", scored, lengths, SUM);
+    Value *counts = build_pooled(b, "counts", scored, lengths, POOLED_SUM);
     b->here = b->s->loc[KEY_train_preference_beta];
     Value *loss = make(b, OP_preference, "pair_loss.sum", 4,
                        (Value *[]){ sums, counts, reference, total },

@@ -221,7 +221,7 @@ static void build_forward(Builder *b)
            call(b, "head.inspect", is_classifier(s) ? "pooled" : "x", logits));
 }
 
-/* What pairs are held against; tensor ranks compute it together. */
+/* What pairs are held against. */
 static void build_score(Builder *b, int64_t sequences)
 {
     const Spec *s = b->s;
@@ -242,8 +242,11 @@ void build_steps(Builder *b)
                           s->train_sequence);
     call_stacks(b, eval, "");
     call_losses(b, eval, ".nll");
-    if (is_preference(s) && b->context * b->experts == 1)
+    if (is_preference(s))
         build_score(b, sequences);
+    if (is_relative(s) && b->m->stacks.count
+        && stack_first(b->m, b->m->stacks.count))
+        prepare(b, step_new(b, "prepare", 1, b->context));
     if (b->tensor * b->context * b->experts > 1)
         return;
     if (is_generator(s))
@@ -255,7 +258,4 @@ void build_steps(Builder *b)
         call_stacks(b, predict, "");
         call_logits(b, predict);
     }
-    if (is_relative(s) && b->m->stacks.count
-        && stack_first(b->m, b->m->stacks.count))
-        prepare(b, step_new(b, "prepare", 1, 1));
 }

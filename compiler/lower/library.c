@@ -43,282 +43,6 @@ static void call_matmul(Calls *c, const Kernel *k)
           px_call(p, prog_library(p, op_info[n->op].name), count, args));
 }
 
-static void set(Calls *c, ProgVar *record, const char *field, ProgExpr *value)
-{
-    ps_field_set(c->p, &c->func->body, px_var(c->p, record), field, value);
-}
-
-/* Which block this is, counted through all stacks. */
-static ProgExpr *block_number(Calls *c)
-{
-    int64_t before = stack_first(c->l->m, c->f->stack);
-    ProgExpr *block = at_field(c, "block");
-    return before ? px_add(c->p, px_int(c->p, before), block) : block;
-}
-
-static void set_dropout(Calls *c, ProgVar *a, const Node *n)
-{
-    Prog *p = c->p;
-    if (n->attrs.rate == 0)
-        return;
-    ProgExpr *control = at_field(c, "control");
-    set(c, a, "rate",
-        px_select(p, px_field(p, control, "dropout"), px_f32(p, n->attrs.rate),
-                  px_f32(p, 0)));
-    ProgExpr *site = px_add(p, px_int(p, 1 + n->attrs.site),
-                            px_mul(p, block_number(c),
-                                   px_int(p, c->l->m->sites_per_block)));
-    set(c, a, "site", px_cast(p, prog_u32(), site));
-    set(c, a, "step", px_cast(p, prog_u32(), px_field(p, control, "step")));
-    set(c, a, "seed", px_field(p, control, "seed"));
-    set(c, a, "sequence", at_field(c, "first"));
-    if (c->l->m->mesh.tensor == 1)
-        return;
-    ProgExpr *heads = dim_size(c->l, module_find_dim(c->l->m, "H"));
-    set(c, a, "head", px_mul(p, px_field(p, control, "slice"), heads));
-    set(c, a, "all_heads",
-        px_mul(p, px_int(p, c->l->m->mesh.tensor), heads));
-}
-
-/* How many keys there are, and the rows that they lie in. */
-static void set_keys(Calls *c, ProgVar *a, const Node *n)
-{
-    ProgExpr *sequence = at_field(c, "sequence");
-    if (!n->attrs.cached) {
-        set(c, a, "keys", sequence);
-        set(c, a, "key_rows", sequence);
-        return;
-    }
-    ProgExpr *room = dim_size(c->l, n->in[1]->type.dims[1]);
-    set(c, a, "key_rows", room);
-    if (n->attrs.cross) {           /* all rows, of which lengths count */
-        set(c, a, "keys", room);
-        return;
-    }
-    set(c, a, "keys", px_add(c->p, at_field(c, "position"), sequence));
-    set(c, a, "pos", at_field(c, "position"));
-}
-
-/* What the flags of an attention add to its operands, from `next` on. */
-static void set_options(Calls *c, ProgVar *a, const Node *n, int next)
-{
-    const Attrs *at = &n->attrs;
-    if (at->alibi)
-        set(c, a, "alibi", pointer_to(c, n->in[next++]));
-    if (at->edges)
-        set(c, a, "edges", pointer_to(c, n->in[next++]));
-    if (!at->relative)
-        return;
-    ProgExpr *distances = dim_size(c->l, n->in[next + 1]->type.dims[0]);
-    set(c, a, "q2", pointer_to(c, n->in[next]));
-    set(c, a, "table", pointer_to(c, n->in[next + 1]));
-    set(c, a, "zero", px_div(c->p, distances, px_int(c->p, 2)));
-    if (n->op != OP_relative_backward)
-        return;
-    set(c, a, "dq2", pointer_to(c, n->out[3]));
-    set(c, a, "dtable", pointer_to(c, n->out[4]));
-    set(c, a, "table_rows", distances);
-    set(c, a, "dtable_init", at_field(c, "accumulate"));
-}
-
-/* An Attention filled in for a node; fields that are 0 are left out. */
-static ProgVar *attention_record(Calls *c, const Node *n)
-{
-    Prog *p = c->p;
-    const Attrs *at = &n->attrs;
-    const Module *m = c->l->m;
-    bool weights = n->op == OP_attention_weights;
-    int lengths = weights ? 2 : 3;
-    int options = weights ? 3 : n->op == OP_attention ? 4 : 6;
-    const ProgRecord *attention = prog_runtime_record(p, "Attention");
-    ProgVar *a = prog_local(p, c->func,
-                            weights     ? "weights"
-                            : at->cross ? "cross"
-                                        : "a",
-                            prog_record_type(attention));
-    ps_let(p, &c->func->body, a, NULL);
-    set(c, a, "q", pointer_to(c, n->in[0]));
-    set(c, a, "k", pointer_to(c, n->in[1]));
-    if (!weights)
-        set(c, a, "v", pointer_to(c, n->in[2]));
-    set(c, a, "lengths", pointer_to(c, n->in[lengths]));
-    set_options(c, a, n, options);
-    set(c, a, "batch", at_field(c, "batch"));
-    set(c, a, "queries", at_field(c, "sequence"));
-    set_keys(c, a, n);
-    int heads = module_find_dim(m, "H"), kv = module_find_dim(m, "G");
-    set(c, a, "heads", dim_size(c->l, heads));
-    set(c, a, "kv_heads", dim_size(c->l, kv < 0 ? heads : kv));
-    set(c, a, "head_dim", dim_size(c->l, module_find_dim(m, "D")));
-    if (at->window)
-        set(c, a, "window", px_int(p, at->window));
-    if (at->causal)
-        set(c, a, "causal", px_i32(p, 1));
-    set(c, a, "scale", px_f32(p, at->scale));
-    set_dropout(c, a, n);
-    return a;
-}
-
-static int last_dim(const Value *v)
-{
-    return v->type.dims[v->type.rank - 1];
-}
-
-/* ---- of a sequence that several ranks share: a call a chunk of queries ----
- */
-typedef struct OwnChunk {
-    ProgVar *b, *half;
-    ProgExpr *rows;             /* before these queries: tokens */
-    ProgExpr *queries, *keys;   /* of a chunk; of the whole sequence */
-} OwnChunk;
-
-static OwnChunk own_chunk(Calls *c)
-{
-    Prog *p = c->p;
-    OwnChunk at = { .b = prog_local(p, c->func, "b", prog_i64()),
-                    .half = prog_local(p, c->func, "half", prog_i64()) };
-    at.queries = px_div(p, at_field(c, "sequence"), px_int(p, 2));
-    at.keys = px_mul(p, at_field(c, "sequence"),
-                     px_int(p, c->l->m->mesh.context));
-    at.rows = px_add(p, px_mul(p, px_var(p, at.b), at_field(c, "sequence")),
-                     px_mul(p, px_var(p, at.half), at.queries));
-    return at;
-}
-
-/* The body of loops over the sequences and the rank's two chunks of each. */
-static ProgBlock *each_chunk(Calls *c, const OwnChunk *at)
-{
-    Prog *p = c->p;
-    ProgBlock *body = ps_for(p, &c->func->body, at->b, px_int(p, 0),
-                             at_field(c, "batch"), px_int(p, 1));
-    return ps_for(p, body, at->half, px_int(p, 0), px_int(p, 2), px_int(p, 1));
-}
-
-/* Where the chunk begins in its sequence. */
-static ProgExpr *chunk_position(Calls *c, const OwnChunk *at)
-{
-    Prog *p = c->p;
-    ProgExpr *chunk = px_field(p, at_field(c, "control"), "chunk");
-    ProgExpr *late =
-        px_sub(p, px_int(p, 2 * c->l->m->mesh.context - 1), chunk);
-    ProgExpr *early = px_eq(p, px_var(p, at->half), px_int(p, 0));
-    return px_mul(p, px_select(p, early, chunk, late), at->queries);
-}
-
-static void set_in(Calls *c, ProgBlock *b, ProgVar *a, const char *field,
-                   ProgExpr *value)
-{
-    ps_field_set(c->p, b, px_var(c->p, a), field, value);
-}
-
-/* Where what has `width` values a token begins for these queries. */
-static ProgExpr *chunk_rows_of(Calls *c, const OwnChunk *at, Value *v,
-                               ProgExpr *width)
-{
-    return px_offset(c->p, pointer_to(c, v), px_mul(c->p, at->rows, width));
-}
-
-/* Where the part of dk or dv that these queries make begins. */
-static ProgExpr *part_of_keys(Calls *c, const OwnChunk *at, Value *v,
-                              ProgExpr *width)
-{
-    Prog *p = c->p;
-    ProgExpr *part = px_add(p, px_mul(p, px_var(p, at->b), px_int(p, 2)),
-                            px_var(p, at->half));
-    return px_offset(p, pointer_to(c, v),
-                     px_mul(p, px_mul(p, part, at->keys), width));
-}
-
-static void set_chunk(Calls *c, ProgBlock *body, ProgVar *a, const Node *n,
-                      const OwnChunk *at)
-{
-    Prog *p = c->p;
-    const Module *m = c->l->m;
-    bool back = n->op != OP_attention;
-    int edges = (back ? 6 : 4) + n->attrs.alibi;
-    ProgExpr *wide = dim_size(c->l, last_dim(n->in[0]));
-    ProgExpr *narrow = px_div(p, dim_size(c->l, last_dim(n->in[1])),
-                              px_int(p, n->attrs.context));
-    ProgExpr *heads = dim_size(c->l, module_find_dim(m, "H"));
-    ProgExpr *all = px_mul(p, px_mul(p, px_var(p, at->b), at->keys), narrow);
-    ProgExpr *part = px_add(p, px_mul(p, px_var(p, at->b), px_int(p, 2)),
-                            px_var(p, at->half));
-    ProgExpr *stats = px_mul(p, px_mul(p, part, heads),
-                             px_mul(p, at->queries, px_int(p, 2)));
-    set_in(c, body, a, "q", chunk_rows_of(c, at, n->in[0], wide));
-    set_in(c, body, a, "k", px_offset(p, pointer_to(c, n->in[1]), all));
-    set_in(c, body, a, "v", px_offset(p, pointer_to(c, n->in[2]), all));
-    set_in(c, body, a, "lengths",
-           px_offset(p, pointer_to(c, n->in[3]), px_var(p, at->b)));
-    set_in(c, body, a, "pos", chunk_position(c, at));
-    if (n->attrs.edges)
-        set_in(c, body, a, "edges",
-               px_offset(p, pointer_to(c, n->in[edges]),
-                         px_mul(p, at->rows, at->keys)));
-    if (n->attrs.rate != 0)
-        set_in(c, body, a, "sequence",
-               px_add(p, at_field(c, "first"), px_var(p, at->b)));
-    set_in(c, body, a, "stats",
-           px_offset(p, pointer_to(c, back ? n->in[4] : n->out[1]), stats));
-    if (!back) {
-        set_in(c, body, a, "out", chunk_rows_of(c, at, n->out[0], wide));
-        return;
-    }
-    set_in(c, body, a, "dout", chunk_rows_of(c, at, n->in[5], wide));
-    set_in(c, body, a, "dq", chunk_rows_of(c, at, n->out[0], wide));
-    set_in(c, body, a, "dk", part_of_keys(c, at, n->out[1], narrow));
-    set_in(c, body, a, "dv", part_of_keys(c, at, n->out[2], narrow));
-}
-
-static void call_chunks(Calls *c, const Node *n)
-{
-    Prog *p = c->p;
-    ProgVar *a = attention_record(c, n);
-    OwnChunk at = own_chunk(c);
-    set(c, a, "batch", px_int(p, 1));
-    set(c, a, "queries", at.queries);
-    set(c, a, "keys", at.keys);
-    set(c, a, "key_rows", at.keys);
-    set(c, a, "all_queries", at.keys);
-    ProgBlock *body = each_chunk(c, &at);
-    set_chunk(c, body, a, n, &at);
-    const char *name = n->op == OP_attention ? "attention_forward"
-                                             : "attention_backward";
-    ps_do(p, body, px_callv(p, prog_library(p, name), px_var(p, c->me),
-                            px_address(p, px_var(p, a)), NULL));
-}
-
-static void call_attention(Calls *c, const Node *n)
-{
-    if (n->attrs.context > 1) {
-        call_chunks(c, n);
-        return;
-    }
-    Prog *p = c->p;
-    ProgVar *a = attention_record(c, n);
-    ProgExpr *args[3] = { px_var(p, c->me), px_address(p, px_var(p, a)) };
-    if (n->op == OP_attention_weights) {
-        args[2] = pointer_to(c, n->out[0]);
-        ps_do(p, &c->func->body,
-              px_call(p, prog_library(p, "attention_weights"), 3, args));
-        return;
-    }
-    bool back = n->op != OP_attention;
-    if (back) {
-        /* forward's results, which the kernel only reads */
-        set(c, a, "stats", pointer_to(c, n->in[4]));
-        set(c, a, "dout", pointer_to(c, n->in[5]));
-        set(c, a, "dq", pointer_to(c, n->out[0]));
-        set(c, a, "dk", pointer_to(c, n->out[1]));
-        set(c, a, "dv", pointer_to(c, n->out[2]));
-    } else {
-        set(c, a, "out", pointer_to(c, n->out[0]));
-        set(c, a, "stats", pointer_to(c, n->out[1]));
-    }
-    const char *name = back ? "attention_backward" : "attention_forward";
-    ps_do(p, &c->func->body, px_call(p, prog_library(p, name), 2, args));
-}
-
 static void call_scatter(Calls *c, const Node *n)
 {
     Prog *p = c->p;
@@ -480,10 +204,11 @@ static ProgExpr *chunks_of(Calls *c)
         prog_local(p, c->func, "chunks",
                    prog_record_type(prog_runtime_record(p, "Chunks")));
     ps_let(p, &c->func->body, chunks, NULL);
-    set(c, chunks, "batch", at_field(c, "batch"));
-    set(c, chunks, "tokens", px_div(p, at_field(c, "sequence"), px_int(p, 2)));
-    set(c, chunks, "rank", px_field(p, at_field(c, "control"), "chunk"));
-    set(c, chunks, "ranks", px_int(p, c->l->m->mesh.context));
+    set_field(c, chunks, "batch", at_field(c, "batch"));
+    set_field(c, chunks, "tokens",
+              px_div(p, at_field(c, "sequence"), px_int(p, 2)));
+    set_field(c, chunks, "rank", chunk_of(c));
+    set_field(c, chunks, "ranks", px_int(p, c->l->m->mesh.context));
     return px_address(p, px_var(p, chunks));
 }
 
@@ -527,6 +252,16 @@ static void call_pool_chunks_spread(Calls *c, const Node *n)
     end_line(&line, "pool_chunks_spread");
 }
 
+static void call_own_lengths(Calls *c, const Node *n)
+{
+    ProgExpr *chunks = chunks_of(c);
+    Line line = begin_line(c);
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put(&line, chunks);
+    end_line(&line, "own_lengths");
+}
+
 /* All sequences that there is room for, whole sixteens. */
 static void call_sum_pooled(Calls *c, const Node *n)
 {
@@ -548,18 +283,18 @@ static void call_dispatch(Calls *c, const Node *n)
         prog_local(p, c->func, "dispatching",
                    prog_record_type(prog_runtime_record(p, "Dispatch")));
     ps_let(p, &c->func->body, d, NULL);
-    set(c, d, "starts", pointer_to(c, n->out[0]));
-    set(c, d, "order", pointer_to(c, n->out[1]));
-    set(c, d, "place", pointer_to(c, n->out[2]));
-    set(c, d, "keep", pointer_to(c, n->in[0]));
-    set(c, d, "lengths", pointer_to(c, n->in[1]));
-    set(c, d, "batch", at_field(c, "batch"));
-    set(c, d, "sequence", at_field(c, "sequence"));
-    set(c, d, "experts", dim_size(c->l, last_dim(n->in[0])));
-    set(c, d, "k", dim_size(c->l, last_dim(n->out[1])));
+    set_field(c, d, "starts", pointer_to(c, n->out[0]));
+    set_field(c, d, "order", pointer_to(c, n->out[1]));
+    set_field(c, d, "place", pointer_to(c, n->out[2]));
+    set_field(c, d, "keep", pointer_to(c, n->in[0]));
+    set_field(c, d, "lengths", pointer_to(c, n->in[1]));
+    set_field(c, d, "batch", at_field(c, "batch"));
+    set_field(c, d, "sequence", at_field(c, "sequence"));
+    set_field(c, d, "experts", dim_size(c->l, last_dim(n->in[0])));
+    set_field(c, d, "k", dim_size(c->l, last_dim(n->out[1])));
     if (n->attrs.numerator) {
-        set(c, d, "numerator", px_int(p, n->attrs.numerator));
-        set(c, d, "denominator", px_int(p, n->attrs.denominator));
+        set_field(c, d, "numerator", px_int(p, n->attrs.numerator));
+        set_field(c, d, "denominator", px_int(p, n->attrs.denominator));
     }
     Line line = begin_line(c);
     put(&line, px_address(p, px_var(p, d)));
@@ -650,7 +385,11 @@ static void call_preference(Calls *c, const Node *n)
     put(&line, px_f32(c->p, n->attrs.by));
     if (!loss)
         put(&line, scalar_of(c, n->in[3]));
-    put_field(&line, "batch");
+    if (loss && c->l->m->mesh.context > 1)  /* all have it, the first counts */
+        put(&line, px_select(c->p, px_eq(c->p, chunk_of(c), px_int(c->p, 0)),
+                             at_field(c, "batch"), px_int(c->p, 0)));
+    else
+        put_field(&line, "batch");
     if (loss)
         put_field(&line, "accumulate");
     end_line(&line, loss ? "preference_loss" : "preference_grad");
@@ -691,20 +430,37 @@ static void call_shares(Calls *c, const Node *n)
                                                 : "sum_shares_f32");
 }
 
+/* Where the rows of a rank's experts begin, and whether there is room. */
+static void call_own_starts(Calls *c, const Node *n)
+{
+    Prog *p = c->p;
+    ProgExpr *message = px_const(p, slice_talk(c->l, n));
+    ProgExpr *experts = dim_size(c->l, module_find_dim(c->l->m, "XR"));
+    Line line = begin_line(c), fits = begin_line(c);
+    put(&line, message);
+    put_value(&line, n->out[0]);
+    put_value(&line, n->in[0]);
+    put(&line, experts);
+    end_line(&line, "own_starts");
+    if (!n->attrs.room)
+        return;
+    put(&fits, message);
+    put_value(&fits, n->out[0]);
+    put(&fits, experts);
+    put(&fits, block_number(c));
+    put_int(&fits, n->attrs.room);
+    end_line(&fits, "rows_fit");
+}
+
 /* Rows of experts that ranks share: to them, or back. */
 static void call_travel(Calls *c, const Node *n)
 {
     Line line = begin_line(c);
-    int own = module_find_dim(c->l->m, "XR");
     put(&line, px_const(c->p, slice_talk(c->l, n)));
     put_value(&line, n->out[0]);
     for (int i = 0; i < n->inputs; i++)
         put_value(&line, n->in[i]);
-    put_dim(&line, own);
-    if (n->op == OP_own_starts) {
-        end_line(&line, "own_starts");
-        return;
-    }
+    put_dim(&line, module_find_dim(c->l->m, "XR"));
     put_dim(&line, last_dim(n->out[0]));
     put(&line, px_mul(c->p, at_field(c, "rows"),
                       dim_size(c->l, module_find_dim(c->l->m, "K"))));
@@ -756,7 +512,7 @@ static void call_index(Calls *c, const Node *n)
     case OP_gather_columns: case OP_own_columns: call_columns(c, n); return;
     case OP_gather_shares: case OP_sum_shares:
     case OP_own_share: call_shares(c, n); return;
-    case OP_own_starts:
+    case OP_own_starts: call_own_starts(c, n); return;
     case OP_send_rows:
     case OP_return_rows: call_travel(c, n); return;
     case OP_gather_context:
@@ -770,6 +526,7 @@ static void call_index(Calls *c, const Node *n)
     case OP_pool_chunks: call_pool_chunks(c, n); return;
     case OP_pool_chunks_spread: call_pool_chunks_spread(c, n); return;
     case OP_sum_pooled: call_sum_pooled(c, n); return;
+    case OP_own_lengths: call_own_lengths(c, n); return;
     case OP_dispatch: call_dispatch(c, n); return;
     case OP_top_k:
     case OP_gather_rows:

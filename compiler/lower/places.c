@@ -100,7 +100,8 @@ static ProgExpr *elements_given(Steps *s, const Type *type, int from)
     return all;
 }
 
-ProgExpr *step_given_width(Steps *s, const char *name)
+/* Of a token. */
+static ProgExpr *given_width(Steps *s, const char *name)
 {
     Type type;
     if (!given_type(s->l->m, name, &type))
@@ -117,6 +118,52 @@ ProgExpr *step_given(Steps *s, const char *name)
     ProgExpr *from = step_region(s, own);
     return !strcmp(name, "nodes")
         ? from : px_cast(s->p, prog_pointer(PK_I32, false), from);
+}
+
+/* ---- of shared sequences ---- */
+/* Floats, or what is as wide. */
+static ProgExpr *as_floats(Steps *s, ProgExpr *pointer, bool is_const)
+{
+    ProgType floats = prog_pointer(PK_F32, is_const);
+    return pointer->type.of == PK_F32 ? pointer
+                                      : px_cast(s->p, floats, pointer);
+}
+
+/* One of what is given: the rank's rows of it; labels are the first rank's. */
+static void take_input(Steps *s, ProgBlock *b, const char *name,
+                       ProgVar *chunks)
+{
+    Prog *p = s->p;
+    ProgExpr *own = step_given(s, name), *all = step_control(s, name);
+    if (!strcmp(name, "labels")) {
+        ProgExpr *args[] = { var(s, s->me), own, all,
+                             px_const(p, s->map->batch),
+                             step_control(s, "chunk") };
+        step_call(s, b, prog_library(p, "take_alone"), args, 5);
+        return;
+    }
+    ProgExpr *args[] = { var(s, s->me), as_floats(s, own, false),
+                         as_floats(s, all, true), px_address(p, var(s, chunks)),
+                         given_width(s, name) };
+    step_call(s, b, prog_library(p, "take_chunks"), args, 5);
+}
+
+void step_take_own(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    if (s->map->context == 1)
+        return;
+    ProgVar *chunks = step_record(s, b, "chunks",
+                                  prog_runtime_record(p, "Chunks"));
+    ps_field_set(s->p, b, var(s, chunks), "batch", px_const(p, s->map->batch));
+    ps_field_set(s->p, b, var(s, chunks), "tokens",
+           px_div(p, px_const(p, s->map->sequence), num(s, 2)));
+    ps_field_set(s->p, b, var(s, chunks), "rank", step_control(s, "chunk"));
+    ps_field_set(s->p, b, var(s, chunks), "ranks", num(s, s->map->context));
+    for (int i = 0; i < SHARED_INPUTS; i++)
+        if (find_region(s->map, shared_inputs[i]))
+            take_input(s, b, shared_inputs[i], chunks);
+    step_barrier(s, b);
 }
 
 /* Of what is given, the part of this micro-batch and chunk. */

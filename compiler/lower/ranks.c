@@ -64,7 +64,7 @@ static const char *whose_ranks(Lower *l, const char *axis)
                                group ? "a " : "", axis);
 }
 
-static Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from)
+Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from)
 {
     for (int i = 0; i < l->talks.count; i++)
         if (!strcmp(l->talks.at[i].name, name))
@@ -84,9 +84,7 @@ static Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from)
     return &l->talks.at[l->talks.count - 1];
 }
 
-/* A stage's ranks make so many calls of a message, each of so many bytes, in
- * this step: what a train step does is foretold. */
-static void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
+void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
                      int64_t bytes)
 {
     if (strcmp(s->map->step->name, "train") != 0)
@@ -218,77 +216,6 @@ static void foretell_gradients(Steps *s, Talk *talk, int stage, int64_t floats)
              collective_bytes(ALL_REDUCE, 4 * (floats % bucket), ranks));
 }
 
-/* Where the experts' gradients begin in a block's: layout.c places them behind
- * all others. */
-static int64_t experts_begin(const Lower *l, int stack)
-{
-    int64_t at = l->stacks[stack].gradient_floats;
-    for (int i = 0; i < l->m->weights.count; i++) {
-        const Weight *w = &l->m->weights.at[i];
-        if (w->stack == stack && w->slice == SLICE_EXPERTS && !w->frozen
-            && l->site_at[0][i] < at)
-            at = l->site_at[0][i];
-    }
-    return at;
-}
-
-/* A run of gradients: over all replicas, or over those with the same experts.
- */
-static void sum_run(Steps *s, ProgBlock *b, const Talk *talk, ProgExpr *at,
-                    ProgExpr *n)
-{
-    ProgExpr *args[] = { var(s, s->me), px_const(s->p, talk->index),
-                         px_offset(s->p, var(s, s->gradients), at), n };
-    step_call(s, b, prog_library(s->p, "all_reduce_f32"), args, 4);
-}
-
-/* Experts are a few ranks' alone: their gradients are summed over those that
- * have the same, the others over all. */
-static void sum_apart(Steps *s, ProgBlock *b)
-{
-    Prog *p = s->p;
-    Lower *l = s->l;
-    const Mesh *mesh = &l->m->mesh;
-    const StackLayout *stack = &l->stacks[0];
-    find_talk(l, "sum gradients", "data", mesh->data_from);
-    Talk *same = find_talk(l, "sum experts' gradients", "same experts",
-                           mesh->experts_from);
-    Talk *all = find_talk(l, "sum gradients", "data", mesh->data_from);
-    int64_t dense = experts_begin(l, 0), each = stack->gradient_floats;
-    int64_t members = mesh->data / mesh->experts;
-    for (int i = 0; i < l->stages; i++) {
-        int64_t blocks = l->parts ? part_blocks(l, i) : stack_blocks(l->m, 0);
-        int64_t floats = l->parts ? l->parts[i].gradient_floats
-                                  : l->gradient_floats;
-        int64_t before = l->parts ? l->parts[i].gradient_blocks_at
-                                  : stack->gradient_at;
-        int64_t behind = floats - before - blocks * each;
-        const int64_t runs[3][2] = { { 1, before }, { blocks, dense },
-                                     { 1, behind } };
-        for (int j = 0; j < 3; j++)
-            foretell(s, all, i, runs[j][0],
-                     collective_bytes(ALL_REDUCE, 4 * runs[j][1],
-                                      s->map->members));
-        if (members > 1)
-            foretell(s, same, i, blocks,
-                     collective_bytes(ALL_REDUCE, 4 * (each - dense), members));
-    }
-    ProgExpr *blocks_at = s->stage ? step_stage_field(s, "gradient_blocks")
-                                   : px_const(p, stack->gradient_at_const);
-    ProgExpr *blocks = s->l->chunks > 1
-        ? step_stage_field(s, "count")
-        : px_sub(p, step_blocks(s), step_first_block(s));
-    ProgExpr *behind = px_add(p, blocks_at,
-                              px_mul(p, blocks, num(s, each)));
-    sum_run(s, b, all, num(s, 0), blocks_at);
-    ProgBlock *body = step_each_block(s, b, 0);
-    ProgExpr *at = step_gradient_block(s);
-    sum_run(s, body, all, at, num(s, dense));
-    sum_run(s, body, same, px_add(p, at, num(s, dense)), num(s, each - dense));
-    step_end_blocks(s);
-    sum_run(s, b, all, behind, px_sub(p, step_gradient_floats(s), behind));
-}
-
 /* Gradients of all uses, on every data rank of each stage. */
 static void sum_gradients(Steps *s, ProgBlock *b)
 {
@@ -307,7 +234,7 @@ static void sum_gradients(Steps *s, ProgBlock *b)
         return;
     ProgExpr *at = var(s, s->gradients), *n = step_gradient_floats(s);
     if (s->l->m->mesh.experts > 1) {
-        sum_apart(s, b);
+        step_sum_apart(s, b);
         return;
     }
     if (most > bucket) {
@@ -472,6 +399,19 @@ ProgExpr *step_rank_aux(Steps *s)
     return px_add(p, px_mul(p, step_control(s, "stage"), all), at);
 }
 
+/* Ranks that share sequences all have made their auxiliary losses. */
+static const ProgConst *aux_talk(Steps *s, int64_t each)
+{
+    bool shared = s->map->context > 1;
+    Talk *talk = find_talk(s->l, "gather auxiliary losses",
+                           shared ? "same chunk" : "data",
+                           s->l->m->mesh.data_from);
+    for (int i = 0; i < s->l->stages; i++)
+        foretell(s, talk, i, 1, collective_bytes(ALL_GATHER, 4 * each,
+                                                 s->map->replicas));
+    return talk->index;
+}
+
 void step_gather_aux(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
@@ -482,11 +422,8 @@ void step_gather_aux(Steps *s, ProgBlock *b)
             at = px_offset(p, at,
                            px_mul(p, step_control(s, "stage"),
                                   num(s, each * s->map->replicas)));
-        ProgExpr *args[] = {
-            var(s, s->me),
-            over_data(s, "gather auxiliary losses", ALL_GATHER, 4 * each), at,
-            num(s, each),
-        };
+        ProgExpr *args[] = { var(s, s->me), px_const(p, aux_talk(s, each)),
+                             at, num(s, each) };
         step_call(s, b, prog_library(p, "all_gather_f32"), args, 4);
     }
     if (!s->stage)
@@ -542,7 +479,8 @@ static Talk *node_talk(Lower *l, const Node *n)
                                          : n->op == OP_send_rows ? "send"
                                                                  : "return",
                                          n->out[0]->name),
-                         "experts", mesh->experts_from);
+                         "experts",
+                         n->attrs.room ? n->origin.model : mesh->experts_from);
     if (is_of_shares(n))
         return find_talk(l, arena_printf(l->arena, "%s %s",
                                          n->op == OP_sum_shares ? "sum"

@@ -92,52 +92,6 @@ static ProgExpr *address(Steps *s, ProgVar *record)
     return px_address(s->p, var(s, record));
 }
 
-/* Floats, or what is as wide. */
-static ProgExpr *as_floats(Steps *s, ProgExpr *pointer, bool is_const)
-{
-    ProgType floats = prog_pointer(PK_F32, is_const);
-    return pointer->type.of == PK_F32 ? pointer
-                                      : px_cast(s->p, floats, pointer);
-}
-
-/* One of what is given: the rank's rows of it; labels are the first rank's. */
-static void take_input(Steps *s, ProgBlock *b, const char *name,
-                       ProgVar *chunks)
-{
-    Prog *p = s->p;
-    ProgExpr *own = step_given(s, name), *all = step_control(s, name);
-    if (!strcmp(name, "labels")) {
-        ProgExpr *args[] = { var(s, s->me), own, all,
-                             px_const(p, s->map->batch),
-                             step_control(s, "chunk") };
-        step_call(s, b, prog_library(p, "take_alone"), args, 5);
-        return;
-    }
-    ProgExpr *args[] = { var(s, s->me), as_floats(s, own, false),
-                         as_floats(s, all, true), address(s, chunks),
-                         step_given_width(s, name) };
-    step_call(s, b, prog_library(p, "take_chunks"), args, 5);
-}
-
-/* Of whole sequences the rank takes its tokens. */
-static void take_own(Steps *s, ProgBlock *b)
-{
-    Prog *p = s->p;
-    if (s->map->context == 1)
-        return;
-    ProgVar *chunks = step_record(s, b, "chunks",
-                                  prog_runtime_record(p, "Chunks"));
-    set_at(s, b, chunks, "batch", px_const(p, s->map->batch));
-    set_at(s, b, chunks, "tokens",
-           px_div(p, px_const(p, s->map->sequence), num(s, 2)));
-    set_at(s, b, chunks, "rank", step_control(s, "chunk"));
-    set_at(s, b, chunks, "ranks", num(s, s->map->context));
-    for (int i = 0; i < SHARED_INPUTS; i++)
-        if (find_region(s->map, shared_inputs[i]))
-            take_input(s, b, shared_inputs[i], chunks);
-    step_barrier(s, b);
-}
-
 static void open_step(Steps *s)
 {
     Prog *p = s->p;
@@ -170,21 +124,34 @@ static void open_step(Steps *s)
     if (s->map->replicas > 1)
         set_at(s, b, s->at, "first", step_control(s, "first"));
     open_totals(s, b);
-    take_own(s, b);
+    step_take_own(s, b);
+}
+
+/* Of shared sequences the first rank counts whole pairs. */
+static void whole_pairs(Steps *s, ProgExpr *args[3])
+{
+    Prog *p = s->p;
+    ProgExpr *ranks = num(s, s->map->context);
+    args[0] = step_control(s, "targets");
+    args[1] = px_select(p, px_eq(p, step_control(s, "chunk"), num(s, 0)),
+                        px_mul(p, args[1], ranks), num(s, 0));
+    args[2] = px_mul(p, args[2], ranks);
 }
 
 static ProgVar *count_ids(Steps *s, ProgBlock *b, const char *what)
 {
     Prog *p = s->p;
+    bool pairs = !strcmp(what, "pairs"), targets = !strcmp(what, "targets");
     ProgExpr *ids = px_const(p, s->map->batch);
     if (strcmp(what, "labels") != 0)
         ids = px_mul(p, ids, px_const(p, s->map->sequence));
-    bool pairs = !strcmp(what, "pairs"), targets = !strcmp(what, "targets");
     ProgExpr *args[3] = { step_given(s, pairs ? "targets" : what), ids };
     const ProgFunc *f =
         pairs ? count_pairs_func(s->l) : count_scored_func(s->l);
     if (pairs)
         args[2] = px_mul(p, num(s, 2), px_const(p, s->map->sequence));
+    if (pairs && s->map->context > 1)
+        whole_pairs(s, args);
     ProgVar *count = step_let(s, b,
                               targets ? "count"
                               : pairs ? "pairs"

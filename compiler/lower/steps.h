@@ -93,8 +93,8 @@ ProgExpr *step_block_number(Steps *s);
 /* places.c */
 /* What is given by that name: of shared sequences the rank's tokens. */
 ProgExpr *step_given(Steps *s, const char *name);
-/* Elements of a token of it. */
-ProgExpr *step_given_width(Steps *s, const char *name);
+/* Of whole sequences the rank takes its tokens. */
+void step_take_own(Steps *s, ProgBlock *b);
 /* Where a call takes an argument, or leaves a result, of this name. */
 ProgExpr *step_place(Steps *s, const char *name, const Stmt *call, bool result);
 ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
@@ -122,7 +122,15 @@ void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 void step_sum_partial(Steps *s, ProgBlock *b);
 void step_sum_block_parts(Steps *s, ProgBlock *b);      /* of the open block */
 void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
-/* Rows of x to the next stage, or of dx to the one before. */
+/* The message of that name over the ranks of an axis, and where it is from. */
+Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from);
+/* A stage's ranks make so many calls of a message, each of so many bytes, in
+ * this step: what a train step does is foretold. */
+void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
+              int64_t bytes);
+/* apart.c: gradients' sums, where ranks share the experts. */
+void step_sum_apart(Steps *s, ProgBlock *b);
+/* ranks.c: rows of x to the next stage, or of dx to the one before. */
 void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
 void step_receive(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
 

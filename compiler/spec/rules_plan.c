@@ -183,26 +183,31 @@ static void check_sequence_parallel(Loader *loader)
               (long long)ranks, saying(loader, length));
 }
 
-/* What ranks that share a sequence do not do yet. */
+/* An expert takes so many of a sequence's tokens, in their order: nobody has
+ * them all. */
+static void check_context_capacity(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId context = KEY_parallel_context,
+                capacity = KEY_model_experts_capacity;
+    int64_t numerator = 0, denominator = 1;
+    if (s->model_experts != MODEL_EXPERTS_LAYER
+        || !sound(loader, context, capacity)
+        || !spec_capacity(s, &numerator, &denominator) || numerator == 0)
+        return;
+    clash(loader, context, capacity, "`%s` cuts sequences, of whose tokens "
+          "`%s` turns some away: no rank has them all",
+          saying(loader, context), saying(loader, capacity));
+}
+
+/* A sequence is cut into whole chunks. */
 static void check_context(Loader *loader)
 {
     const Spec *s = loader->spec;
     const KeyId context = KEY_parallel_context, length = KEY_train_sequence;
-    const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->model_experts != MODEL_EXPERTS_NONE, KEY_model_experts },
-        { s->model_position == MODEL_POSITION_RELATIVE
-              || s->model_position == MODEL_POSITION_RELATIVE_LEARNED,
-          KEY_model_position },
-        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
-          KEY_train_objective },
-    };
     if (loader->bad[context] || s->parallel_context == 1)
         return;
-    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
-        if (unbuilt[i].is && sound(loader, context, unbuilt[i].key))
-            clash(loader, context, unbuilt[i].key,
-                  "`%s` is not built yet with `%s`", saying(loader, context),
-                  saying(loader, unbuilt[i].key));
+    check_context_capacity(loader);
     if (sound(loader, context, length)
         && s->train_sequence % (2 * s->parallel_context))
         clash(loader, context, length, "`%s` cuts a sequence into %lld chunks, "
@@ -216,10 +221,6 @@ static void check_experts(Loader *loader)
     const KeyId ranks = KEY_parallel_experts, data = KEY_parallel_data;
     const struct { bool is; KeyId key; } unbuilt[] = {
         { s->parallel_shard != PARALLEL_SHARD_NONE, KEY_parallel_shard },
-        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
-          KEY_train_objective },
-        { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
-        { s->model_experts_buffer > 0, KEY_model_experts_buffer },
     };
     if (loader->bad[ranks] || s->parallel_experts == 1)
         return;

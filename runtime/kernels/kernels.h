@@ -146,10 +146,9 @@ void take_chunks(const Thread *me, float *own, const float *all, const Chunks *a
                  long width);
 /* own[i] = all[i] on rank 0, elsewhere -1. */
 void take_alone(const Thread *me, int32_t *own, const int32_t *all, long n, long rank);
-/* own[batch, 2]: how many tokens of either chunk are no padding. Those of the early
- * one are all unless the late one has none. */
-void chunk_lengths(const Thread *me, int32_t *own, const int32_t *lengths,
-                   const Chunks *at);
+/* own[batch]: how many of the rank's rows are no padding. They are its first ones: the
+ * late chunk has none unless the early one has no padding. */
+void own_lengths(const Thread *me, int32_t *own, const int32_t *lengths, const Chunks *at);
 
 /* ---- pools (pool.c): over the positions t < lengths[b] of a sequence -------- */
 enum { POOL_MEAN, POOL_SUM, POOL_MAX, POOL_FIRST, POOL_LAST };

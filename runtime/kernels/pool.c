@@ -149,10 +149,11 @@ static long rows_of_chunk(const Chunks *at, int32_t length, long chunk)
     return positions_of(length - (int32_t)(chunk * at->tokens), at->tokens);
 }
 
-void chunk_lengths(const Thread *me, int32_t *own, const int32_t *lengths, const Chunks *at)
+void own_lengths(const Thread *me, int32_t *own, const int32_t *lengths, const Chunks *at)
 {
-    for (long i = share_start(me, 2 * at->batch); i < share_end(me, 2 * at->batch); i++)
-        own[i] = (int32_t)rows_of_chunk(at, lengths[i / 2], own_chunk(at, i % 2));
+    for (long b = share_start(me, at->batch); b < share_end(me, at->batch); b++)
+        own[b] = (int32_t)(rows_of_chunk(at, lengths[b], own_chunk(at, 0))
+                           + rows_of_chunk(at, lengths[b], own_chunk(at, 1)));
 }
 
 /* How many chunks of a sequence have such rows: the first ones. */

@@ -85,6 +85,12 @@ holds bert-base.yaml "parallel.context=2 parallel.pipeline.stages=2 \
 train.micro_batch=2"
 holds graph-transformer.yaml "parallel.context=2 parallel.data=2"
 holds graph-transformer.yaml "parallel.context=2 model.position=alibi"
+holds original-transformer.yaml "parallel.context=2 parallel.tensor=2"
+holds preference-tuning.yaml "parallel.context=2 parallel.data=2"
+holds transformer-xl.yaml "parallel.context=2"
+holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 model.norm.place=post \
+model.experts.buffer=40000"
+holds mixtral-8x7b.yaml "parallel.context=2 parallel.data=4 parallel.experts=2"
 holds classifier.yaml "parallel.context=3 train.sequence=120 \
 model.head.classify.pool=max"
 holds vit-tiny-digits.yaml "parallel.context=2 model.head.classify.pool=last"
@@ -240,8 +246,6 @@ on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.p
 s/return \(stage == 0 && used_by/return (stage >= 0 && used_by/
 late-chunk-forgotten | runtime/kernels/pool.c | loss | parallel.context=2 | classifier
 s/chunk < n; (chunk\+\+\)\s+if \(kind == POOL_MEAN)/chunk < n - 1; $1/
-labels-everywhere | runtime/kernels/index.c | loss | parallel.context=2 | classifier
-s/rank \? -1 : all/rank < 0 ? -1 : all/
 gradient-not-shared | compiler/build/heads.c | gradients | parallel.context=2 | classifier
 s/if \(b->context > 1\) +\/\* the first/if (b->context > 9) \/* the first/
 other-edges | runtime/kernels/attention_block.h | loss | parallel.context=2 | graph-transformer
@@ -258,6 +262,10 @@ parts-too-late | compiler/lower/steps.c | gradients | shares zero2 train.batch=4
 s/step_sum_block_parts\(s, body\);/(void)body;/
 shares-forecast | compiler/lower/ranks.c | forecast | shares
 s/collective_bytes\(REDUCE_SCATTER, share/collective_bytes(BROADCAST, share/
+all-count-pairs | compiler/lower/library.c | loss | parallel.context=2 | preference-tuning
+s/if \(loss && c->l->m->mesh.context > 1\)/if (loss \&\& c->l->m->mesh.context > 9)/
+table-forgotten | compiler/lower/attention.c | gradients | parallel.context=2 | transformer-xl
+s/px_or\((p, at_field\(c, "accumulate"\), later)/px_and($1/
 wrong-tree | runtime/collectives.c | loss | parallel.data=8 reproducible.groups=8
 s/pairs % 2 == 0 && height > 1/height > 1/
 END

@@ -78,6 +78,7 @@ static const struct { Op op; const char *why; } without[] = {
     { OP_share_pooled, "of context ranks" },
     { OP_sum_pooled, "of context ranks" },
     { OP_own_starts, "of integers" },
+    { OP_own_lengths, "of integers" },
     { OP_send_rows, "of expert ranks" },
     { OP_return_rows, "of expert ranks" },
 };

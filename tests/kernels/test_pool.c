@@ -1,6 +1,7 @@
 /* test_pool.c: pool and pool_spread (pool.c): all bits against plain loops in their
  * order, sums against float64, 1 to 4 threads. Padding holds NaN, so that a read of
- * it shows. */
+ * it shows. Then those of sequences that ranks share, whose ranks are here one after
+ * the other: what is chosen and every gradient have the same bits. */
 #include "harness.h"
 #include <math.h>
 #include <stdlib.h>
@@ -102,6 +103,89 @@ static void fill_x(const Pool *p, bool coarse)
     }
 }
 
+/* ---- of shared sequences --------------------------------------------------------------- */
+typedef struct Shared {
+    const Pool *p;
+    Chunks at;
+    float *own, *pools, *dx, *down;
+    int32_t *lengths;
+} Shared;
+
+static void run_own(const Thread *me, void *argument)
+{
+    const Shared *s = argument;
+    take_chunks(me, s->own, s->p->x, &s->at, s->p->N);
+    take_chunks(me, s->down, s->p->dwant, &s->at, s->p->N);
+    own_lengths(me, s->lengths, s->p->lengths, &s->at);
+}
+
+static void run_pool_own(const Thread *me, void *argument)
+{
+    const Shared *s = argument;
+    pool_own(me, s->pools, s->own, s->p->lengths, &s->at, s->p->N, s->p->kind);
+}
+
+static void run_chunks(const Thread *me, void *argument)
+{
+    const Shared *s = argument;
+    const Pool *p = s->p;
+    bool max = p->kind == POOL_MAX;
+    pool_chunks(me, p->y, s->pools, p->lengths, &s->at, p->N, p->kind);
+    pool_chunks_spread(me, s->dx, p->dy, p->lengths, max ? s->own : NULL, max ? s->pools : NULL,
+                       &s->at, p->N, p->kind);
+}
+
+/* Of the rank's rows those that are no padding are its first. */
+static bool lengths_fit(const Shared *s)
+{
+    long T = 2 * s->at.tokens;
+    for (long i = 0; i < s->at.batch * T; i++) {
+        bool padding = isnan(s->own[i * s->p->N]);
+        if (padding != (i % T >= s->lengths[i / T]))
+            return false;
+    }
+    return true;
+}
+
+static void check_rank(Shared *s, long rank, int threads)
+{
+    const Pool *p = s->p;
+    const char *name = names[p->kind];
+    bool near = true;
+    s->at.rank = rank;
+    team_run(threads, 16, run_own, s);
+    check(lengths_fit(s), "lengths of rank %ld of %ld", rank, s->at.ranks);
+    random_fill(p->y, p->batch * p->N, 13);
+    team_run(threads, 16, run_chunks, s);
+    for (long i = 0; i < p->batch * p->N; i++)
+        near = near && (p->kind <= POOL_SUM ? near_exact(p, i / p->N, i % p->N)
+                                            : p->y[i] == p->want[i]);
+    check(near, "pool_chunks %s, rank %ld of %ld", name, rank, s->at.ranks);
+    check(first_difference(s->down, s->dx, p->batch * 2 * s->at.tokens * p->N) < 0,
+          "pool_chunks_spread %s, rank %ld of %ld", name, rank, s->at.ranks);
+}
+
+static void test_shared(const Pool *p, long ranks)
+{
+    Shared s = {.p = p, .at = {.batch = p->batch, .tokens = p->sequence / ranks / 2,
+                               .ranks = ranks}};
+    long rows = p->batch * 2 * s.at.tokens * p->N;
+    s.own = guarded(rows);
+    s.dx = guarded(rows);
+    s.down = guarded(rows);
+    s.pools = guarded(ranks * p->batch * 2 * p->N);
+    s.lengths = (int32_t *)(void *)guarded(p->batch);
+    for (s.at.rank = 0; s.at.rank < ranks; s.at.rank++) {
+        team_run(2, 16, run_own, &s);
+        team_run(2, 16, run_pool_own, &s);
+    }
+    for (long rank = 0; rank < ranks; rank++)
+        check_rank(&s, rank, 1 + (int)rank % 3);
+    float *const arrays[] = {s.own, s.dx, s.down, s.pools, (float *)(void *)s.lengths};
+    for (unsigned i = 0; i < sizeof arrays / sizeof *arrays; i++)
+        unguard(arrays[i]);
+}
+
 static void test_kind(Pool *p)
 {
     long all = p->batch * p->sequence * p->N, pooled = p->batch * p->N;
@@ -122,6 +206,9 @@ static void test_kind(Pool *p)
     }
     if (p->kind <= POOL_SUM)
         check_exact(p);
+    for (long ranks = 2; ranks <= 4; ranks++)
+        if (p->sequence % (2 * ranks) == 0)
+            test_shared(p, ranks);
 }
 
 /* lengths: 0, 1, the whole, and what lies between. */
@@ -170,6 +257,7 @@ int main(void)
     test_pool(3, 130, 1);
     test_pool(2, 64, 64);
     test_pool(6, 5, 770);
+    test_pool(9, 24, 19);
     test_nan();
     return finish("pool");
 }

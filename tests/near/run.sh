@@ -83,9 +83,9 @@ run() { # NAME SETTING…: builds it, trains it, takes gradients
     timeout 120 "$compiler" build "$file" -o "$to" $length_key $size "$@" \
         --set train.steps=$steps --set train.eval.every=10 \
         --set train.eval.steps=2 >said 2>&1 &&
-        timeout 100 "./$to" train --data "$data" $begin --quiet --threads 1 \
+        timeout -k 3 60 "./$to" train --data "$data" $begin --quiet --threads 1 \
             --out "$to.run" --log "$to.jsonl" >said 2>&1 &&
-        timeout 30 "./$to" grad --weights one.run/step-$steps/model.safetensors \
+        timeout -k 3 30 "./$to" grad --weights one.run/step-$steps/model.safetensors \
             --batch batch.safetensors --out "$to.grad" >said 2>&1 && return
     fail "$what: $(head -n 2 said | cut -c 1-200 | tr '\n' ' ')"
     return 1
@@ -98,6 +98,12 @@ deviation() {
             { d = ($4 - $2) / $2; d = d < 0 ? -d : d; most = d > most ? d : most }
             END { print most + 0; exit !(NR >= lines && most < 1e-5) }'
 }
+# What a program makes of the one rank's weights.
+evaluation() { # PROGRAM
+    # shellcheck disable=SC2086  # a list
+    timeout -k 3 60 "./$1" eval --weights one.run/step-$steps --data "$data" \
+        $reference --threads 1 2>&1 | grep '^loss'
+}
 # PLAN, by its words: settings of the plan, after `with` those of both.
 near() { # SPEC LENGTH SETTING… [with SETTING…]
     what=$*
@@ -105,7 +111,7 @@ near() { # SPEC LENGTH SETTING… [with SETTING…]
     shift 2
     file=$root/tests/bits/specs/$spec.yaml
     [ -f "$file" ] || file=$root/tests/plans/specs/$spec.yaml
-    data=../$(data_of) begin='' plan='' size='' part=plan
+    data=../$(data_of) begin='' reference='' plan='' size='' part=plan
     for word in "$@"; do
         if [ "$word" = with ]; then part=size
         elif [ $part = plan ]; then plan="$plan $word"
@@ -122,7 +128,7 @@ near() { # SPEC LENGTH SETTING… [with SETTING…]
             --set train.objective=next-token >said 2>&1 &&
             ./next train --data ../text.txt --quiet --steps 3 --out next.run \
                 >said 2>&1 || fail "$what: $(head -n 1 said)"
-        begin='--init next.run'
+        begin='--init next.run' reference='--reference next.run/step-3'
     fi
     # shellcheck disable=SC2086  # a list
     run one && run plan $plan || return
@@ -130,6 +136,9 @@ near() { # SPEC LENGTH SETTING… [with SETTING…]
     echo "$what: $found"
     if ../tool near one.grad plan.grad 1e-4 >said 2>&1; then pass; else
         fail "$what: grad: $(head -n 1 said)"; fi
+    if (evaluation one && evaluation plan) | awk '{ at[NR] = $2 }
+            END { d = at[2] / at[1] - 1; exit !(NR == 2 && d * d < 1e-10) }'
+    then pass; else fail "$what: eval is another"; fi
     if ./plan info --json >info.json &&
         awk -f "$root/tests/plans/messages.awk" -v steps=$steps info.json \
             plan.run/run.json >said 2>&1; then pass; else
@@ -138,7 +147,7 @@ near() { # SPEC LENGTH SETTING… [with SETTING…]
 
 # ---- the plans --------------------------------------------------------------
 plans() {
-    cat <<'END_PLANS'
+    cat <<END_PLANS
 learned 32 parallel.context=2
 rotary 24 parallel.context=3 with train.optimizer.lr=1e-3 train.schedule.warmup=9
 alibi 40 parallel.context=2 parallel.data=2
@@ -152,9 +161,29 @@ classifier 24 parallel.context=2 with model.head.classify.pool=first
 classifier 24 parallel.context=2 train.micro_batch=2 with model.head.classify.pool=last
 classifier 24 parallel.context=2 parallel.pipeline.stages=2 train.micro_batch=2
 classifier 24 parallel.context=2 parallel.tensor=5
+preference 24 parallel.context=2
+preference 24 parallel.context=3 parallel.data=2 train.micro_batch=2
+relative 24 parallel.context=2
+relative 24 parallel.context=2 parallel.shard=parameters
+relative 24 parallel.tensor=2 with model.ff.dim=44
+relative 24 parallel.context=3 with model.position=relative-learned
 image 0 parallel.context=5
-graph 12 parallel.context=2 with model.experts=none model.input.graph.nodes=12
-graph 12 parallel.context=3 with model.experts=none model.input.graph.nodes=12
+encoder-decoder 24 parallel.context=2
+encoder-decoder 24 parallel.context=3 train.micro_batch=2 parallel.data=2
+mixture 24 parallel.context=2 with model.experts.capacity=0 \
+    model.experts.count=4
+mixture 24 parallel.context=2 parallel.data=2 parallel.experts=2 with model.experts.capacity=0 \
+    model.experts.count=4
+mixture 24 parallel.data=2 parallel.experts=2 with model.experts.capacity=0 \
+    model.experts.count=4 model.norm.place=post train.schedule.warmup=5
+mixture 24 parallel.data=2 parallel.experts=2 model.experts.buffer=300 \
+    with model.experts.count=4
+encoder-decoder 24 parallel.data=4 parallel.experts=2 with \
+    model.experts.count=4 model.experts.top_k=2 model.experts.aux_loss=0.02
+preference 24 parallel.data=2 parallel.experts=2 with \
+    model.experts.count=4 model.experts.top_k=1 model.experts.aux_loss=0.02
+graph 12 parallel.context=2 with model.input.graph.nodes=12
+graph 12 parallel.context=3 parallel.data=2 with model.input.graph.nodes=12
 END_PLANS
 }
 plans >plans.txt
@@ -167,5 +196,19 @@ while read -r words; do
     # shellcheck disable=SC2086  # words
     [ $wanted = no ] || near $words
 done <plans.txt
+
+# ---- a buffer that is too small ---------------------------------------------
+what='a full buffer'
+rm -rf "$work/now" && mkdir "$work/now" && cd "$work/now" || exit 1
+"$compiler" build "$root/tests/bits/specs/mixture.yaml" -o full \
+    --set model.experts.count=4 --set parallel.data=2 \
+    --set parallel.experts=2 --set model.experts.buffer=100 >said 2>&1 ||
+    fail "$what: $(head -n 1 said)"
+timeout -k 3 60 ./full train --data ../text.txt --quiet --out full.run >said 2>&1
+status=$?
+words='block 0 sends the experts of rank [01] [0-9]* rows, and'
+words="$words model.experts.buffer (.*) has room for 100"
+if [ $status = 1 ] && [ "$(grep -c "error: $words" said)" = 1 ]; then pass; else
+    fail "$what: status $status: $(cat said)"; fi
 echo "near: $passed passed, $failed failed"
 [ "$failed" -eq 0 ]
