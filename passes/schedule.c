@@ -358,16 +358,18 @@ static bool counts_pairs(const Step *train)
     return false;
 }
 
-/* Ranks that keep shares of weights score what they train against together. */
+/* Ranks that have a part of the weights score what they train against together:
+ * the stages of a pipeline, and those that keep shares. */
 static void derive_score(Module *m, const Plan *plan)
 {
     const Step *score = module_find_step(m, "score");
     if (!score || !counts_pairs(module_find_step(m, "train"))
-        || plan->mesh.shard != SHARD_PARAMETERS)
+        || (plan->mesh.shard != SHARD_PARAMETERS && plan->mesh.stages == 1))
         return;
     Step *gathered = arena_alloc(m->arena, sizeof *gathered);
     *gathered = *score;
     gathered->name = "gathered_score";
+    cut_evaluation(m, gathered, plan);
     list_push(m->arena, &m->steps, gathered);
 }
 

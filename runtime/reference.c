@@ -127,7 +127,7 @@ static void show(Scorer *scorer, int64_t pairs, int64_t count)
 
 bool reference_together(const Program *program)
 {
-    return program->shard == SHARD_WEIGHTS
+    return program->shard == SHARD_WEIGHTS || program->stages > 1
         || program_tensor(program) * program_context(program)
             * program_experts(program) > 1;
 }

@@ -389,6 +389,15 @@ static const char *ranks_step(const Step *step)
                                                  : NULL;
 }
 
+/* Of sequences; where stages gather them, the last one's. */
+static int64_t sums_at(const Lower *l, const StepMap *map)
+{
+    const Region *all = find_region(map, "all_sums");
+    if (!all)
+        return region_bytes(map, "sums");
+    return 4 * (all->offset + all->floats / l->stages * (l->stages - 1));
+}
+
 static void describe_step(Lower *l, ProgData *data, const StepMap *map,
                           const StepParts *parts)
 {
@@ -407,7 +416,7 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     put_int(&row, "logits_at", region_bytes(map, "logits"));
     put_int(&row, "logits_width", logits ? logits->width : 0);
     put_int(&row, "logits_pooled", logits ? logits->pooled : 0);
-    put_int(&row, "sums_at", region_bytes(map, "sums"));
+    put_int(&row, "sums_at", sums_at(l, map));
     bool whole = find_region(map, "whole") != NULL;
     put_int(&row, "gradients_at",
             !strcmp(map->step->name, "grad")

@@ -625,6 +625,9 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
         add(l, &map, "cache", "cache", cache);
     add_logits(l, &map);
     add_mailboxes(l, &map);
+    if (stage >= 0 && gives(step, "sums"))      /* all stages get the last's */
+        add(l, &map, "all_sums", "messages",
+            l->stages * round_up(step->micro, 16));
     map.workspace_floats = round_up(map.workspace_floats, 1024);
     return map;
 }

@@ -294,6 +294,27 @@ void step_share_totals(Steps *s, ProgBlock *b)
     }
 }
 
+void step_share_sums(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    int64_t n = find_region(s->map, "all_sums")->floats / s->l->stages;
+    ProgExpr *all = step_region(s, "all_sums");
+    ps_comment(p, b, "what the last stage has summed, on all");
+    ProgExpr *copied[] = {
+        var(s, s->me),
+        px_offset(p, all, px_mul(p, step_last_stage(s), num(s, n))),
+        step_region(s, "sums"), num(s, n),
+    };
+    ProgBlock *last = ps_if(p, b, step_is_last(s), NULL);
+    step_call(s, last, copy_func(s->l), copied, 4);
+    step_barrier(s, last);
+    ProgExpr *args[] = { var(s, s->me),
+                         over_stages(s, "gather sums of sequences", ALL_GATHER,
+                                     4 * n),
+                         all, num(s, n) };
+    step_call(s, b, prog_library(p, "all_gather_f32"), args, 4);
+}
+
 /* The first and the last stage tell each other what they have of a tied weight:
  * gives the block of both, where they then add it. */
 ProgBlock *step_exchange_tied(Steps *s, ProgBlock *b, int weight)

@@ -722,6 +722,8 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
     lower_actions(l, map->step);
     if (gathers(l, map->step))
         write_gathering(l);
+    if (find_region(map, "all_sums"))
+        copy_func(l);
     s.func = prog_func(p, map->step->name, step_comment(l, map),
                        prog_void());
     s.me = prog_param(p, s.func, "me",
@@ -730,11 +732,14 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
                            prog_pointer_to(prog_runtime_record(p, "Control"),
                                            false));
     open_step(&s);
-    if (s.stage && !strcmp(map->step->name, "eval"))
+    bool score = !strcmp(map->step->name, "gathered_score");
+    if (s.stage && (score || !strcmp(map->step->name, "eval")))
         step_forward_stages(&s, &s.func->body);
     else
         for (int i = 0; i < map->step->body.count; i++)
             step_statement(&s, &s.func->body, map->step->body.at[i]);
+    if (s.stage && score)
+        step_share_sums(&s, &s.func->body);
     report(&s);
     prog_define(p, s.func);
     return s.func;

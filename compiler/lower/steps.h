@@ -112,6 +112,8 @@ ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what);
 void step_sum_ranks(Steps *s, ProgBlock *b);
 void step_sum_context(Steps *s, ProgBlock *b);
 void step_share_totals(Steps *s, ProgBlock *b);
+/* All stages get the last one's sums of sequences. */
+void step_share_sums(Steps *s, ProgBlock *b);
 int64_t step_aux_blocks(const Steps *s);
 /* Floats before this rank's auxiliary losses. */
 ProgExpr *step_rank_aux(Steps *s);

@@ -41,8 +41,6 @@ static void check_pipeline_model(Loader *loader)
     const KeyId stages = KEY_parallel_pipeline_stages;
     const struct { bool is; KeyId key; } unbuilt[] = {
         { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
-        { s->train_objective == TRAIN_OBJECTIVE_PREFERENCE,
-          KEY_train_objective },
     };
     for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
         if (unbuilt[i].is && sound(loader, stages, unbuilt[i].key))

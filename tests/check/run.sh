@@ -103,7 +103,7 @@ holds bert-base.yaml "parallel.data=2 memory.recompute=block"
 holds original-transformer.yaml "parallel.data=2"
 holds vit-tiny-digits.yaml "parallel.data=2 parallel.shard=parameters"
 holds graph-transformer.yaml "parallel.data=2"
-holds preference-tuning.yaml "parallel.data=2"
+holds preference-tuning.yaml "parallel.data=2 parallel.pipeline.stages=2"
 holds preference-tuning.yaml "parallel.data=2 parallel.shard=parameters"
 holds gpt3-175b.yaml "train.batch=512 parallel.data=8 train.micro_batch=1 \
 parallel.pipeline.stages=8"

@@ -88,7 +88,7 @@ batch_of() {
 # Five blocks where a pipeline cuts them, so that stages are uneven.
 blocks_of() {
     case $spec in
-    learned | rotary | alibi | frozen | masked | bert | image)
+    learned | rotary | alibi | frozen | masked | bert | image | preference)
         echo --set model.blocks=5 ;;
     esac
 }
@@ -445,6 +445,9 @@ one_spec() {
     alibi | frozen | masked | bert | image | classifier) some_plans ;;
     preference)
         whole_plans
+        plan stages=3 schedule=zero-bubble data=2 micro=1 threads=2
+        plan stages=2 schedule=interleaved virtual=2 micro=1
+        plan stages=2 data=2 shard=parameters
         plan data=4 shard=parameters shard_group=2 micro=1 threads=2
         plan via=cc data=4 shard=parameters ;;
     relative)
