@@ -256,6 +256,36 @@ static void test_shares(const Thread *me, Test *t, long sequences, long tokens,
     }
 }
 
+/* Columns side by side, of the last rank half of them; maxima. */
+static void test_columns(const Thread *me, Test *t, long rows, long width)
+{
+    Arena *a = t->arena;
+    int members = world_tensor(t->world);
+    int first = world_rank(t->world) - world_slice(t->world);
+    long total = members * width - width / 2, n = 16 * rows;
+    fill(me, t, a->other, rows * width);
+    gather_columns_f32(me, SHARES, a->values, a->other, total, rows, width);
+    note(me, t, SHARES, ALL_GATHER, 4 * rows * width, members);
+    for (long i = 0; me->index == 0 && members > 1 && i < rows * total; i++) {
+        long c = i % total;
+        expect(me, t, a->values[i] == number(t, first + (int)(c / width),
+                                             i / total * width + c % width),
+               "columns", i);
+    }
+    barrier(me);
+    fill(me, t, a->other, n);
+    all_max_f32(me, SHARES, a->values, a->other, n);
+    note(me, t, SHARES, ALL_REDUCE, 4 * n, members);
+    for (long i = 0; me->index == 0 && members > 1 && i < n; i++) {
+        float most = number(t, first, i);
+        for (int m = 1; m < members; m++)
+            most = number(t, first + m, i) > most ? number(t, first + m, i)
+                                                  : most;
+        expect(me, t, a->values[i] == most, "maxima", i);
+    }
+    barrier(me);
+}
+
 /* ---- over the stages, over all ------------------------------------------ */
 
 static void test_stages(const Thread *me, Test *t)
@@ -334,6 +364,7 @@ static void test_all(const Thread *me, void *context)
         test_rows(me, t, sizes[(round + 2) % 5] / 2);
         test_chunks(me, t, 1 + round % 3, 2 + 2 * (round % 4), 1 + 7 * round);
         test_shares(me, t, 1 + round % 3, 1 + round % 4, 1 + 7 * round);
+        test_columns(me, t, 1 + 5 * round, 1 + round % 9);
     }
 }
 
