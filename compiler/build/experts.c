@@ -65,14 +65,14 @@ static Value *expert_linear(Builder *b, const char *name, const Route *route,
                 b->s->model_ff_bias ? 4 : 3, inputs, &attrs);
 }
 
-/* softmax over the router's logits */
-static Value *probabilities(Builder *b, Value *x)
+/* softmax over the router's logits, which are *scores */
+static Value *probabilities(Builder *b, Value *x, Value **scores)
 {
     Linear router = { .name = "ff.router",
                       .result = "ff.router",
                       .out = b->d.experts,
                       .in = b->d.C };
-    Value *logits = build_linear(b, &router, x);
+    Value *logits = *scores = build_linear(b, &router, x);
     Value *most = make1(b, OP_rowmax, "ff.router.most", logits);
     Value *shifted = make2(b, OP_sub, "ff.router.shifted", logits, most);
     Value *exps = make1(b, OP_exp, "ff.router.exps", shifted);
@@ -84,14 +84,16 @@ static Route build_route(Builder *b, Value *x, Value *lengths)
 {
     const Spec *s = b->s;
     Route r = {0};
+    Value *logits;
     b->here = s->loc[KEY_model_experts_count];
-    r.probabilities = probabilities(b, x);
+    r.probabilities = probabilities(b, x, &logits);
     b->here = s->loc[KEY_model_experts_top_k];
     Attrs attrs = { .count = s->model_experts_top_k,
                     .dim = b->d.starts,
                     .width = b->d.choices,
                     .denominator = 1 };
-    r.keep = make(b, OP_top_k, "ff.keep", 1, &r.probabilities, &attrs);
+    /* of the logits: probabilities that underflow would be equal */
+    r.keep = make(b, OP_top_k, "ff.keep", 1, &logits, &attrs);
     Value *kept = make2(b, OP_mul, "ff.kept", r.probabilities, r.keep);
     Value *sum = make1(b, OP_sum, "ff.kept_sum", kept);
     r.gate = make2(b, OP_div, "ff.gate_shares", kept, sum);
