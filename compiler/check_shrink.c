@@ -211,7 +211,9 @@ static void shrink_buffer(Shrink *k)
             largest(s->model_experts_buffer, rows * s->parallel_experts));
 }
 
-/* What the data are, and that nothing is held out of them. */
+/* What the data are, and that nothing is held out of them. Weights are drawn
+ * larger: of narrow layers at the usual deviation all rows are nearly one, and
+ * gradients cancel to rounding noise. */
 static void settle_data(Shrink *k)
 {
     static const char *const settings[] = {
@@ -220,6 +222,8 @@ static void settle_data(Shrink *k)
     };
     for (size_t i = 0; i < sizeof settings / sizeof *settings; i++)
         list_push(k->c->arena, &k->all, settings[i]);
+    if (k->s->train_init == TRAIN_INIT_NORMAL)
+        list_push(k->c->arena, &k->all, "train.init.std=0.2");
 }
 
 static void settle_one(Shrink *k)
