@@ -104,6 +104,19 @@ static ProgExpr *padded(Steps *s, const Weight *w)
                          : elements_of(s->l, &w->type);
 }
 
+/* Where a weight is that several functions use: on one end of a pipeline, or,
+ * tied, on both, which then exchange their sums. */
+static ProgBlock *where_used(Steps *s, ProgBlock *b, int weight)
+{
+    if (!s->stage)
+        return b;
+    if (weight_is_tied(s->l, weight))
+        return step_exchange_tied(s, b, weight);
+    return ps_if(s->p, b, weight_on_stage(s->l, weight, 0) ? step_is_first(s)
+                                                           : step_is_last(s),
+                 NULL);
+}
+
 void step_sum_sites(Steps *s, ProgBlock *b)
 {
     ps_comment(s->p, b, "what several functions use: the sum over them");
@@ -113,9 +126,7 @@ void step_sum_sites(Steps *s, ProgBlock *b)
             if (s->l->site_at[site][i] < 0)
                 continue;
             s->p->here = w->origin.model;
-            ProgBlock *where = b;
-            if (s->stage && weight_is_tied(s->l, i))
-                where = step_exchange_tied(s, b, i);
+            ProgBlock *where = where_used(s, b, i);
             const char *name = c_name(s->l, w->name);
             ProgExpr *args[] = {
                 var(s, s->me),

@@ -81,6 +81,7 @@ holds tiny.yaml "shares zero2 parallel.context=2"
 holds original-transformer.yaml shares
 holds tiny.yaml "parallel.context=2"
 holds bert-base.yaml "parallel.context=2"
+holds bert-base.yaml "model.norm.place=pre parallel.pipeline.stages=2"
 holds bert-base.yaml "parallel.context=2 parallel.pipeline.stages=2 \
 train.micro_batch=2"
 holds graph-transformer.yaml "parallel.context=2 parallel.data=2"
