@@ -143,10 +143,10 @@ END {
     for (s = 1; s <= stages; s++)
         work += busy[s]
     idle = 1 - work / (stages * last)
-    note = LEFT + (halves ? 360 : chunks > 1 ? 520 : 280)
+    note = LEFT + (halves ? 380 : chunks > 1 ? 560 : 280)
     width = LEFT + last * UNIT + 80
-    if (width < note + 320)
-        width = note + 320
+    if (width < note + 360)
+        width = note + 360
     bottom = TOP + stages * ROW
     printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\"" \
         " height=\"%d\" font-family=\"sans-serif\">\n", width, bottom + 36
@@ -167,9 +167,9 @@ END {
     key(LEFT + 90, colour("B0"), halves ? "gradient of the input" : \
         "backward, twice as long")
     if (halves)
-        key(LEFT + 240, colour("W0"), "of the weights")
+        key(LEFT + 256, colour("W0"), "of the weights")
     if (chunks > 1)
-        text(LEFT + 260, bottom + 22, "start", 12, \
+        text(LEFT + 276, bottom + 22, "start", 12, \
              "darker: a stage's later chunk of the model")
     text(note, bottom + 22, "start", 12, \
          "open: micro-batches whose values a stage has room for")
