@@ -195,10 +195,18 @@ void build_encoder_norm(Builder *b)
               gather_normed(b, "encoder.norm", "memory", true));
 }
 
+/* With next sentences none does: of theirs every rank makes all of x's
+ * gradient, and the two are one sum. */
+bool head_makes_parts(const Builder *b)
+{
+    return b->shares > 1 && b->s->model_head == MODEL_HEAD_LM
+        && !has_next_sentence(b->s);
+}
+
 void build_final_norm(Builder *b)
 {
     b->f = func_new(b->m, "final_norm", "final_norm", -1);
     list_push(b->m->arena, &b->f->results,
               gather_normed(b, sided(b, "norm"), "normed",
-                            b->s->model_head == MODEL_HEAD_LM));
+                            head_makes_parts(b)));
 }

@@ -164,6 +164,9 @@ void build_encoder_norm(Builder *b);
 /* x -> normed: what stands behind the blocks, of all shares of rows; where
  * there are none the head does it. */
 void build_final_norm(Builder *b);
+/* Does each tensor rank make a part of the head's gradient of x, which
+ * final_norm's gradient then sums? */
+bool head_makes_parts(const Builder *b);
 /* The mixture of experts; *aux gets the auxiliary losses [B,1], or NULL. */
 Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux);
 Op build_activation(const Spec *s);

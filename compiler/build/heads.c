@@ -105,7 +105,7 @@ static Value *build_logits(Builder *b, Value *x)
     Value *w = vocabulary_weight(
         b, s->model_tie_embeddings ? "embed.token.weight" : "head.weight", 2,
         matrix_init(b, b->d.own_vocab, b->d.C, false));
-    if (b->shares == 1)         /* else final_norm sums what ranks make of x */
+    if (!head_makes_parts(b))   /* else final_norm sums what ranks make of x */
         x = build_spread(b, "head.in", x);
     return make2(b, OP_matmul, "logits", x, w);
 }

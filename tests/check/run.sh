@@ -77,6 +77,7 @@ parallel.pipeline.schedule=zero-bubble train.micro_batch=1 $four"
 holds tiny.yaml "parallel.tensor=2 parallel.data=2"
 holds tiny.yaml "parallel.tensor=2 model.vocab=257"
 holds tiny.yaml shares
+holds bert-base.yaml "shares model.head=lm"
 holds tiny.yaml "shares zero2 parallel.context=2"
 holds original-transformer.yaml shares
 holds tiny.yaml "parallel.context=2"
