@@ -117,8 +117,13 @@ static bool same_group(const Game *g, const char *axis, const Seat *a,
         return stage && replica;
     if (!strcmp(axis, "pipeline"))
         return replica && slice;
+    int64_t decoder = g->facts->decoder;
     if (!strcmp(axis, "ends"))
         return replica && slice && (b->stage == 0 || b->stage == last);
+    if (!strcmp(axis, "embeddings"))
+        return replica && slice && (b->stage == 0 || b->stage == decoder);
+    if (!strcmp(axis, "decoder's ends"))
+        return replica && slice && (b->stage == decoder || b->stage == last);
     return true;
 }
 
@@ -174,14 +179,20 @@ static bool try_send(Game *g, Player *p, const Event *e)
  * on their way back: where the next call is one that has a record, it tells. */
 static bool goes_on(const Game *g, const Player *p, const Event *sent)
 {
-    bool back = !strcmp(message_name(g, sent), "send dx");
+    const char *name = message_name(g, sent);
+    bool back = !strcmp(name, "send dx") || !strcmp(name, "send dmemory");
+    int64_t stage = p->walked->seat.stage, decoder = g->facts->decoder;
+    const FactChunk *own = &g->facts->by_stage.at[stage].chunks.at[0];
+    int64_t next = sent->block + (back ? -1 : 1);
+    if (decoder && sent->peer == stage && stage == (back ? decoder - 1 : decoder))
+        next = back ? own->to - 1 : 0;          /* the other stack's */
     for (int i = p->next + 1; i < p->walked->events.count; i++) {
         const Event *e = &p->walked->events.at[i];
         bool block = e->kind == EVENT_RECORD && strstr(e->func->name, "block");
         if (e->kind == EVENT_TALK)
             return true;
         if (block && strstr(e->func->name, back ? "backward" : "forward"))
-            return e->block == sent->block + (back ? -1 : 1);
+            return e->block == next;
         if (block)
             return true;
     }

@@ -104,11 +104,15 @@ static bool on_stage(const Facts *f, const char *name, int stage)
     return facts_row(f->by_stage.at[stage].tensors, "name", name) >= 0;
 }
 
-/* A weight outside blocks that the first and the last stage have. */
-static bool is_tied(const Facts *f, const char *name)
+/* On how many stages a weight outside blocks belongs: on those of the functions
+ * that use it. */
+static int stages_of(const Facts *f, const char *name)
 {
-    return f->stages > 1 && on_stage(f, name, 0)
-        && on_stage(f, name, (int)f->stages - 1);
+    bool decoder = f->decoder > 0 && f->decoder < f->stages - 1
+        && on_stage(f, name, (int)f->decoder);
+    int ends = on_stage(f, name, 0)
+        + (f->stages > 1 && on_stage(f, name, (int)f->stages - 1));
+    return ends + decoder > 1 ? ends + decoder : 1;
 }
 
 static void check_parameters(Check *c)
@@ -120,15 +124,16 @@ static void check_parameters(Check *c)
         const Weight *w = &m->weights.at[i];
         const char *name = full_name(c, w);
         int64_t repeat = w->stack < 0 ? 1 : stack_blocks(m, w->stack);
-        bool twice = w->stack < 0 && !w->constant && is_tied(c->facts, name);
+        int wanted = w->stack < 0 && !w->constant ? stages_of(c->facts, name)
+                                                  : 1;
         for (int64_t j = 0; j < repeat && !w->constant && !w->derived; j++) {
             int times = times_held(c->facts, name, j);
-            if (times != 1 + twice)
+            if (times != wanted)
                 wrong(&problem, c->arena, "%s (copy %lld) is on %d stages",
                       name, (long long)j, times);
         }
         copies += w->constant || w->derived ? 0 : repeat;
-        tied += twice;
+        tied += wanted > 1;
     }
     say(c, "parameters", "each parameter is on one stage, a tied one on the "
         "first and the last", problem,

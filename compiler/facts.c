@@ -111,6 +111,19 @@ static void read_messages(FactStage *stage, Arena *arena,
     }
 }
 
+/* The blocks of a stage of an encoder-decoder, the decoder's counted behind
+ * those of the encoder. */
+static FactChunk chunk_of_stack(const Facts *facts, const ProgData *stages,
+                                int number)
+{
+    int64_t before = facts_int(stages, (int)facts->decoder - 1, "encoder_to");
+    if (number < facts->decoder)
+        return (FactChunk){ facts_int(stages, number, "encoder_from"),
+                            facts_int(stages, number, "encoder_to") };
+    return (FactChunk){ before + facts_int(stages, number, "decoder_from"),
+                        before + facts_int(stages, number, "decoder_to") };
+}
+
 /* Of a stage that has several chunks, rows of their table. */
 static void read_chunks(FactStage *stage, const Facts *facts, Arena *arena,
                         int number)
@@ -123,7 +136,9 @@ static void read_chunks(FactStage *stage, const Facts *facts, Arena *arena,
     for (int i = 0; i < each; i++) {
         const ProgData *rows = table ? table : stages;
         int row = table ? number * each + i : number;
-        if (rows && facts->stages > 1)
+        if (facts->decoder)
+            chunk = chunk_of_stack(facts, stages, number);
+        else if (rows && facts->stages > 1)
             chunk = (FactChunk){ facts_int(rows, row, "from"),
                                  facts_int(rows, row, "to") };
         list_push(arena, &stage->chunks, chunk);
@@ -159,6 +174,7 @@ Facts *facts_of(const Prog *p, Arena *arena)
     facts->ranks = facts_int(program, 0, "ranks");
     facts->data = facts_int(program, 0, "data");
     facts->stages = facts_int(program, 0, "stages");
+    facts->decoder = facts_int(program, 0, "decoder");
     facts->tensor = facts_int(program, 0, "tensor");
     facts->context = facts_int(program, 0, "chunks");
     facts->experts = facts_int(program, 0, "expert_ranks");
@@ -184,6 +200,8 @@ int64_t facts_members(const Facts *facts, const char *axis)
          : !strcmp(axis, "tensor")       ? facts->tensor
          : !strcmp(axis, "pipeline")     ? facts->stages
          : !strcmp(axis, "ends")         ? 2
+         : !strcmp(axis, "embeddings")   ? 2
+         : !strcmp(axis, "decoder's ends") ? 2
                                          : facts->ranks;
 }
 

@@ -258,10 +258,13 @@ typedef enum ActionKind {
 extern const char action_letters[ACTION_KINDS + 1];         /* "FBW" */
 typedef struct Action { ActionKind kind; int64_t micro, chunk; } Action;
 
-/* Blocks [from, to) of the stack. What forward leaves for the backward of micro
+/* Blocks [from, to) of a stack. What forward leaves for the backward of micro
  * m lies in slot m mod slots; what backward leaves for the weights in slot m
  * mod pending (0: it is not cut). */
-typedef struct ModelChunk { int64_t from, to, slots, pending; } ModelChunk;
+typedef struct ModelChunk {
+    int stack;
+    int64_t from, to, slots, pending;
+} ModelChunk;
 
 /* A stage's part of a step that runs over micro-batches: its chunks of the
  * model, of S stages chunk c of stage s being the model's (c · S + s)-th, and

@@ -214,7 +214,23 @@ static bool action(Parser *p, StageRun *run)
     return true;
 }
 
-/* Behind `from`: N to N slots N [pending N] */
+/* Behind `of`: the dim that counts a stack's blocks. */
+static bool chunk_stack(Parser *p, int *stack)
+{
+    const char *dim;
+    Loc loc;
+    if (!parse_name(p, "a stack's blocks", &dim, &loc))
+        return false;
+    for (int i = 0; i < p->m->stacks.count; i++)
+        if (!strcmp(p->m->stacks.at[i].dim, dim)) {
+            *stack = i;
+            return true;
+        }
+    diag_error(p->diag, loc, "no stack has `%.60s` blocks", dim);
+    return false;
+}
+
+/* Behind `from`: N to N [of DIM] slots N [pending N] */
 static bool model_chunk(Parser *p, StageRun *run)
 {
     ModelChunk chunk = {0};
@@ -223,6 +239,7 @@ static bool model_chunk(Parser *p, StageRun *run)
         || !parse_integer(p, "a block", 0, LIMIT_COUNT, &chunk.from)
         || !parse_expect_word(p, "to")
         || !parse_integer(p, "a block", 0, LIMIT_COUNT, &chunk.to)
+        || (parse_accept_word(p, "of") && !chunk_stack(p, &chunk.stack))
         || !parse_expect_word(p, "slots")
         || !parse_integer(p, "slots", 1, LIMIT_COUNT, &chunk.slots)
         || (parse_accept_word(p, "pending")
@@ -232,7 +249,7 @@ static bool model_chunk(Parser *p, StageRun *run)
     return true;
 }
 
-/* After `stage`: from N to N slots N [from …] runs ACTION … */
+/* After `stage`: from N to N [of DIM] slots N [from …] runs ACTION … */
 static bool stage_run(Parser *p, Step *step)
 {
     StageRun run = {0};

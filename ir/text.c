@@ -631,15 +631,18 @@ static void print_statement(Printer *p, const Stmt *s)
 
 const char action_letters[] = "FBW";
 
-/* stage from 0 to 2 slots 2 runs F0 F1 B0 B1; F1.2 is of chunk 2 */
+/* stage from 0 to 2 slots 2 runs F0 F1 B0 B1; F1.2 is of chunk 2; of two stacks
+ * from 0 to 2 of L */
 static void print_stage(Printer *p, const StageRun *run)
 {
     buf_printf(&p->line, "stage");
     for (int i = 0; i < run->chunks.count; i++) {
         const ModelChunk *chunk = &run->chunks.at[i];
-        buf_printf(&p->line, " from %lld to %lld slots %lld",
-                   (long long)chunk->from, (long long)chunk->to,
-                   (long long)chunk->slots);
+        buf_printf(&p->line, " from %lld to %lld", (long long)chunk->from,
+                   (long long)chunk->to);
+        if (p->m->stacks.count > 1)
+            buf_printf(&p->line, " of %s", p->m->stacks.at[chunk->stack].dim);
+        buf_printf(&p->line, " slots %lld", (long long)chunk->slots);
         if (chunk->pending)
             buf_printf(&p->line, " pending %lld", (long long)chunk->pending);
     }

@@ -161,22 +161,33 @@ static bool verify_progress(Check *c, const Step *step)
 }
 
 /* ---- the blocks ---- */
-/* Chunk by chunk, in them stage by stage, they are the model's. */
-static bool verify_blocks(Check *c, const Step *step, int64_t blocks)
+/* Chunk by chunk, in them stage by stage, they are the model's: of two stacks
+ * first the encoder's. */
+static bool verify_blocks(Check *c, const Step *step)
 {
-    int64_t next = 0;
+    const Module *m = c->m;
+    int64_t next = 0, done = 0, all = stack_first(m, m->stacks.count);
+    int stack = 0;
     for (int i = 0; i < step->stages.at[0].chunks.count; i++)
         for (int s = 0; s < step->stages.count; s++) {
             const ModelChunk *chunk = &step->stages.at[s].chunks.at[i];
-            if (chunk->from != next || chunk->to <= chunk->from)
-                return check_fails(c, "stage %d has blocks %lld to %lld", s,
-                                   (long long)chunk->from,
-                                   (long long)chunk->to);
+            if (stack + 1 < m->stacks.count && next == stack_blocks(m, stack)) {
+                stack++;
+                next = 0;
+            }
+            if (chunk->stack != stack || chunk->from != next
+                || chunk->to <= chunk->from
+                || chunk->to > stack_blocks(m, stack))
+                return check_fails(c, "stage %d has blocks %lld to %lld of %s",
+                                   s, (long long)chunk->from,
+                                   (long long)chunk->to,
+                                   m->stacks.at[chunk->stack].dim);
             next = chunk->to;
+            done += chunk->to - chunk->from;
         }
-    return next == blocks
+    return done == all
         || check_fails(c, "the stages have %lld of %lld blocks",
-                       (long long)next, (long long)blocks);
+                       (long long)done, (long long)all);
 }
 
 bool verify_stages(Check *c, const Step *step)
@@ -187,8 +198,7 @@ bool verify_stages(Check *c, const Step *step)
     if (step->stages.count != c->m->mesh.stages)
         return check_fails(c, "%d stages on a mesh of %lld",
                            step->stages.count, (long long)c->m->mesh.stages);
-    int dim = module_find_dim(c->m, c->m->stacks.at[0].dim);
-    if (step->batch % (ranks * step->micro) || dim < 0)
+    if (step->batch % (ranks * step->micro))
         return check_fails(c, "the batch is no whole number of micro-batches");
     int chunks = step->stages.at[0].chunks.count;
     for (int s = 0; s < step->stages.count; s++) {
@@ -201,6 +211,5 @@ bool verify_stages(Check *c, const Step *step)
                                        step->batch / ranks / step->micro))
                 return false;
     }
-    return verify_blocks(c, step, c->m->dims.at[dim].size)
-        && verify_progress(c, step);
+    return verify_blocks(c, step) && verify_progress(c, step);
 }

@@ -33,6 +33,10 @@ typedef struct Plan {
     Loc recompute_from, optimizer_from, micro_from, groups_from;
 } Plan;
 
+/* Of a pipeline's stages those of an encoder-decoder's encoder, where no split
+ * says it: in proportion to the blocks, at least one of either stack. */
+int64_t plan_encoder_stages(int64_t encoder, int64_t decoder, int64_t stages);
+
 enum {      /* what has been established, for passes.def */
     HAS_NOTHING = 0, HAS_GRADIENTS = 1, HAS_PRECISION = 2, HAS_SCHEDULE = 4,
     HAS_KERNELS = 8, HAS_PLACES = 16,

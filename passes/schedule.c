@@ -292,13 +292,43 @@ static int64_t chunk_blocks(const Module *m, const Plan *plan, int64_t i)
     return blocks / chunks + (i < blocks % chunks);
 }
 
-/* Stages with their chunks, and nothing to do yet. */
+int64_t plan_encoder_stages(int64_t encoder, int64_t decoder, int64_t stages)
+{
+    int64_t all = encoder + decoder;
+    int64_t own = (2 * stages * encoder + all) / (2 * all);
+    own = most(own, most(1, stages - decoder));
+    return least(own, least(encoder, stages - 1));
+}
+
+/* The same of an encoder-decoder, whose encoder has the first stages: each
+ * stack's are as even as can be. */
+static int64_t stack_stage_blocks(const Module *m, const Plan *plan, int64_t i)
+{
+    int64_t encoder = stack_blocks(m, 0), decoder = stack_blocks(m, 1);
+    int64_t stages = plan->mesh.stages;
+    int64_t own = plan_encoder_stages(encoder, decoder, stages);
+    if (plan->split)
+        return plan->split[i];
+    if (i < own)
+        return encoder / own + (i < encoder % own);
+    stages -= own;
+    return decoder / stages + (i - own < decoder % stages);
+}
+
+/* Stages with their chunks, and nothing to do yet. A stage has blocks of one
+ * stack. */
 static void add_stages(Module *m, Step *step, const Plan *plan)
 {
     int64_t stages = plan->mesh.stages, next = 0;
+    bool two = m->stacks.count > 1;
+    int stack = 0;
     for (int64_t i = 0; stages > 1 && i < stages * plan->chunks; i++) {
-        ModelChunk chunk = { .from = next, .slots = 1 };
-        next += chunk_blocks(m, plan, i);
+        if (two && !stack && next == stack_blocks(m, 0)) {
+            stack = 1;
+            next = 0;
+        }
+        ModelChunk chunk = { .stack = stack, .from = next, .slots = 1 };
+        next += two ? stack_stage_blocks(m, plan, i) : chunk_blocks(m, plan, i);
         chunk.to = next;
         if (i < stages)
             list_push(m->arena, &step->stages, (StageRun){0});

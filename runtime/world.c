@@ -170,6 +170,8 @@ int axis_members(const World *world, Axis axis)
     case AXIS_TENSOR:   return world->tensor;
     case AXIS_PIPELINE: return world->stages;
     case AXIS_ENDS:     return world->stages > 1 ? 2 : 1;
+    case AXIS_EMBEDDINGS: return world->decoder > 0 ? 2 : 1;
+    case AXIS_DECODER:  return world->decoder > 0 ? 2 : 1;
     case AXIS_WORLD:    break;
     case AXES:          break;
     }
@@ -191,6 +193,8 @@ int axis_member(const World *world, Axis axis)
     case AXIS_TENSOR:   return world_slice(world);
     case AXIS_PIPELINE: return world_stage(world);
     case AXIS_ENDS:     return world_stage(world) > 0;
+    case AXIS_EMBEDDINGS: return world_stage(world) > 0;
+    case AXIS_DECODER:  return world_stage(world) > world->decoder;
     case AXIS_WORLD:    break;
     case AXES:          break;
     }
@@ -229,6 +233,11 @@ int axis_rank(const World *world, Axis axis, int member)
     case AXIS_ENDS:
         return world_rank_at(world, member * (world->stages - 1), replica,
                              slice);
+    case AXIS_EMBEDDINGS:
+        return world_rank_at(world, member * world->decoder, replica, slice);
+    case AXIS_DECODER:
+        return world_rank_at(world, member ? world->stages - 1 : world->decoder,
+                             replica, slice);
     case AXIS_WORLD:    break;
     case AXES:          break;
     }
@@ -247,7 +256,9 @@ Axis axis_of(const World *world, long message)
         : strcmp(axis, "shard group") == 0 ? AXIS_SHARDS
         : strcmp(axis, "same share") == 0 ? AXIS_COPIES
         : strcmp(axis, "pipeline") == 0 ? AXIS_PIPELINE
-        : strcmp(axis, "ends") == 0 ? AXIS_ENDS : AXIS_WORLD;
+        : strcmp(axis, "ends") == 0 ? AXIS_ENDS
+        : strcmp(axis, "embeddings") == 0 ? AXIS_EMBEDDINGS
+        : strcmp(axis, "decoder's ends") == 0 ? AXIS_DECODER : AXIS_WORLD;
 }
 
 /* The gate of this rank's group: the groups of an axis are numbered by their
@@ -278,7 +289,9 @@ static Gate *axis_gate(const World *world, Axis axis)
                       * world->tensor + slice];
     case AXIS_TENSOR:   return &gates[stage * world->data + replica];
     case AXIS_PIPELINE: return &gates[replica * world->tensor + slice];
-    case AXIS_ENDS:     return &gates[replica * world->tensor + slice];
+    case AXIS_ENDS:
+    case AXIS_EMBEDDINGS:
+    case AXIS_DECODER:  return &gates[replica * world->tensor + slice];
     case AXIS_WORLD:    break;
     case AXES:          break;
     }

@@ -21,7 +21,8 @@
 enum { WORLD_LINE = 64 };
 
 /* Whose members talk: those that differ in it alone; of "ends", of a pipeline
- * the first and the last. */
+ * the first and the last; of an encoder-decoder's, of "embeddings" the first and
+ * the decoder's first, and of "decoder's ends" that and the last. */
 typedef enum Axis {
     AXIS_DATA,
     AXIS_CONTEXT,
@@ -33,6 +34,8 @@ typedef enum Axis {
     AXIS_TENSOR,
     AXIS_PIPELINE,
     AXIS_ENDS,
+    AXIS_EMBEDDINGS,
+    AXIS_DECODER,
     AXIS_WORLD,
     AXES
 } Axis;
@@ -90,6 +93,7 @@ struct World {
     const Program *program;     /* as this rank's stage has it */
     const Program *whole;
     int rank, ranks, data, context, experts, shards, tensor, stages;
+    int decoder;                /* its first stage; 0: there is one stack */
     int threads;                /* of each rank */
     int messages;
     double cores;               /* that are its share */

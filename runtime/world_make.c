@@ -129,7 +129,8 @@ World *world_make(const Program *program, bool shared, Error *error)
         .context = program_context(program),
         .experts = program_experts(program),
         .shards = program_shards(program), .tensor = program_tensor(program),
-        .stages = program_stages(program), .messages = program->message_count,
+        .stages = program_stages(program), .decoder = program->decoder,
+        .messages = program->message_count,
         .memory = world->memory, .memory_bytes = world->memory_bytes,
     };
     bool fits = world->data * world->stages * world->tensor == ranks;

@@ -516,6 +516,7 @@ static void describe_model(Lower *l, Row *row)
                 * l->m->mesh.context);
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
+    put_int(row, "decoder", l->decoder);
     put_int(row, "tensor", l->m->mesh.tensor);
     put_int(row, "chunks", l->m->mesh.context);
     put_int(row, "expert_ranks", l->m->mesh.experts);

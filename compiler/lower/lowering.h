@@ -52,7 +52,7 @@ typedef struct StackLayout {
 /* Where things lie in the memory of one stage, in floats; by weight, of those
  * outside blocks; -1: the stage has none. */
 typedef struct PartLayout {
-    int64_t *weight_at, *site_at[2];
+    int64_t *weight_at, *site_at[MOST_SITES];
     int64_t blocks_at, gradient_blocks_at;
     int64_t behind_at, behind_floats;   /* a unit, where replicas split them */
     int64_t weight_floats, moment_floats, gradient_floats;
@@ -71,7 +71,13 @@ typedef struct Unit {
 } Unit;
 
 /* Which stages run a function. */
-typedef enum PartOf { PART_FIRST, PART_BLOCKS, PART_LAST } PartOf;
+typedef enum PartOf {
+    PART_FIRST,                 /* the first stage embeds */
+    PART_BLOCKS,
+    PART_MEMORY,                /* what the encoder's last stage ends with */
+    PART_DECODER,               /* the decoder's first stage embeds */
+    PART_LAST,                  /* heads */
+} PartOf;
 
 /* What ranks say to each other (runtime/program.def, Message). */
 typedef struct Talk {
@@ -114,8 +120,12 @@ typedef struct Lower {
     PartLayout *parts;              /* by stage */
     ProgRecord *stage;              /* a row of the table of stages */
     ProgData *stage_data;
-    ProgFunc *stage_weights, *stage_sums[2];
+    ProgFunc *stage_weights, *stage_sums[MOST_SITES];
     const ProgConst *stage_count, *action_count;
+    int decoder;                /* of an encoder-decoder: the first stage with
+                                   blocks of the decoder; 0: there is one
+                                   stack */
+    const ProgConst *decoder_const;
     const ProgConst *action_kinds[ACTION_KINDS];    /* where backward is cut */
     bool halves;                    /* backward is cut: weights come later */
     int chunks;                     /* of the model, a stage's; 1: what follows
@@ -173,7 +183,13 @@ void place_parts(Lower *l);         /* after the layout of the whole */
 void name_parts(Lower *l);
 PartOf part_of(const Func *f);
 bool func_on_stage(const Lower *l, const Func *f, int stage);
+/* The stage that runs the functions of a part outside blocks. */
+int part_stage(const Lower *l, PartOf part);
+/* Does its forward leave a record for a backward that comes later? */
+bool part_waits(PartOf part);
 int64_t part_blocks(const Lower *l, int stage);
+/* The stack whose blocks the stage has. */
+int part_stack(const Lower *l, int stage);
 int64_t most_part_blocks(const Lower *l);
 const ModelChunk *part_chunk(const Lower *l, int stage, int chunk);
 /* Blocks of the stage that its chunks before have. */
@@ -182,7 +198,8 @@ int64_t part_blocks_before(const Lower *l, int stage, int chunk);
  * them stage by stage, which is the order of a checkpoint. */
 int64_t chunk_norms_at(const Lower *l, int stage, int chunk);
 bool weight_on_stage(const Lower *l, int weight, int stage);
-/* On the first and on the last stage: an embedding that is the head's, too. */
+/* On several stages: an embedding that is the head's, too, or that encoder and
+ * decoder share. */
 bool weight_is_tied(const Lower *l, int weight);
 /* calls.c */
 void lower_func(Lower *l, const Func *f);
@@ -256,6 +273,8 @@ const Region *find_region(const StepMap *map, const char *name);
 /* Its offset; ice when there is none. */
 int64_t region_at(const StepMap *map, const char *name);
 const StepValue *find_value(const StepMap *map, const char *name);
+/* What the decoder's blocks read of the encoder. */
+const char *step_memory(const Lower *l, const Step *step);
 /* "records" of a stack's blocks, "pool_record" of another function. */
 const char *record_region(const Lower *l, const Func *f);
 /* Rows of a statement's chunks. */
@@ -275,6 +294,9 @@ void name_regions(Lower *l, StepMap *map);
 ProgFunc *lower_step(Lower *l, const StepMap *map);
 /* ranks.c */
 void lower_talks(Lower *l);
+/* What a stage hands to the next one, or its gradient back. */
+typedef enum Rows { ROWS_X, ROWS_MEMORY } Rows;
+int64_t row_sends(const Lower *l, int stage, Rows of, bool down);
 /* The message of an all_reduce in a function. */
 const ProgConst *slice_talk(Lower *l, const Node *n);
 /* What a train step's calls of functions say: once they are all lowered. */

@@ -213,6 +213,42 @@ int64_t value_rows(const StepMap *map, const StepValue *v)
     return v->pooled ? round_up(map->step->micro, 16) : map->stride;
 }
 
+static void reads_memory(void *context, const Stmt *s, const Stmt *around)
+{
+    const char **name = context;
+    (void)around;
+    for (int i = 0; i < s->func->params.count; i++)
+        if (s->func->stack == 1
+            && !strcmp(s->func->params.at[i]->name, "memory"))
+            *name = s->arguments.at[i];
+}
+
+const char *step_memory(const Lower *l, const Step *step)
+{
+    const char *name = NULL;
+    step_calls(step, reads_memory, &name);
+    if (!name && l->decoder)
+        ice("no block in %s reads the encoder's memory", step->name);
+    return name;
+}
+
+static bool is_of_decoder(const Lower *l, const StepMap *map)
+{
+    return l->decoder && map->stage >= l->decoder;
+}
+
+/* What a decoder's stage gets of the encoder for each open micro-batch. */
+static void add_memory(Lower *l, StepMap *map)
+{
+    int C = module_find_dim(l->m, "C");
+    if (!is_of_decoder(l, map) || !step_takes(map->step, "x"))
+        return;
+    const StepValue v = { .name = step_memory(l, map->step),
+                          .region = "memory", .slots = SLOTS_ONE, .stack = -1,
+                          .dim = C, .width = l->m->dims.at[C].size };
+    list_push(l->arena, &map->values, v);
+}
+
 int64_t records_here(const Lower *l, const StepMap *map, int stack)
 {
     return map->stage < 0 ? stack_blocks(l->m, stack) : map->records;
@@ -222,7 +258,8 @@ static int64_t value_slots(const Lower *l, const StepMap *map,
                            const StepValue *v)
 {
     if (v->slots == SLOTS_ONE)
-        return 1;
+        return is_of_decoder(l, map) && !strcmp(v->region, "memory")
+                   ? map->slots : 1;
     if (v->slots == SLOTS_STREAM && map->keeps_stream)
         return map->stage < 0 ? stack_blocks(l->m, v->stack) + 1 : map->inputs;
     return 2;
@@ -494,7 +531,7 @@ static void add_record(void *context, const Stmt *s, const Stmt *around)
     (void)around;
     if (!name || find_region(map, name) || !runs_here(map, walk->l, f))
         return;
-    int64_t slots = part_of(f) == PART_FIRST ? map->slots : 1;
+    int64_t slots = part_waits(part_of(f)) ? map->slots : 1;
     if (f->stack >= 0 && map->keeps_stream)
         slots = records_here(walk->l, map, f->stack);
     add(walk->l, walk->map, name, "saved",
@@ -552,12 +589,15 @@ static void add_mailboxes(Lower *l, StepMap *map)
 {
     int64_t shares = module_shares(l->m);
     int64_t rows = map->stride * ((model_size(l, "C") + shares - 1) / shares);
-    if (map->stage < 0)
-        return;
-    if (map->stage < l->stages - 1 || l->chunks > 1)
-        add(l, map, "send_x", "messages", 2 * rows);
-    if ((map->stage > 0 || l->chunks > 1) && step_goes_back(map->step))
-        add(l, map, "send_dx", "messages", 2 * rows);
+    static const struct { const char *name; Rows of; bool down; } boxes[] = {
+        { "send_x", ROWS_X, false }, { "send_memory", ROWS_MEMORY, false },
+        { "send_dx", ROWS_X, true }, { "send_dmemory", ROWS_MEMORY, true },
+    };
+    for (size_t i = 0; map->stage >= 0 && i < sizeof boxes / sizeof *boxes; i++)
+        if ((boxes[i].of == ROWS_X || l->decoder)
+            && (!boxes[i].down || step_goes_back(map->step))
+            && row_sends(l, map->stage, boxes[i].of, boxes[i].down))
+            add(l, map, boxes[i].name, "messages", 2 * rows);
 }
 
 /* What its chunks have room for. */
@@ -598,6 +638,7 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
     ValueWalk walk = { l, &map };
     map.keeps_stream = train || grad || forward;
     step_calls(step, find_values, &walk);
+    add_memory(l, &map);
     survey_step(&s, step);
     map.flops = train || grad ? 3 * s.flops : s.flops;
     /* encode leaves it for generate, at the same place */

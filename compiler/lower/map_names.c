@@ -62,6 +62,16 @@ static void name_chunks(Lower *l, StepMap *map, int group,
     }
 }
 
+/* Records that the first stage with such a region, whose it is, has room for. */
+static int64_t records_of(const Lower *l, const StepMap *map, const Region *r,
+                          int stack)
+{
+    for (int i = 0; map->by_stage && i < l->stages; i++)
+        if (find_region(&map->by_stage[i], r->name))
+            return records_here(l, &map->by_stage[i], stack);
+    return records_here(l, map, stack);
+}
+
 /* A record of one block, where all blocks have one. */
 static void name_record(Lower *l, StepMap *map, int group, Region *r)
 {
@@ -75,11 +85,11 @@ static void name_record(Lower *l, StepMap *map, int group, Region *r)
     }
     if (length < ending || strcmp(r->name + length - ending, "records") != 0)
         return;
-    int64_t slots = 1;                  /* of the first stage, whose r is */
+    int64_t slots = 1;
     for (int i = 0; map->keeps_stream && i < l->m->stacks.count; i++) {
         const char *prefix = l->m->stacks.at[i].prefix;
         if (!strncmp(prefix, r->name, strlen(prefix) - (*prefix != 0)))
-            slots = records_here(l, map, i);
+            slots = records_of(l, map, r, i);
     }
     const char *name = arena_strndup(l->arena, r->name, length - 1);
     r->each = prog_const(l->p, group, upper(l->arena, map->step->name, name),

@@ -104,17 +104,42 @@ static ProgExpr *padded(Steps *s, const Weight *w)
                          : elements_of(s->l, &w->type);
 }
 
-/* Where a weight is that several functions use: on one end of a pipeline, or,
- * tied, on both, which then exchange their sums. */
-static ProgBlock *where_used(Steps *s, ProgBlock *b, int weight)
+/* The stage whose function sums a weight's gradient at a site. */
+static int site_stage(const Lower *l, int weight, int site)
 {
+    for (int i = 0; i < l->m->funcs.count; i++) {
+        const Func *f = l->m->funcs.at[i];
+        for (int j = 0; j < f->gradients.count; j++)
+            if (f->gradients.at[j].weight == weight
+                && f->gradients.at[j].site == site)
+                return part_stage(l, part_of(f));
+    }
+    ice("%s has no use %d", l->m->weights.at[weight].name, site);
+}
+
+/* Where a weight is whose gradient several functions sum: on their stages,
+ * which tell each other the sums. Those that have the sum of the sites before
+ * get this site's, whose stage gets the sum. */
+static ProgBlock *where_used(Steps *s, ProgBlock *b, int weight, int site)
+{
+    const Lower *l = s->l;
     if (!s->stage)
         return b;
-    if (weight_is_tied(s->l, weight))
-        return step_exchange_tied(s, b, weight);
-    return ps_if(s->p, b, weight_on_stage(s->l, weight, 0) ? step_is_first(s)
-                                                           : step_is_last(s),
-                 NULL);
+    int own = site_stage(l, weight, site), stages[MOST_SITES], count = 0;
+    for (int i = 0; i < site; i++) {
+        int stage = site_stage(l, weight, i);
+        if (!count || stages[count - 1] != stage)
+            stages[count++] = stage;
+    }
+    if (stages[count - 1] == own)
+        return ps_if(s->p, b, step_is_stage(s, own), NULL);
+    ProgExpr *any = step_is_stage(s, own);
+    ProgBlock *both = b;
+    for (int i = 0; i < count; i++) {
+        both = step_exchange(s, b, weight, site, own, stages[i]);
+        any = px_or(s->p, any, step_is_stage(s, stages[i]));
+    }
+    return count == 1 ? both : ps_if(s->p, b, any, NULL);
 }
 
 void step_sum_sites(Steps *s, ProgBlock *b)
@@ -126,7 +151,7 @@ void step_sum_sites(Steps *s, ProgBlock *b)
             if (s->l->site_at[site][i] < 0)
                 continue;
             s->p->here = w->origin.model;
-            ProgBlock *where = where_used(s, b, i);
+            ProgBlock *where = where_used(s, b, i, site);
             const char *name = c_name(s->l, w->name);
             ProgExpr *args[] = {
                 var(s, s->me),

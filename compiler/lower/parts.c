@@ -1,7 +1,8 @@
 /* parts.c: what each stage of a pipeline keeps: its blocks, and of the
  * parameters outside blocks those that its functions use. The first stage has
  * what embeds, the last what follows the blocks; a tied embedding is on both.
- * Where it lies differs by stage, so emitted code reads it from a table,
+ * Of an encoder-decoder a stage has blocks of one stack; its encoder's last
+ * stage has the encoder's norm, its decoder's first what embeds there. Where it lies differs by stage, so emitted code reads it from a table,
  * stages: one row a stage, one field a parameter. */
 #include "lowering.h"
 
@@ -11,7 +12,24 @@ PartOf part_of(const Func *f)
 {
     if (f->stack >= 0)
         return PART_BLOCKS;
-    return !strcmp(f->root, "embed") ? PART_FIRST : PART_LAST;
+    return !strcmp(f->root, "embed") || !strcmp(f->root, "encoder_embed")
+                                              ? PART_FIRST
+         : !strcmp(f->root, "encoder_norm")   ? PART_MEMORY
+         : !strcmp(f->root, "decoder_embed")  ? PART_DECODER
+                                              : PART_LAST;
+}
+
+int part_stage(const Lower *l, PartOf part)
+{
+    return part == PART_FIRST   ? 0
+         : part == PART_MEMORY  ? l->decoder - 1
+         : part == PART_DECODER ? l->decoder
+                                : l->stages - 1;
+}
+
+bool part_waits(PartOf part)
+{
+    return part == PART_FIRST || part == PART_MEMORY || part == PART_DECODER;
 }
 
 static bool uses(const Func *f, int weight)
@@ -27,12 +45,9 @@ static bool uses(const Func *f, int weight)
 
 bool func_on_stage(const Lower *l, const Func *f, int stage)
 {
-    switch (part_of(f)) {
-    case PART_FIRST: return stage == 0;
-    case PART_LAST: return stage == l->stages - 1;
-    case PART_BLOCKS: break;
-    }
-    return true;
+    if (f->stack >= 0)
+        return f->stack == part_stack(l, stage);
+    return stage == part_stage(l, part_of(f));
 }
 
 static bool used_by(const Lower *l, int weight, PartOf part)
@@ -46,18 +61,24 @@ static bool used_by(const Lower *l, int weight, PartOf part)
 
 bool weight_is_tied(const Lower *l, int weight)
 {
+    int uses = used_by(l, weight, PART_FIRST)
+        + used_by(l, weight, PART_DECODER) + used_by(l, weight, PART_LAST);
     return l->m->weights.at[weight].stack < 0
-        && !l->m->weights.at[weight].constant
-        && used_by(l, weight, PART_FIRST) && used_by(l, weight, PART_LAST);
+        && !l->m->weights.at[weight].constant && uses > 1;
 }
 
 bool weight_on_stage(const Lower *l, int weight, int stage)
 {
-    if (l->m->weights.at[weight].stack >= 0)
-        return true;
-    return (stage == 0 && used_by(l, weight, PART_FIRST))
-        || (stage == l->stages - 1 && used_by(l, weight, PART_LAST))
-        || used_by(l, weight, PART_BLOCKS);
+    static const PartOf parts[] = { PART_FIRST, PART_MEMORY, PART_DECODER,
+                                    PART_LAST };
+    const Weight *w = &l->m->weights.at[weight];
+    bool here = used_by(l, weight, PART_BLOCKS);
+    if (w->stack >= 0)
+        return w->stack == part_stack(l, stage);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        here |= stage == part_stage(l, parts[i])
+            && used_by(l, weight, parts[i]);
+    return here;
 }
 
 static int64_t floats_of(const Lower *l, int weight)
@@ -80,6 +101,11 @@ static const StageRun *run_of(const Lower *l, int stage)
 const ModelChunk *part_chunk(const Lower *l, int stage, int chunk)
 {
     return &run_of(l, stage)->chunks.at[chunk];
+}
+
+int part_stack(const Lower *l, int stage)
+{
+    return part_chunk(l, stage, 0)->stack;
 }
 
 int64_t part_blocks_before(const Lower *l, int stage, int chunk)
@@ -107,13 +133,14 @@ int64_t most_part_blocks(const Lower *l)
 static void place_part(Lower *l, int stage)
 {
     PartLayout *part = &l->parts[stage];
-    const StackLayout *stack = &l->stacks[0];
+    int own = part_stack(l, stage);
+    const StackLayout *stack = &l->stacks[own];
     int64_t blocks = part_blocks(l, stage), at = 0, gradient = 0;
     bool placed = false;
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < l->m->weights.count; i++) {
             const Weight *w = &l->m->weights.at[i];
-            if (w->stack >= 0 && !placed) {
+            if (w->stack == own && !placed) {
                 part->blocks_at = at = unit_aligned(l, at);
                 part->gradient_blocks_at = gradient = unit_aligned(l, gradient);
                 at += blocks * stack->floats;
@@ -138,11 +165,12 @@ static void place_part(Lower *l, int stage)
         part->behind_floats = at - part->behind_at;
     }
     part->moment_floats = gradient;
-    for (int i = 0; i < l->m->weights.count; i++)
-        if (l->site_at[1][i] >= 0 && part->site_at[0][i] >= 0) {
-            part->site_at[1][i] = gradient;
-            gradient += floats_of(l, i);
-        }
+    for (int site = 1; site < MOST_SITES; site++)
+        for (int i = 0; i < l->m->weights.count; i++)
+            if (l->site_at[site][i] >= 0 && part->site_at[0][i] >= 0) {
+                part->site_at[site][i] = gradient;
+                gradient += floats_of(l, i);
+            }
     part->weight_floats = at;
     part->gradient_floats = gradient;
 }
@@ -156,10 +184,11 @@ void place_parts(Lower *l)
     for (int s = 0; s < l->stages; s++) {
         PartLayout *part = &l->parts[s];
         part->weight_at = arena_alloc(l->arena, bytes);
-        part->site_at[0] = arena_alloc(l->arena, bytes);
-        part->site_at[1] = arena_alloc(l->arena, bytes);
-        for (int i = 0; i < l->m->weights.count; i++)
-            part->weight_at[i] = part->site_at[0][i] = part->site_at[1][i] = -1;
+        memset(part->weight_at, -1, bytes);
+        for (int site = 0; site < MOST_SITES; site++) {
+            part->site_at[site] = arena_alloc(l->arena, bytes);
+            memset(part->site_at[site], -1, bytes);
+        }
         place_part(l, s);
     }
 }
@@ -171,7 +200,7 @@ int64_t part_norms(const Lower *l, int stage, bool before)
     bool passed = false;
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        passed |= w->stack >= 0;
+        passed |= w->stack == part_stack(l, stage);
         bool counts = !w->constant && !w->frozen && !w->derived
             && w->stack < 0 && passed == !before
             && weight_on_stage(l, i, stage)
@@ -203,7 +232,8 @@ int64_t part_norm_room(const Lower *l)
     for (int s = 0; s < l->stages; s++)
         for (int i = 0; i < l->chunks; i++) {
             const ModelChunk *chunk = part_chunk(l, s, i);
-            int64_t norms = (chunk->to - chunk->from) * block_norms(l, 0)
+            int64_t norms = (chunk->to - chunk->from)
+                    * block_norms(l, chunk->stack)
                 + (i == 0 ? part_norms(l, s, true) : 0)
                 + (i == l->chunks - 1 ? part_norms(l, s, false) : 0);
             most = norms > most ? norms : most;
@@ -218,7 +248,8 @@ static const char *weight_field(const Lower *l, int weight, const char *of)
                         c_name(l, l->m->weights.at[weight].name));
 }
 
-static const char *const site_fields[2] = { "d", "second_d" };
+static const char *const site_fields[MOST_SITES] = { "d", "second_d",
+                                                     "third_d" };
 
 static bool is_listed(const Lower *l, int weight)
 {
@@ -241,9 +272,12 @@ static bool has_site(const Lower *l, int weight, int site)
 static bool is_said(const Lower *l, const char *field)
 {
     bool shares = !strncmp(field, "before", 6) || !strncmp(field, "behind", 6);
-    bool chunk = !strcmp(field, "from") || !strcmp(field, "to")
-        || !strcmp(field, "slots");
+    bool range = !strcmp(field, "from") || !strcmp(field, "to");
+    bool chunk = range || !strcmp(field, "slots");
+    bool stacks = strchr(field, '_') && !strncmp(field + 2, "coder_", 6);
+    bool two = stacks || !strcmp(field, "norms");
     return (l->shards > 1 || !shares) && (l->chunks == 1 || !chunk)
+        && (l->decoder ? !range : !two)
         && (l->halves || strcmp(field, "pending") != 0);
 }
 
@@ -252,9 +286,14 @@ static void stage_fields(Lower *l)
     const char *const fields[][2] = {
         { "from", "its blocks: the first," },
         { "to", "the one behind its last," },
+        { "encoder_from", "its blocks of the encoder: the first," },
+        { "encoder_to", "the one behind the last," },
+        { "decoder_from", "the same of the decoder," },
+        { "decoder_to", "of which it has blocks if it has none of the other," },
         { "count", l->chunks == 1 ? "and how many"
                                   : "how many blocks it has" },
         { "slots", "micro-batches that may be open" },
+        { "norms", "where its blocks' begin among its norms" },
         { "pending", "and may wait for the gradients of weights" },
         { "blocks", "where its blocks lie, in floats: among the parameters," },
         { "gradient_blocks", "among the gradients or moments" },
@@ -273,7 +312,7 @@ static void stage_fields(Lower *l)
         if (!is_listed(l, i))
             continue;
         prog_field(l->p, l->stage, weight_field(l, i, ""), prog_i64(), NULL);
-        for (int site = 0; site < 2; site++)
+        for (int site = 0; site < MOST_SITES; site++)
             if (has_site(l, i, site))
                 prog_field(l->p, l->stage,
                            weight_field(l, i, site_fields[site]), prog_i64(),
@@ -285,9 +324,15 @@ static void stage_row(Lower *l, int stage)
 {
     const PartLayout *part = &l->parts[stage];
     const ModelChunk *first = part_chunk(l, stage, 0);
+    int stack = first->stack;
     const struct { const char *field; int64_t number; } numbers[] = {
         { "from", first->from }, { "to", first->to },
+        { "encoder_from", stack ? 0 : first->from },
+        { "encoder_to", stack ? 0 : first->to },
+        { "decoder_from", stack ? first->from : 0 },
+        { "decoder_to", stack ? first->to : 0 },
         { "count", part_blocks(l, stage) }, { "slots", first->slots },
+        { "norms", part_norms(l, stage, true) },
         { "pending", first->pending },
         { "blocks", part->blocks_at },
         { "gradient_blocks", part->gradient_blocks_at },
@@ -303,13 +348,13 @@ static void stage_row(Lower *l, int stage)
     for (int i = 0; i < l->m->weights.count; i++) {
         if (!is_listed(l, i))
             continue;
-        const int64_t at[3] = { part->weight_at[i], part->site_at[0][i],
-                                part->site_at[1][i] };
-        prog_datum_int(l->p, l->stage_data, at[0] < 0 ? 0 : at[0]);
-        for (int site = 0; site < 2; site++)
+        int64_t at = part->weight_at[i];
+        prog_datum_int(l->p, l->stage_data, at < 0 ? 0 : at);
+        for (int site = 0; site < MOST_SITES; site++) {
+            at = part->site_at[site][i];
             if (has_site(l, i, site))
-                prog_datum_int(l->p, l->stage_data,
-                               at[1 + site] < 0 ? 0 : at[1 + site]);
+                prog_datum_int(l->p, l->stage_data, at < 0 ? 0 : at);
+        }
     }
 }
 
@@ -379,7 +424,7 @@ static ProgFunc *stage_pointing(Lower *l, const char *name, const char *comment,
         int field = site;
         if (!is_listed(l, i) || (site >= 0 && !has_site(l, i, 0)))
             continue;
-        if (site == 1 && !has_site(l, i, 1))
+        if (site > 0 && !has_site(l, i, site))
             field = 0;
         const char *of = field < 0 ? "" : site_fields[field];
         p->here = w->origin.model;
@@ -397,9 +442,11 @@ void name_parts(Lower *l)
 {
     if (l->stages == 1)
         return;
-    bool second = false;
     int group = prog_add_const_group(l->p, "The pipeline.");
     l->stage_count = prog_const(l->p, group, "STAGES", l->stages, "stages");
+    if (l->decoder)
+        l->decoder_const = prog_const(l->p, group, "DECODER", l->decoder,
+                                      "the first with blocks of the decoder");
     l->action_count = prog_const(l->p, group, "ACTIONS",
                                  run_of(l, 0)->actions.count,
                                  "of a stage in a training step");
@@ -419,15 +466,20 @@ void name_parts(Lower *l)
     for (int s = 0; s < l->stages; s++)
         stage_row(l, s);
     name_chunks(l);
-    for (int i = 0; i < l->m->weights.count; i++)
-        second |= has_site(l, i, 1);
     l->stage_weights = stage_pointing(
         l, "stage_weights", "Where a stage's parameters lie.", -1);
-    l->stage_sums[0] = stage_pointing(
-        l, "stage_gradients", "Where their gradients lie.", 0);
-    if (second)
-        l->stage_sums[1] = stage_pointing(
-            l, "stage_second_gradients",
-            "The same, but where two functions sum one gradient the second's.",
-            1);
+    static const char *const names[MOST_SITES][2] = {
+        { "stage_gradients", "Where their gradients lie." },
+        { "stage_second_gradients",
+          "The same, but where two functions sum one gradient the second's." },
+        { "stage_third_gradients", "The third's." },
+    };
+    for (int site = 0; site < MOST_SITES; site++) {
+        bool any = site == 0;
+        for (int i = 0; i < l->m->weights.count; i++)
+            any |= has_site(l, i, site);
+        if (any)
+            l->stage_sums[site] = stage_pointing(l, names[site][0],
+                                                 names[site][1], site);
+    }
 }

@@ -2,7 +2,8 @@
  * run the same code: a loop over the actions that the table gives a stage, each
  * a micro-batch forward or backward. Rows of x come from the stage before and
  * go to the next, rows of dx the other way; the first stage embeds, the last
- * has what stands behind the blocks, and does it when backward begins. */
+ * has what stands behind the blocks, and does it when backward begins. Of an
+ * encoder-decoder see stacks.c. */
 #include "steps.h"
 
 ProgExpr *step_stage_field(Steps *s, const char *field)
@@ -23,6 +24,19 @@ ProgExpr *step_is_first(Steps *s)
 ProgExpr *step_is_last(Steps *s)
 {
     return px_eq(s->p, step_control(s, "stage"), step_last_stage(s));
+}
+
+ProgExpr *step_is_stage(Steps *s, int stage)
+{
+    Prog *p = s->p;
+    ProgExpr *decoder = px_const(p, s->l->decoder_const);
+    if (stage == 0)
+        return step_is_first(s);
+    if (stage == s->l->stages - 1)
+        return step_is_last(s);
+    return px_eq(p, step_control(s, "stage"),
+                 stage == s->l->decoder ? decoder
+                                        : px_sub(p, decoder, num(s, 1)));
 }
 
 ProgExpr *step_begins(Steps *s)
@@ -101,9 +115,7 @@ static void lower_span(Steps *s, ProgBlock *b, Span span)
         step_statement(s, b, span.at[i]);
 }
 
-/* Where the rows of a stream that come from outside begin, or, behind its
- * blocks, those that go out. */
-static ProgExpr *stream(Steps *s, const Stmt *repeat, bool behind)
+ProgExpr *step_stream(Steps *s, const Stmt *repeat, bool behind)
 {
     const Stmt *call = repeat->body.at[0];
     Stmt outside = { .kind = STEP_CALL };
@@ -119,7 +131,7 @@ static void enter(Steps *s, ProgBlock *b, const Stmt *repeat, Span own)
     ProgBlock *mine = ps_if(s->p, b, down ? step_ends(s) : step_begins(s),
                             &other);
     lower_span(s, mine, own);
-    step_receive(s, other, down, stream(s, repeat, false));
+    step_receive(s, other, ROWS_X, down, step_stream(s, repeat, false));
 }
 
 /* Rows go out: to the neighbour, but at the end, which goes on itself. */
@@ -132,7 +144,7 @@ static void leave(Steps *s, ProgBlock *b, const Stmt *repeat, Span own)
         lower_span(s, ps_if(s->p, b, end, &other), own);
     else
         other = ps_if(s->p, b, px_ne(s->p, end->a, end->b), NULL);
-    step_send(s, other, down, stream(s, repeat, true));
+    step_send(s, other, ROWS_X, down, step_stream(s, repeat, true));
 }
 
 /* ---- actions ---- */
@@ -169,11 +181,15 @@ void lower_actions(Lower *l, const Step *step)
 }
 
 /* What forward leaves in the slot for backward: inputs of blocks, records. */
-static void open_slot(Steps *s, ProgBlock *b)
+void step_open_slot(Steps *s, ProgBlock *b, int stack)
 {
     Prog *p = s->p;
-    const Region *records = find_region(s->map, "records");
-    const StepValue *x = find_value(s->map, "x");
+    const char *name = !s->l->decoder ? "records"
+                     : stack          ? "decoder_records"
+                                      : "encoder_records";
+    const Region *records = find_region(s->map, name);
+    const StepValue *x =
+        find_value(s->map, s->l->decoder && !stack ? "encoded" : "x");
     ProgExpr *blocks = step_chunk_field(s, "count");
     ProgExpr *inputs = px_mul(p, px_add(p, blocks, num(s, 1)),
                               px_const(p, x->slot));
@@ -182,7 +198,7 @@ static void open_slot(Steps *s, ProgBlock *b)
         at = px_add(p, px_mul(p, step_chunk_field(s, "inputs"),
                               px_const(p, x->slot)), at);
     s->stream = step_let(s, b, "stream",
-                         px_offset(p, step_region(s, "stream"), at));
+                         px_offset(p, step_region(s, x->region), at));
     if (!records)
         return;
     ProgExpr *all = px_mul(p, blocks, px_const(p, records->each));
@@ -191,7 +207,7 @@ static void open_slot(Steps *s, ProgBlock *b)
         at = px_add(p, px_mul(p, step_chunk_field(s, "records"),
                               px_const(p, records->each)), at);
     s->records = step_let(s, b, "records",
-                          px_offset(p, step_region(s, "records"), at));
+                          px_offset(p, step_region(s, name), at));
 }
 
 /* Where micro-batch `run` stands: its group, its place in it, its slot. */
@@ -224,7 +240,8 @@ static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
         s->micro = step_let(s, b, "micro", micro);
     s->slot = step_let(s, b, "slot",
                        px_rem(p, var(s, number), step_chunk_field(s, "slots")));
-    open_slot(s, b);
+    if (!s->l->decoder)
+        step_open_slot(s, b, 0);
     open_pending(s, b, number);
     ProgExpr *sums = step_region(s, "gradients");
     if (s->group)
@@ -294,47 +311,62 @@ static void note_action(Steps *s, ProgBlock *b, const char *note,
                   px_field(s->p, var(s, action), "chunk"));
 }
 
+/* Where the kinds of actions are written; weights NULL: backward is whole. */
+typedef struct Branches { ProgBlock *forward, *backward, *weights; } Branches;
+
+/* What a micro-batch's statements are to a stage of a model of one stack. */
+static void one_stack(Steps *s, const Branches *to, const Stmt *const *body,
+                      int count)
+{
+    int up = find_repeat(body, count, false);
+    int down = find_repeat(body, count, true);
+    if (up == count || down == count)
+        ice("%s is no pipeline", s->map->step->name);
+    const Span embed = { body, up }, none = { NULL, 0 };
+    const Span middle = { body + up + 1, down - up - 1 };
+    int behind = down + (to->weights ? 2 : 1);
+    const Span end = { body + behind, count - behind };
+    enter(s, to->forward, body[up], embed);
+    step_statement(s, to->forward, body[up]);
+    leave(s, to->forward, body[up], none);
+    enter(s, to->backward, body[down], middle);
+    step_statement(s, to->backward, body[down]);
+    leave(s, to->backward, body[down], end);
+    if (to->weights)
+        step_statement(s, to->weights, body[down + 1]);
+}
+
 void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
 {
     Prog *p = s->p;
     const Stmt *micros = groups->body.at[0];
     const Stmt *const *body = (const Stmt *const *)micros->body.at;
     int count = micros->body.count;
-    int up = find_repeat(body, count, false);
-    int down = find_repeat(body, count, true);
-    if (up == count || down == count)
-        ice("%s is no pipeline", s->map->step->name);
     ProgVar *action;
     ProgBlock *loop = each_action(s, b, &action);
     s->runs = s->map->groups * s->map->micros;
     open_run(s, loop, px_field(p, var(s, action), "run"));
-    ProgBlock *forward, *backward, *weights = NULL;
+    Branches to = {0};
     if (s->l->halves)
-        weights = ps_if(p, loop, is_action(s, action, ACTION_WEIGHTS), &loop);
-    backward = ps_if(p, loop,
-                     s->l->halves ? is_action(s, action, ACTION_BACKWARD)
-                                  : px_field(p, var(s, action), "backward"),
-                     &forward);
-    const Span embed = { body, up }, none = { NULL, 0 };
-    const Span middle = { body + up + 1, down - up - 1 };
-    int behind = down + (weights ? 2 : 1);
-    const Span end = { body + behind, count - behind };
-    note_action(s, forward, "note_forward", action);
-    note_action(s, backward, "note_backward", action);
-    if (weights)
-        note_action(s, weights, "note_weights", action);
-    enter(s, forward, body[up], embed);
-    step_statement(s, forward, body[up]);
-    leave(s, forward, body[up], none);
-    enter(s, backward, body[down], middle);
-    step_statement(s, backward, body[down]);
-    leave(s, backward, body[down], end);
-    if (weights)
-        step_statement(s, weights, body[down + 1]);
+        to.weights = ps_if(p, loop, is_action(s, action, ACTION_WEIGHTS), &loop);
+    to.backward = ps_if(p, loop,
+                        s->l->halves ? is_action(s, action, ACTION_BACKWARD)
+                                     : px_field(p, var(s, action), "backward"),
+                        &to.forward);
+    note_action(s, to.forward, "note_forward", action);
+    note_action(s, to.backward, "note_backward", action);
+    if (to.weights)
+        note_action(s, to.weights, "note_weights", action);
+    if (s->l->decoder) {
+        step_stacks(s, to.forward, body, count, false);
+        step_stacks(s, to.backward, body, count, true);
+    } else {
+        one_stack(s, &to, body, count);
+    }
     s->runs = s->map->groups;
-    close_run(s, backward, groups, weights ? MERGE_OUTSIDE : MERGE_ALL);
-    if (weights)
-        close_run(s, weights, groups, MERGE_BLOCKS);
+    close_run(s, to.backward, groups, to.weights ? MERGE_OUTSIDE : MERGE_ALL);
+    if (to.weights)
+        close_run(s, to.weights, groups, MERGE_BLOCKS);
     s->runs = 1;
     s->group = s->micro = s->slot = s->first = s->model_chunk = NULL;
     s->stream = s->records = s->pending = NULL;
@@ -348,6 +380,10 @@ void step_forward_stages(Steps *s, ProgBlock *b)
     const Step *step = s->map->step;
     const Stmt *const *body = (const Stmt *const *)step->body.at;
     int count = step->body.count, up = find_repeat(body, count, false);
+    if (s->l->decoder) {
+        step_stacks(s, b, body, count, false);
+        return;
+    }
     const Span before = { body, up };
     const Span behind = { body + up + 1, count - up - 1 };
     ProgVar *chunk;

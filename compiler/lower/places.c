@@ -11,17 +11,27 @@ ProgExpr *step_chunk_field(Steps *s, const char *field)
     return px_field(s->p, var(s, row), field);
 }
 
+/* Of an encoder-decoder a stage has such fields for both stacks, one of them
+ * with no blocks. */
+static const char *range_field(Steps *s, const char *end)
+{
+    return s->l->decoder
+        ? arena_printf(s->l->arena, "%s_%s", s->stack ? "decoder" : "encoder",
+                       end)
+        : end;
+}
+
 ProgExpr *step_blocks(Steps *s)
 {
     if (s->stage)
-        return step_chunk_field(s, "to");
+        return step_chunk_field(s, range_field(s, "to"));
     const char *dim = s->l->m->stacks.at[s->stack].dim;
     return px_const(s->p, s->l->dims[module_find_dim(s->l->m, dim)]);
 }
 
 ProgExpr *step_first_block(Steps *s)
 {
-    return s->stage ? step_chunk_field(s, "from") : num(s, 0);
+    return s->stage ? step_chunk_field(s, range_field(s, "from")) : num(s, 0);
 }
 
 ProgExpr *step_own_block(Steps *s)
@@ -232,6 +242,8 @@ ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
                           bool result)
 {
     Prog *p = s->p;
+    if (s->memory && !strcmp(v->name, step_memory(s->l, s->map->step)))
+        return var(s, s->memory);
     ProgExpr *from = v->slots == SLOTS_ONE
                        ? step_region(s, v->region)
                        : slot_of(s, v, slot(s, v, call, result));

@@ -32,6 +32,8 @@ void lower_talks(Lower *l)
     const Step *train = module_find_step(l->m, "train");
     l->halves = l->stages > 1 && train->stages.at[0].chunks.at[0].pending;
     l->chunks = l->stages > 1 ? train->stages.at[0].chunks.count : 1;
+    for (int i = l->stages - 1; i > 0 && part_stack(l, i) > 0; i--)
+        l->decoder = i;
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
         && (mesh->each_micro || is_whole_group(l->m));
     l->shards = mesh_shards(mesh);
@@ -315,32 +317,48 @@ void step_share_sums(Steps *s, ProgBlock *b)
     step_call(s, b, prog_library(p, "all_gather_f32"), args, 4);
 }
 
-/* The first and the last stage tell each other what they have of a tied weight:
- * gives the block of both, where they then add it. */
-ProgBlock *step_exchange_tied(Steps *s, ProgBlock *b, int weight)
+/* The message of two stages about a weight: of the ends, of the two that embed,
+ * or of the decoder's ends. */
+static Talk *exchange_talk(Steps *s, const Weight *w, int before, int behind)
+{
+    int last = s->l->stages - 1;
+    const char *axis = before > 0        ? "decoder's ends"
+                     : behind < last     ? "embeddings"
+                                         : "ends";
+    const char *of = before > 0    ? " in the decoder"
+                   : behind < last ? " of both sides"
+                                   : "";
+    return find_talk(s->l, arena_printf(s->l->arena, "exchange %s%s",
+                                        c_name(s->l, w->name), of),
+                     axis, s->l->m->mesh.stages_from);
+}
+
+ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int site,
+                         int from, int to)
 {
     Prog *p = s->p;
     const Weight *w = &s->l->m->weights.at[weight];
-    Talk *talk = find_talk(
-        s->l, arena_printf(s->l->arena, "exchange %s", c_name(s->l, w->name)),
-        "ends", s->l->m->mesh.stages_from);
+    int before = from < to ? from : to, behind = from < to ? to : from;
+    Talk *talk = exchange_talk(s, w, before, behind);
     int64_t floats = type_elements(s->l->m, &w->type);
-    foretell(s, talk, 0, 1, 4 * floats);
-    foretell(s, talk, s->l->stages - 1, 1, 4 * floats);
-    ProgExpr *head = px_field(p, var(s, s->dshared[0]), c_name(s->l, w->name));
-    ProgExpr *embed = px_field(p, var(s, s->dshared[1]), c_name(s->l, w->name));
+    foretell(s, talk, before, 1, 4 * floats);
+    foretell(s, talk, behind, 1, 4 * floats);
+    const char *name = c_name(s->l, w->name);
+    ProgExpr *sum = px_field(p, var(s, s->dshared[0]), name);
+    ProgExpr *own = px_field(p, var(s, s->dshared[site]), name);
     ProgBlock *other;
-    ProgBlock *ends = ps_if(p, b, px_or(p, step_is_first(s), step_is_last(s)),
-                            NULL);
-    ProgBlock *first = ps_if(p, ends, step_is_first(s), &other);
+    ProgBlock *both = ps_if(p, b, px_or(p, step_is_stage(s, before),
+                                        step_is_stage(s, behind)), NULL);
+    ProgBlock *first = ps_if(p, both, step_is_stage(s, before), &other);
     ProgExpr *n = elements_of(s->l, &w->type);
-    ProgExpr *to_last[] = { var(s, s->me), px_const(p, talk->index), head,
-                            embed, n };
-    ProgExpr *to_first[] = { var(s, s->me), px_const(p, talk->index), embed,
-                             head, n };
-    step_call(s, first, prog_library(p, "exchange_f32"), to_last, 5);
-    step_call(s, other, prog_library(p, "exchange_f32"), to_first, 5);
-    return ends;
+    ProgExpr *adds[] = { var(s, s->me), px_const(p, talk->index), own, sum, n };
+    ProgExpr *gives[] = { var(s, s->me), px_const(p, talk->index), sum, own,
+                          n };
+    step_call(s, first, prog_library(p, "exchange_f32"),
+              before == from ? gives : adds, 5);
+    step_call(s, other, prog_library(p, "exchange_f32"),
+              before == from ? adds : gives, 5);
+    return both;
 }
 
 /* Each stage has made the norms of its own blocks. */
@@ -353,19 +371,46 @@ void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
 }
 
 /* ---- rows between stages ---- */
-/* Calls of a send by one stage: one for each micro-batch and chunk, but those
- * of the chunk at which rows end. */
-static Talk *rows_talk(Steps *s, bool down)
+/* How often a stage sends such rows of a micro-batch: once for each of its
+ * chunks, but not where they end; from the encoder to the decoder goes memory
+ * in place of x. */
+int64_t row_sends(const Lower *l, int stage, Rows of, bool down)
+{
+    int last = l->stages - 1, decoder = l->decoder;
+    if (of == ROWS_MEMORY)
+        return down ? stage >= decoder : stage >= decoder - 1 && stage < last;
+    if (decoder && stage == (down ? decoder : decoder - 1))
+        return 0;
+    return l->chunks - (stage == (down ? 0 : last));
+}
+
+static Talk *rows_message(Steps *s, Rows of, bool down)
+{
+    static const char *const names[2][2] = {
+        [ROWS_X] = { "send x", "send dx" },
+        [ROWS_MEMORY] = { "send memory", "send dmemory" },
+    };
+    return find_talk(s->l, names[of][down], "pipeline",
+                     s->l->m->mesh.stages_from);
+}
+
+/* Is this written for the stage? Those of an encoder-decoder's two stacks have
+ * sends of their own. */
+static bool is_for_stage(const Steps *s, int stage)
+{
+    return !s->l->decoder || (stage >= s->l->decoder) == (s->memory != NULL);
+}
+
+static Talk *rows_talk(Steps *s, Rows of, bool down)
 {
     const Step *step = s->map->step;
-    Talk *talk = find_talk(s->l, down ? "send dx" : "send x", "pipeline",
-                           s->l->m->mesh.stages_from);
+    Talk *talk = rows_message(s, of, down);
     int64_t micros = s->map->sequences / step->micro;
     int64_t bytes = 4 * s->map->rows * step_row_width(s)
         / module_shares(s->l->m);
-    int end = down ? 0 : s->l->stages - 1;
     for (int i = 0; i < s->l->stages; i++)
-        foretell(s, talk, i, micros * (s->l->chunks - (i == end)), bytes);
+        if (is_for_stage(s, i))
+            foretell(s, talk, i, micros * row_sends(s->l, i, of, down), bytes);
     return talk;
 }
 
@@ -382,20 +427,23 @@ static ProgExpr *neighbour(Steps *s, bool next)
     return px_rem(p, px_add(p, stage, way), stages);
 }
 
-void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows)
+void step_send(Steps *s, ProgBlock *b, Rows of, bool down, ProgExpr *rows)
 {
-    const Talk *talk = rows_talk(s, down);
+    static const char *const mailboxes[2][2] = {
+        [ROWS_X] = { "send_x", "send_dx" },
+        [ROWS_MEMORY] = { "send_memory", "send_dmemory" },
+    };
+    const Talk *talk = rows_talk(s, of, down);
     ProgExpr *args[] = {
         var(s, s->me), px_const(s->p, talk->index), neighbour(s, !down),
-        step_region(s, down ? "send_dx" : "send_x"), rows, step_row_floats(s),
+        step_region(s, mailboxes[of][down]), rows, step_row_floats(s),
     };
     step_call(s, b, prog_library(s->p, "send_f32"), args, 6);
 }
 
-void step_receive(Steps *s, ProgBlock *b, bool down, ProgExpr *rows)
+void step_receive(Steps *s, ProgBlock *b, Rows of, bool down, ProgExpr *rows)
 {
-    const Talk *talk = find_talk(s->l, down ? "send dx" : "send x", "pipeline",
-                                 s->l->m->mesh.stages_from);
+    const Talk *talk = rows_message(s, of, down);
     ProgExpr *args[] = { var(s, s->me), px_const(s->p, talk->index),
                          neighbour(s, down), rows, step_row_floats(s) };
     step_call(s, b, prog_library(s->p, "receive_f32"), args, 5);

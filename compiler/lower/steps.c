@@ -182,7 +182,7 @@ static ProgExpr *record_at(Steps *s, const Func *f)
 {
     const Region *region = find_region(s->map, record_region(s->l, f));
     ProgExpr *from = step_region(s, region->name);
-    if (s->slot && part_of(f) == PART_FIRST)
+    if (s->slot && part_waits(part_of(f)))
         return px_offset(s->p, from,
                          px_mul(s->p, var(s, s->slot),
                                 num(s, f->record_floats * s->map->stride)));
@@ -544,8 +544,8 @@ void step_point_at_gradients(Steps *s, ProgBlock *b)
     for (int i = 0; i < MOST_SITES; i++)
         if (s->dshared[i])
             step_point_shared(s, b, s->l->shared_sums[i],
-                              i < 2 ? s->l->stage_sums[i] : NULL,
-                              s->dshared[i], var(s, s->gradients));
+                              s->l->stage_sums[i], s->dshared[i],
+                              var(s, s->gradients));
 }
 
 static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)

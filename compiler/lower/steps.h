@@ -18,6 +18,7 @@ typedef struct Steps {
     ProgVar *stage, *place;         /* rows of the tables; NULL: no stages */
     ProgVar *slot, *stream, *records, *pending;     /* of the open
                                                        micro-batch */
+    ProgVar *memory;                /* its, on a stage of a decoder */
     ProgVar *model_chunk;           /* open row of the table of chunks; NULL: a
                                        stage's blocks are one chunk, or none is
                                        open */
@@ -119,7 +120,10 @@ int64_t step_aux_blocks(const Steps *s);
 ProgExpr *step_rank_aux(Steps *s);
 /* Every rank gets the auxiliary losses of all. */
 void step_gather_aux(Steps *s, ProgBlock *b);
-ProgBlock *step_exchange_tied(Steps *s, ProgBlock *b, int weight);
+/* Two stages tell each other what they have summed of a weight, `from` of its
+ * use `site`, `to` of those before: gives the block of both. */
+ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int site,
+                         int from, int to);
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 void step_sum_partial(Steps *s, ProgBlock *b);
 void step_sum_block_parts(Steps *s, ProgBlock *b);      /* of the open block */
@@ -132,9 +136,10 @@ void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
               int64_t bytes);
 /* apart.c: gradients' sums, where ranks share the experts. */
 void step_sum_apart(Steps *s, ProgBlock *b);
-/* ranks.c: rows of x to the next stage, or of dx to the one before. */
-void step_send(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
-void step_receive(Steps *s, ProgBlock *b, bool down, ProgExpr *rows);
+/* ranks.c: rows of x to the next stage, or of dx to the one before; of a
+ * decoder's stages also of memory and its gradient. */
+void step_send(Steps *s, ProgBlock *b, Rows of, bool down, ProgExpr *rows);
+void step_receive(Steps *s, ProgBlock *b, Rows of, bool down, ProgExpr *rows);
 
 /* pipeline.c: a step that runs on stages */
 /* Has it the model's first blocks, or the last? */
@@ -150,6 +155,17 @@ ProgExpr *step_stage_field(Steps *s, const char *field);
 int64_t step_row_width(const Steps *s);         /* C */
 ProgExpr *step_row_floats(Steps *s);            /* of a micro-batch's rows */
 void open_stage(Steps *s, ProgBlock *b);
+/* Is the rank's stage this one? */
+ProgExpr *step_is_stage(Steps *s, int stage);
+/* Inputs of blocks and records of the open micro-batch. */
+void step_open_slot(Steps *s, ProgBlock *b, int stack);
+/* Where the rows of a stream that come from outside begin, or, behind its
+ * blocks, those that go out. */
+ProgExpr *step_stream(Steps *s, const Stmt *repeat, bool behind);
+/* stacks.c: the same of an encoder-decoder. A micro-batch's way through the
+ * stage's blocks, forward or backward, of the statements of its body. */
+void step_stacks(Steps *s, ProgBlock *b, const Stmt *const *body, int count,
+                 bool down);
 /* The table of actions, which stands before the step. */
 void lower_actions(Lower *l, const Step *step);
 /* In place of the loops over groups and micro-batches. */

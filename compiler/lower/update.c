@@ -206,22 +206,39 @@ static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
 static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
                         int64_t each);
 
-/* Tensors outside blocks that this stage has, before its blocks or behind them;
- * a tied one counts in the norm on the first stage alone. */
+/* Does the stage embed, so that tensors stand before its blocks? */
+static bool embeds(const Lower *l, int stage)
+{
+    return stage == 0 || stage == l->decoder;
+}
+
+/* Is a tensor outside blocks among those of a stage before its blocks, or
+ * behind them? A tied one counts in the norm on the first stage alone; a stage
+ * that does not embed updates it behind its blocks. */
+static bool in_part(const Lower *l, int weight, int stage, bool before,
+                    bool passed, bool updates)
+{
+    bool tied = weight_is_tied(l, weight);
+    if (!weight_on_stage(l, weight, stage)
+        || (tied && stage > 0 && !updates))
+        return false;
+    if (before)
+        return !passed;
+    return passed || (tied && !embeds(l, stage));
+}
+
 static void each_part_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
-                             bool before)
+                             int stage, bool before)
 {
     const Module *m = s->l->m;
-    int last = s->l->stages - 1;
     bool passed = false;
     int64_t at = 0;
+    b = ps_if(s->p, b, step_is_stage(s, stage), NULL);
     for (int i = 0; i < m->weights.count; i++) {
         const Weight *w = &m->weights.at[i];
-        passed |= w->stack >= 0;
-        bool tied = weight_is_tied(s->l, i);
+        passed |= w->stack == part_stack(s->l, stage);
         if (w->stack >= 0 || !is_updated(w)
-            || !weight_on_stage(s->l, i, before ? 0 : last)
-            || (before ? passed : !passed && !(tied && rule == update_rule)))
+            || !in_part(s->l, i, stage, before, passed, rule == update_rule))
             continue;
         s->p->here = w->origin.model;
         rule(s, b, i, at, 0);
@@ -230,16 +247,29 @@ static void each_part_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
     s->p->here = (Loc){0};
 }
 
+/* Those of the stages that have blocks of a stack, `first` to `last`. */
+static void each_stack_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
+                              int stack, int first, int last)
+{
+    int64_t at = 0;
+    each_part_tensor(s, b, rule, first, true);
+    each_block_tensor(s, b, rule, stack, &at);
+    s->behind = true;
+    s->stack = stack;
+    if (last == s->l->stages - 1
+        || module_find_func(s->l->m, "encoder_norm.forward"))
+        each_part_tensor(s, b, rule, last, false);
+    s->behind = false;
+    s->stack = 0;
+}
+
 /* The stage's trained weights, in checkpoint order. */
 static void each_stage_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
 {
-    int64_t at = 0;
-    each_part_tensor(s, ps_if(s->p, b, step_is_first(s), NULL), rule, true);
-    s->behind = false;
-    each_block_tensor(s, b, rule, 0, &at);
-    s->behind = true;
-    each_part_tensor(s, ps_if(s->p, b, step_is_last(s), NULL), rule, false);
-    s->behind = false;
+    int decoder = s->l->decoder, last = s->l->stages - 1;
+    if (decoder)
+        each_stack_tensor(s, b, rule, 0, 0, decoder - 1);
+    each_stack_tensor(s, b, rule, decoder > 0, decoder, last);
 }
 
 /* Calls rule for every trained weight, in checkpoint order; a stack's blocks
@@ -299,7 +329,7 @@ static ProgExpr *stage_norm(Steps *s, int64_t at, int64_t each)
                                                    num(s, each))));
     if (s->behind)
         return px_add(p, px_mul(p, step_stage_field(s, "count"),
-                                num(s, block_norms(s->l, 0))),
+                                num(s, block_norms(s->l, s->stack))),
                       num(s, at));
     if (!s->block)
         return num(s, at);
@@ -318,8 +348,9 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
     ProgExpr *place = s->stage ? stage_norm(s, at, each)
                     : s->block ? nth(s, at, s->block, each)
                                : num(s, at);
+    bool from_blocks = s->block || (s->behind && s->l->decoder);
     const ProgVar *from =
-        s->stage && s->block && s->block_norms ? s->block_norms : s->norm;
+        s->stage && from_blocks && s->block_norms ? s->block_norms : s->norm;
     ProgExpr *sums = px_offset(p, var(s, from), place);
     ProgExpr *gradient = tensor(s, w, s->dshared[0], s->dw[s->stack]);
     if (w->frozen_blocks)       /* NULL: zeros */
@@ -419,9 +450,11 @@ void step_norm(Steps *s, ProgBlock *b)
         s->block_norms =
             step_let(s, b, "block_norms",
                      px_offset(p, var(s, s->norm),
-                               px_select(p, step_is_first(s),
-                                         num(s, part_norms(l, 0, true)),
-                                         num(s, 0))));
+                               l->decoder
+                                   ? step_stage_field(s, "norms")
+                                   : px_select(p, step_is_first(s),
+                                               num(s, part_norms(l, 0, true)),
+                                               num(s, 0))));
     if (l->shards > 1)
         step_shard_norms(s, b, all, var(s, s->norm));
     else

@@ -2,6 +2,34 @@
  * wants of the model, and which combinations are not built yet. */
 #include "loader.h"
 
+/* A stage has blocks of one stack: the encoder's end where a stage does. */
+static void check_split_stacks(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId split = KEY_parallel_pipeline_split,
+                encoder = KEY_model_blocks_encoder,
+                decoder = KEY_model_blocks_decoder;
+    const SpecCounts *counts = &s->parallel_pipeline_split;
+    int64_t sum = 0;
+    bool ends = false;
+    if (!sound(loader, split, encoder) || loader->bad[decoder])
+        return;
+    for (int i = 0; i < counts->count; i++) {
+        sum += counts->at[i];
+        ends |= sum == s->model_blocks_encoder;
+    }
+    if (sum != s->model_blocks_encoder + s->model_blocks_decoder)
+        clash(loader, split, encoder, "`%s` has %lld blocks, not the %lld of "
+              "`%s` and the decoder's", saying(loader, split), (long long)sum,
+              (long long)(s->model_blocks_encoder + s->model_blocks_decoder),
+              saying(loader, encoder));
+    else if (!ends)
+        clash(loader, split, encoder, "`%s` has a stage with blocks of both "
+              "stacks: a stage must end behind the %lld of `%s`",
+              saying(loader, split), (long long)s->model_blocks_encoder,
+              saying(loader, encoder));
+}
+
 static void check_split(Loader *loader)
 {
     const Spec *s = loader->spec;
@@ -27,6 +55,10 @@ static void check_split(Loader *loader)
                   saying(loader, stages));
         return;
     }
+    if (s->model_kind == MODEL_KIND_ENCODER_DECODER) {
+        check_split_stacks(loader);
+        return;
+    }
     for (int i = 0; i < counts->count; i++)
         sum += counts->at[i];
     if (!loader->bad[blocks] && sum != s->model_blocks)
@@ -34,19 +66,50 @@ static void check_split(Loader *loader)
               saying(loader, split), (long long)sum, saying(loader, blocks));
 }
 
-/* Models whose blocks a pipeline does not cut yet. */
-static void check_pipeline_model(Loader *loader)
+/* A stack without blocks has no stage: is that said? */
+static bool check_stacks(Loader *loader)
 {
     const Spec *s = loader->spec;
-    const KeyId stages = KEY_parallel_pipeline_stages;
+    const KeyId stages = KEY_parallel_pipeline_stages,
+                encoder = KEY_model_blocks_encoder,
+                decoder = KEY_model_blocks_decoder;
+    bool empty = !s->model_blocks_encoder;
+    if (!empty && s->model_blocks_decoder)
+        return false;
+    clash(loader, stages, empty ? encoder : decoder, "`%s` cuts both stacks, "
+          "and one has no blocks: `%s`", saying(loader, stages),
+          saying(loader, empty ? encoder : decoder));
+    return true;
+}
+
+/* What a pipeline of an encoder-decoder does not run with yet. */
+static void check_pipeline_stacks(Loader *loader)
+{
+    const Spec *s = loader->spec;
+    const KeyId stages = KEY_parallel_pipeline_stages,
+                kind = KEY_model_kind,
+                schedule = KEY_parallel_pipeline_schedule;
     const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->model_kind == MODEL_KIND_ENCODER_DECODER, KEY_model_kind },
+        { s->parallel_shard != PARALLEL_SHARD_NONE, KEY_parallel_shard },
+        { s->parallel_tensor > 1, KEY_parallel_tensor },
+        { s->parallel_context > 1, KEY_parallel_context },
+        { s->parallel_pipeline_schedule
+              == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED, schedule },
+        { s->parallel_pipeline_schedule
+              == PARALLEL_PIPELINE_SCHEDULE_ZERO_BUBBLE, schedule },
     };
+    int64_t blocks = s->model_blocks_encoder + s->model_blocks_decoder;
     for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
-        if (unbuilt[i].is && sound(loader, stages, unbuilt[i].key))
-            clash(loader, stages, unbuilt[i].key,
-                  "`%s` is not built yet with `%s`", saying(loader, stages),
-                  saying(loader, unbuilt[i].key));
+        if (unbuilt[i].is && sound(loader, unbuilt[i].key, kind))
+            clash(loader, unbuilt[i].key, stages,
+                  "`%s` is not built yet with `%s` of an encoder-decoder",
+                  saying(loader, unbuilt[i].key), saying(loader, stages));
+    if (sound(loader, stages, KEY_model_blocks_encoder)
+        && sound(loader, stages, KEY_model_blocks_decoder)
+        && !check_stacks(loader) && s->parallel_pipeline_stages > blocks)
+        clash(loader, stages, KEY_model_blocks_encoder, "`%s` are more than "
+              "the %lld blocks of both stacks", saying(loader, stages),
+              (long long)blocks);
 }
 
 /* Chunks are interleaved's, which without them is 1f1b. */
@@ -100,7 +163,8 @@ static void check_pipeline(Loader *loader)
     check_halves(loader);
     if (loader->bad[stages] || s->parallel_pipeline_stages == 1)
         return;
-    check_pipeline_model(loader);
+    if (s->model_kind == MODEL_KIND_ENCODER_DECODER)
+        check_pipeline_stacks(loader);
     bool counted = sound(loader, stages, blocks) && !loader->bad[virtual]
         && s->model_kind != MODEL_KIND_ENCODER_DECODER;
     if (counted && s->parallel_pipeline_stages > s->model_blocks)
