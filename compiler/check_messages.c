@@ -184,7 +184,7 @@ static bool goes_on(const Game *g, const Player *p, const Event *sent)
     int64_t stage = p->walked->seat.stage, decoder = g->facts->decoder;
     const FactChunk *own = &g->facts->by_stage.at[stage].chunks.at[0];
     int64_t next = sent->block + (back ? -1 : 1);
-    if (decoder && sent->peer == stage && stage == (back ? decoder - 1 : decoder))
+    if (decoder && stage == (back ? decoder - 1 : decoder))
         next = back ? own->to - 1 : 0;          /* the other stack's */
     for (int i = p->next + 1; i < p->walked->events.count; i++) {
         const Event *e = &p->walked->events.at[i];

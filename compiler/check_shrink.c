@@ -5,6 +5,7 @@
  * spec itself with settings behind its own, for the plan and for one rank. */
 #include "check.h"
 #include "effect.h"
+#include "../passes/pass.h"
 
 enum { MOST_RANKS = 16, MOST_GROUPS = 16 };
 
@@ -85,6 +86,45 @@ static void shrink_batch(Shrink *k)
         set_plan(k, "parallel.shard_group", k->shard_group);
 }
 
+/* Blocks of stage i of `stages` that share a stack: one or two, uneven where
+ * the stack's are. */
+static int64_t few_blocks(int64_t blocks, int64_t stages, int64_t i)
+{
+    return blocks % stages ? 1 + (i < blocks % stages)
+                           : least(blocks / stages, 2);
+}
+
+/* Of an encoder-decoder; a pipeline is split as that of the whole spec. */
+static void shrink_stacks(Shrink *k)
+{
+    const Spec *s = k->s;
+    Arena *a = k->c->arena;
+    const SpecCounts *given = &s->parallel_pipeline_split;
+    int64_t all[2] = { s->model_blocks_encoder, s->model_blocks_decoder };
+    int64_t few[2] = { least(all[0], 2), least(all[1], 2) }, done = 0;
+    int64_t own = k->stages > 1
+        ? plan_encoder_stages(all[0], all[1], k->stages) : 0;
+    Buf split = {0};
+    for (int64_t i = 0; k->stages > 1 && i < k->stages; i++) {
+        bool decoder = given->count ? done == all[0] : i >= own;
+        int64_t one = given->count ? least(given->at[i], 2)
+                    : decoder ? few_blocks(all[1], k->stages - own, i - own)
+                              : few_blocks(all[0], own, i);
+        if (i == 0)
+            few[0] = few[1] = 0;
+        few[decoder] += one;
+        done += given->count && !decoder ? given->at[i] : 0;
+        buf_printf(&split, "%s%lld", i ? ", " : "", (long long)one);
+    }
+    if (k->stages > 1)
+        list_push(a, &k->plan, arena_printf(a, "parallel.pipeline.split=[%s]",
+                                            split.text));
+    buf_free(&split);
+    list_push(a, &k->all,
+              arena_printf(a, "model.blocks={encoder: %lld, decoder: %lld}",
+                           (long long)few[0], (long long)few[1]));
+}
+
 static void shrink_blocks(Shrink *k)
 {
     const Spec *s = k->s;
@@ -93,10 +133,7 @@ static void shrink_blocks(Shrink *k)
     if (s->train_freeze.count)      /* its globs may name blocks */
         return;
     if (s->model_kind == MODEL_KIND_ENCODER_DECODER) {
-        int64_t encoder = least(s->model_blocks_encoder, 2);
-        list_push(a, &k->all,
-                  arena_printf(a, "model.blocks={encoder: %lld, decoder: %lld}",
-                               (long long)encoder, (long long)to));
+        shrink_stacks(k);
         return;
     }
     int64_t chunks = k->stages * s->parallel_pipeline_virtual;

@@ -21,8 +21,8 @@
 enum { WORLD_LINE = 64 };
 
 /* Whose members talk: those that differ in it alone; of "ends", of a pipeline
- * the first and the last; of an encoder-decoder's, of "embeddings" the first and
- * the decoder's first, and of "decoder's ends" that and the last. */
+ * the first and the last; of an encoder-decoder's, of "embeddings" the first
+ * and the decoder's first, and of "decoder's ends" that and the last. */
 typedef enum Axis {
     AXIS_DATA,
     AXIS_CONTEXT,

@@ -62,7 +62,8 @@ static void name_chunks(Lower *l, StepMap *map, int group,
     }
 }
 
-/* Records that the first stage with such a region, whose it is, has room for. */
+/* Records that the first stage with such a region, whose r is, has room
+ * for. */
 static int64_t records_of(const Lower *l, const StepMap *map, const Region *r,
                           int stack)
 {

@@ -2,8 +2,9 @@
  * parameters outside blocks those that its functions use. The first stage has
  * what embeds, the last what follows the blocks; a tied embedding is on both.
  * Of an encoder-decoder a stage has blocks of one stack; its encoder's last
- * stage has the encoder's norm, its decoder's first what embeds there. Where it lies differs by stage, so emitted code reads it from a table,
- * stages: one row a stage, one field a parameter. */
+ * stage has the encoder's norm, its decoder's first what embeds there. Where it
+ * lies differs by stage, so emitted code reads it from a table, stages: one row
+ * a stage, one field a parameter. */
 #include "lowering.h"
 
 enum { ALIGN_FLOATS = 1024 };
@@ -289,7 +290,7 @@ static void stage_fields(Lower *l)
         { "encoder_from", "its blocks of the encoder: the first," },
         { "encoder_to", "the one behind the last," },
         { "decoder_from", "the same of the decoder," },
-        { "decoder_to", "of which it has blocks if it has none of the other," },
+        { "decoder_to", "of which it has none if it has of the encoder," },
         { "count", l->chunks == 1 ? "and how many"
                                   : "how many blocks it has" },
         { "slots", "micro-batches that may be open" },

@@ -348,7 +348,8 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     open_run(s, loop, px_field(p, var(s, action), "run"));
     Branches to = {0};
     if (s->l->halves)
-        to.weights = ps_if(p, loop, is_action(s, action, ACTION_WEIGHTS), &loop);
+        to.weights = ps_if(p, loop, is_action(s, action, ACTION_WEIGHTS),
+                           &loop);
     to.backward = ps_if(p, loop,
                         s->l->halves ? is_action(s, action, ACTION_BACKWARD)
                                      : px_field(p, var(s, action), "backward"),

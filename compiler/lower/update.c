@@ -411,6 +411,15 @@ static void gather_chunks(Steps *s, ProgBlock *b, const ProgVar *norms,
     step_gather_norms(s, b, var(s, all), each);
 }
 
+/* Where the norms of a stage's blocks begin among its own. */
+static ProgExpr *first_block_norm(Steps *s)
+{
+    if (s->l->decoder)
+        return step_stage_field(s, "norms");
+    return px_select(s->p, step_is_first(s),
+                     num(s, part_norms(s->l, 0, true)), num(s, 0));
+}
+
 /* grad_norm, whether all is finite, and what clips the gradients. */
 void step_norm(Steps *s, ProgBlock *b)
 {
@@ -447,14 +456,9 @@ void step_norm(Steps *s, ProgBlock *b)
                                      px_mul(p, step_control(s, l->slice_field),
                                             num(s, slice))));
     if (s->stage && l->shards == 1 && !chunks)
-        s->block_norms =
-            step_let(s, b, "block_norms",
-                     px_offset(p, var(s, s->norm),
-                               l->decoder
-                                   ? step_stage_field(s, "norms")
-                                   : px_select(p, step_is_first(s),
-                                               num(s, part_norms(l, 0, true)),
-                                               num(s, 0))));
+        s->block_norms = step_let(
+            s, b, "block_norms",
+            px_offset(p, var(s, s->norm), first_block_norm(s)));
     if (l->shards > 1)
         step_shard_norms(s, b, all, var(s, s->norm));
     else

@@ -103,6 +103,12 @@ holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 \
 model.norm.place=post"
 holds bert-base.yaml "parallel.data=2 memory.recompute=block"
 holds original-transformer.yaml "parallel.data=2"
+holds original-transformer.yaml "parallel.pipeline.stages=2"
+holds original-transformer.yaml "parallel.data=2 parallel.pipeline.stages=3 \
+    model.norm.place=pre model.position=learned"
+holds original-transformer.yaml "parallel.pipeline.stages=4 \
+    parallel.pipeline.schedule=gpipe model.tie_embeddings=false \
+    model.position=relative"
 holds vit-tiny-digits.yaml "parallel.data=2 parallel.shard=parameters"
 holds graph-transformer.yaml "parallel.data=2"
 holds preference-tuning.yaml "parallel.data=2 parallel.pipeline.stages=2"

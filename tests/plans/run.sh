@@ -407,6 +407,15 @@ whole_plans() {
     plan stages=2
     resume data=2 shard=parameters then data=4 threads=2
 }
+# Of an encoder of three blocks and a decoder of two.
+stacks_plans() {
+    plan stages=2 schedule=gpipe micro=1 recompute=block
+    plan stages=3 data=2 micro=1 threads=2
+    plan stages=4 split=[2,1,1,1] micro=1 threads=2
+    plan stages=5 schedule=gpipe data=2
+    plan via=cc stages=3 split=[3,1,1] micro=1
+    resume stages=4 then stages=2 data=2
+}
 # `order: fast` sums blocks in every micro-batch, where there are several. A
 # spec's last plans: they are near another run of the one rank, which is longer.
 fast_plans() {
@@ -450,6 +459,9 @@ one_spec() {
         plan stages=2 data=2 shard=parameters
         plan data=4 shard=parameters shard_group=2 micro=1 threads=2
         plan via=cc data=4 shard=parameters ;;
+    encoder-decoder)
+        whole_plans
+        stacks_plans ;;
     relative)
         whole_plans
         plan data=4 shard=parameters micro=1 threads=2
