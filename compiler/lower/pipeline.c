@@ -29,11 +29,11 @@ ProgExpr *step_is_last(Steps *s)
 ProgExpr *step_is_stage(Steps *s, int stage)
 {
     Prog *p = s->p;
-    ProgExpr *decoder = px_const(p, s->l->decoder_const);
     if (stage == 0)
         return step_is_first(s);
     if (stage == s->l->stages - 1)
         return step_is_last(s);
+    ProgExpr *decoder = px_const(p, s->l->decoder_const);
     return px_eq(p, step_control(s, "stage"),
                  stage == s->l->decoder ? decoder
                                         : px_sub(p, decoder, num(s, 1)));
