@@ -638,6 +638,14 @@ static void foretell_func(const Calling *c, const Func *f)
     }
 }
 
+/* Blocks of a stack that a stage has. */
+static int64_t blocks_on_stage(const Lower *l, int stack, int stage)
+{
+    if (!l->parts)
+        return stack_blocks(l->m, stack);
+    return part_stack(l, stage) == stack ? part_blocks(l, stage) : 0;
+}
+
 static void foretell_body(const Calling *c, const Stmt *const *body, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -648,8 +656,7 @@ static void foretell_body(const Calling *c, const Stmt *const *body, int count)
         if (s->kind == STEP_MICROS || s->kind == STEP_CHUNKS)
             in.times *= s->count;
         if (s->kind == STEP_REPEAT)
-            in.times *= c->l->parts ? part_blocks(c->l, c->stage)
-                                    : stack_blocks(c->l->m, s->stack);
+            in.times *= blocks_on_stage(c->l, s->stack, c->stage);
         if (s->kind == STEP_CHUNKS && (s->count > 1 || s->pooled))
             in.stride = (s->chunk_rows + 15) / 16 * 16;
         if (s->kind == STEP_CALL && func_on_stage(c->l, s->func, c->stage))
@@ -693,8 +700,7 @@ static void sum_part(Steps *s, ProgBlock *b, int weight)
                            "tensor", l->m->mesh.tensor_from);
     for (int stage = 0; stage < l->stages; stage++) {
         int64_t calls = w->stack < 0 ? weight_on_stage(l, weight, stage)
-                      : l->parts     ? part_blocks(l, stage)
-                                     : stack_blocks(l->m, w->stack);
+                                     : blocks_on_stage(l, w->stack, stage);
         if (w->stack >= 0 && l->early)      /* with the block's gradient */
             calls *= s->map->micros;
         foretell(s, talk, stage, calls,
@@ -714,6 +720,19 @@ void step_sum_block_parts(Steps *s, ProgBlock *b)
             sum_part(s, b, i);
 }
 
+/* Where the stages of an encoder-decoder are that have a weight outside
+ * blocks. */
+static ProgBlock *where_stacks_have(Steps *s, ProgBlock *b, int weight)
+{
+    ProgExpr *any = NULL;
+    for (int i = 0; i < s->l->stages; i++)
+        if (weight_on_stage(s->l, weight, i)) {
+            ProgExpr *one = step_is_stage(s, i);
+            any = any ? px_or(s->p, any, one) : one;
+        }
+    return any ? ps_if(s->p, b, any, NULL) : b;
+}
+
 /* Those outside blocks, each on the stages that have it. */
 static void sum_shared_parts(Steps *s, ProgBlock *b)
 {
@@ -724,7 +743,9 @@ static void sum_shared_parts(Steps *s, ProgBlock *b)
         bool first = weight_on_stage(l, i, 0);
         bool last = weight_on_stage(l, i, l->stages - 1);
         ProgBlock *where = b;
-        if (s->stage && !(first && last))
+        if (s->l->decoder)
+            where = where_stacks_have(s, b, i);
+        else if (s->stage && !(first && last))
             where = ps_if(s->p, b, first ? step_is_first(s) : step_is_last(s),
                           NULL);
         sum_part(s, where, i);

@@ -91,8 +91,7 @@ static void check_pipeline_stacks(Loader *loader)
                 schedule = KEY_parallel_pipeline_schedule;
     const struct { bool is; KeyId key; } unbuilt[] = {
         { s->parallel_shard != PARALLEL_SHARD_NONE, KEY_parallel_shard },
-        { s->parallel_tensor > 1, KEY_parallel_tensor },
-        { s->parallel_context > 1, KEY_parallel_context },
+        { s->parallel_sequence_parallel, KEY_parallel_sequence_parallel },
         { s->parallel_pipeline_schedule
               == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED, schedule },
         { s->parallel_pipeline_schedule
