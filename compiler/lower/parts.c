@@ -46,6 +46,8 @@ static bool uses(const Func *f, int weight)
 
 bool func_on_stage(const Lower *l, const Func *f, int stage)
 {
+    if (l->stages == 1)
+        return true;
     if (f->stack >= 0)
         return f->stack == part_stack(l, stage);
     return stage == part_stage(l, part_of(f));
@@ -74,6 +76,8 @@ bool weight_on_stage(const Lower *l, int weight, int stage)
                                     PART_LAST };
     const Weight *w = &l->m->weights.at[weight];
     bool here = used_by(l, weight, PART_BLOCKS);
+    if (l->stages == 1)
+        return true;
     if (w->stack >= 0)
         return w->stack == part_stack(l, stage);
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
