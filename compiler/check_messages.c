@@ -450,8 +450,19 @@ static int64_t updates_of(Game *g, const Player *p)
     return sum;
 }
 
-/* Trained elements that a stage's tensors have on one rank. */
-static int64_t trained(const Game *g, int stage)
+/* How often `ranks` that have one slice of a stage update what one of them has
+ * of a tensor: of experts that ranks share out each has others. */
+static int64_t times(const Game *g, const ProgData *t, int row, int64_t ranks)
+{
+    bool experts = (Slice)facts_int(t, row, "slice") == SLICE_EXPERTS;
+    if (g->facts->shards == 1)
+        return ranks;
+    return g->facts->replicas / g->facts->shards
+        * (experts ? g->facts->experts : 1);
+}
+
+/* Trained elements of a stage's tensors that `ranks` of it update. */
+static int64_t trained(const Game *g, int stage, int64_t ranks)
 {
     const ProgData *t = g->facts->by_stage.at[stage].tensors;
     int64_t sum = 0;
@@ -462,7 +473,7 @@ static int64_t trained(const Game *g, int stage)
             continue;
         for (const char *f = frozen; *f; f++)
             copies -= *f == 'f';
-        sum += facts_floats(g->facts, t, i) * copies;
+        sum += facts_floats(g->facts, t, i) * copies * times(g, t, i, ranks);
     }
     return sum;
 }
@@ -471,7 +482,7 @@ static int64_t trained(const Game *g, int stage)
 static void check_slice(Game *g, int stage, int64_t slice)
 {
     bool split = g->facts->shards > 1;
-    int64_t sum = 0, ranks = 0, wanted = trained(g, stage);
+    int64_t sum = 0, ranks = 0;
     for (int i = 0; i < g->players.count; i++) {
         const Player *p = &g->players.at[i];
         if (p->walked->seat.stage != stage || p->walked->seat.slice != slice)
@@ -481,7 +492,7 @@ static void check_slice(Game *g, int stage, int64_t slice)
     }
     if (split && g->facts->ranks > MOST_RANKS)
         return;                     /* not all owners were walked */
-    wanted *= split ? g->facts->replicas / g->facts->shards : ranks;
+    int64_t wanted = trained(g, stage, ranks);
     if (!g->wrong && sum != wanted)
         g->wrong = arena_printf(g->c->arena, "stage %d updates %lld elements "
                                 "of %lld", stage, (long long)sum,

@@ -64,6 +64,18 @@ static int64_t in_experts(const Rank *rank, const Weight *weight,
     return element % each;
 }
 
+/* The replica that owns a share of a unit, given one that has its experts. */
+static int owner_of(const World *world, const Weight *weight, int member,
+                    int share)
+{
+    const Program *program = world->program;
+    int context = program_context(program), experts = program_experts(program);
+    if (weight->tensor->slice != SLICE_EXPERTS)
+        return member + share - world_owner(world);
+    int expert = member / context % experts;
+    return (share / context * experts + expert) * context + share % context;
+}
+
 Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
                int64_t element)
 {
@@ -79,9 +91,9 @@ Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
         int64_t share = weight->tensor->share;
         int64_t in_unit = at - weight->unit;
         int64_t left = share - in_unit % share;
-        member += (int)(in_unit / share) - world_owner(world);
+        member = owner_of(world, weight, member, (int)(in_unit / share));
         place.count = left < place.count ? left : place.count;
-        at = weight->unit / program_shards(rank->program) + in_unit % share;
+        at = weight->packed + in_unit % share;
     }
     place.owner = world_rank_at(world, weight->stage, member, slice);
     place.own = place.owner == world_rank(world);

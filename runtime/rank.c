@@ -11,6 +11,7 @@ static Program with_part(const Program *program, const Part *part)
     Program own = *program;
     own.weight_bytes = part->weight_bytes;
     own.gradient_floats = part->gradient_floats;
+    own.share_floats = part->share_floats;
     own.tensor_count = part->tensor_count;
     own.tensors = part->tensors;
     own.step_count = part->step_count;
@@ -99,7 +100,7 @@ Plan rank_plan(const Program *program, const StepSet *set, int threads)
     for (int i = 0; i < set->count; i++)
         if (strcmp(set->at[i]->name, "grad") == 0)
             plan.gradients_at = set->at[i]->gradients_at;
-    plan.moment_floats = program->gradient_floats / program_shards(program);
+    plan.moment_floats = program->share_floats;
     plan.weight_bytes = round_up(program->weight_bytes, PAGE);
     plan.state_bytes = round_up(plan.state_bytes, PAGE);
     plan.value_bytes = round_up(plan.value_bytes, PAGE);
@@ -202,8 +203,8 @@ static bool step_fits(const Program *program, const Step *step)
         && (step->gradients_at < 0
             || inside(step->gradients_at, gradients, room))
         && (step->state_bytes == 0
-            || program->moments * gradients
-                <= step->state_bytes * program_shards(program));
+            || program->moments * program->share_floats * 4
+                <= step->state_bytes);
 }
 
 static bool steps_fit(const Program *program, const StepSet *set)
@@ -230,10 +231,9 @@ static bool tensors_fit(const Program *program, bool packed)
         int64_t last = t->repeat - 1;
         if (t->repeat == 0)
             continue;
-        int64_t room = program->weight_bytes, units = program->gradient_floats;
-        int64_t shares = units / program_shards(program);
+        int64_t room = program->weight_bytes;
         if (packed)             /* tables lie behind shares, not behind all */
-            room += 4 * (units - shares);
+            room += 4 * (program->gradient_floats - program->share_floats);
         if (!inside((t->weight + last * t->weight_stride) * 4, bytes, room))
             return false;
         if (t->gradient >= 0
@@ -292,6 +292,7 @@ bool rank_open(Rank *rank, const Program *program, const StepSet *set,
     rank->control.slice = world_slice(world);
     rank->control.share = world_owner(world);
     rank->control.expert = world_expert(world);
+    rank->control.expert_share = world_expert_owner(world);
     rank->control.chunk = world_chunk(world);
     rank->control.replica = world_replica(world);
     rank->control.weights = (float *)(void *)rank->memory;

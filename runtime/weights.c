@@ -43,6 +43,7 @@ static bool make_weight(Weight *weight, const Tensor *tensor, int copy,
         .gradient = is_trained(tensor, copy)
             ? tensor->gradient + copy * tensor->gradient_stride : -1,
         .unit = tensor->unit + copy * tensor->weight_stride,
+        .packed = tensor->packed + copy * tensor->share,
         .stage = stage,
     };
     return expand_name(weight->name, tensor->name, tensor->first + copy);
@@ -130,8 +131,7 @@ static int64_t table_place(const Rank *rank, const Tensor *tensor)
     const Program *program = rank->program;
     if (!rank->world || program->shard != SHARD_WEIGHTS)
         return tensor->weight;
-    return tensor->weight - program->gradient_floats
-        + program->gradient_floats / program_shards(program);
+    return tensor->weight - program->gradient_floats + program->share_floats;
 }
 
 static void compute_tables(const Thread *me, void *context)

@@ -18,6 +18,7 @@ typedef struct Weight {
     int64_t weight;             /* its place in Control.weights, in floats */
     int64_t gradient;           /* in gradients and moments; -1: not trained */
     int64_t unit;               /* where the unit begins that replicas split */
+    int64_t packed;             /* and a rank's share, among its shares */
     int stage;                  /* that has it */
 } Weight;
 

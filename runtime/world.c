@@ -116,6 +116,11 @@ int world_owner(const World *world)
     return world ? world_replica(world) % world->shards : 0;
 }
 
+int world_expert_owner(const World *world)
+{
+    return world ? axis_member(world, AXIS_SAME) : 0;
+}
+
 int world_stage(const World *world)
 {
     return world ? world->rank / world->tensor / world->data : 0;

@@ -46,6 +46,7 @@ int world_slice(const World *world);
 int world_chunk(const World *world);            /* of the context */
 int world_expert(const World *world);           /* of those with the experts */
 int world_owner(const World *world);            /* of the shard group */
+int world_expert_owner(const World *world);     /* of those with its experts */
 /* Which share of the batch is the rank's, and of how many. */
 int world_batch(const World *world);
 int world_batches(const World *world);

@@ -177,7 +177,10 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part,
     if (stack)                          /* a block is a unit */
         unit_at += place.before * stack->floats;
     put_int(&row, "unit", unit_at);
-    put_int(&row, "share", unit ? part_unit_share(l, unit, part) : 0);
+    int64_t share = unit ? part_unit_share(l, unit, part) : 0;
+    put_int(&row, "share", share);
+    put_int(&row, "packed", unit ? part_unit_packed(l, unit, part)
+                                       + place.before * share : 0);
     put_text(&row, "frozen", frozen ? frozen : "");
     describe_init(l, &row, w);
     put_int(&row, "decay", w->decay);
@@ -372,12 +375,10 @@ typedef struct StepParts {
     const ProgData *memory, *values, *inputs;
 } StepParts;
 
-/* Floats of one moment. */
+/* Floats of one moment that a rank has. */
 static int64_t map_moments(const Lower *l, const StepMap *map)
 {
-    int64_t floats = map->stage < 0 ? l->moment_floats
-                                    : l->parts[map->stage].moment_floats;
-    return floats / l->shards;
+    return part_share_floats(l, map->stage);
 }
 
 /* Of a step that ranks have in place of a program's: whose; NULL: it is none.
@@ -525,6 +526,7 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "parameters", parameter_count(l));
     put_int(row, "weight_bytes", 4 * l->weight_floats);
     put_int(row, "gradient_floats", l->moment_floats);
+    put_int(row, "share_floats", part_share_floats(l, -1));
     put_int(row, "moments", info->moments);
 }
 
@@ -582,9 +584,10 @@ static ProgData *describe_parts(Lower *l, const StepMap *maps,
         int64_t moment = l->parts ? l->parts[s].moment_floats
                                   : l->moment_floats;
         if (packed)
-            weights = moment / l->shards + weights - moment;
+            weights += part_share_floats(l, s) - moment;
         put_int(&row, "weight_bytes", 4 * weights);
         put_int(&row, "gradient_floats", moment);
+        put_int(&row, "share_floats", part_share_floats(l, s));
         put_data(&row, "tensors", "tensor_count", tensors[s]);
         put_data(&row, "steps", "step_count", steps[s]);
         put_data(&row, "messages", "message_count", talks[s]);
@@ -605,6 +608,7 @@ static void describe_one_rank(Lower *l, const StepMap *maps,
     Row row = begin_row(l, rows_of(l, one_rank_name, "Part", false));
     put_int(&row, "weight_bytes", 4 * l->weight_floats);
     put_int(&row, "gradient_floats", l->moment_floats);
+    put_int(&row, "share_floats", part_share_floats(l, -1));
     put_data(&row, "tensors", "tensor_count", tensors);
     put_data(&row, "steps", "step_count", steps);
     put_data(&row, "messages", "message_count", NULL);

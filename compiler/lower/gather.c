@@ -35,12 +35,26 @@ static ProgFunc *gather_func(Lower *l)
     return f;
 }
 
+/* Of experts that no two ranks have there is one share. */
+static void copy_unit(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *all,
+                      ProgExpr *own)
+{
+    ProgExpr *args[] = { var(s, s->me), all, own, step_share(s, unit) };
+    step_barrier(s, b);
+    step_call(s, b, copy_func(s->l), args, 4);
+    step_barrier(s, b);
+}
+
 void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
                       const char *message, ProgExpr *all, ProgExpr *own)
 {
+    if (unit->shards == 1) {
+        copy_unit(s, b, unit, all, own);
+        return;
+    }
     ProgExpr *args[] = {
         var(s, s->me), step_unit_message(s, message, ALL_GATHER, unit, s->runs),
-        all, own, step_share_number(s), step_share(s, unit),
+        all, own, step_share_number(s, unit), step_share(s, unit),
     };
     step_call(s, b, gather_func(s->l), args, 6);
 }
@@ -123,9 +137,7 @@ void step_gather_shared(Steps *s, ProgBlock *b)
         list_push(l->arena, &args, all);
     }
     list_push(l->arena, &args,
-              px_offset(p, step_control(s, "weights"),
-                        px_div(p, step_whole_moment(s),
-                               px_const(p, l->shards_const))));
+              px_offset(p, step_control(s, "weights"), step_moment_share(s)));
     if (s->stage)
         list_push(l->arena, &args, var(s, s->stage));
     step_call(s, b, gathered_func(l), args.at, args.count);
@@ -187,6 +199,8 @@ void step_gather_weights(Steps *s, ProgBlock *b)
     ps_comment(p, b, "every rank gets all weights");
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
+        if (unit->shards == 1)
+            continue;
         ProgBlock *body = step_each_block(s, b, unit->stack);
         ProgExpr *at = step_unit_begin(s, unit);
         if (unit->stack >= 0)

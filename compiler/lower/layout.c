@@ -26,10 +26,15 @@ static bool trained(const Lower *l, const Weight *w)
     return l->trains && !w->constant && (!w->frozen || l->shards > 1);
 }
 
+static int64_t split_evenly(int64_t floats, int64_t shards)
+{
+    int64_t to = ALIGN_FLOATS * shards;
+    return (floats + to - 1) / to * to;
+}
+
 static int64_t unit_aligned(const Lower *l, int64_t floats)
 {
-    int64_t to = ALIGN_FLOATS * l->shards;
-    return (floats + to - 1) / to * to;
+    return split_evenly(floats, l->shards);
 }
 
 /* Whether a weight has an accumulator of a further use: the embedding that the
@@ -64,22 +69,29 @@ static void place_in_block(Lower *l, int stack, bool experts)
 }
 
 /* Offsets within a block. Experts that ranks share out stand last: their
- * gradients are summed apart from the others. */
+ * gradients are summed, and split, apart from the others. */
 static void place_block(Lower *l, int stack)
 {
     StackLayout *s = &l->stacks[stack];
     place_in_block(l, stack, false);
+    s->experts_at = s->floats = unit_aligned(l, s->floats);
+    int64_t gradients = s->gradient_floats =
+        unit_aligned(l, s->gradient_floats);
     place_in_block(l, stack, true);
-    s->floats = unit_aligned(l, s->floats);
-    s->gradient_floats = unit_aligned(l, s->gradient_floats);
+    s->floats = s->experts_at
+        + split_evenly(s->floats - s->experts_at, l->expert_shards);
+    s->gradient_floats = gradients
+        + split_evenly(s->gradient_floats - gradients, l->expert_shards);
 }
 
 /* What has been placed since the last unit is one, or none. */
 static void end_unit(Lower *l, int64_t *start, int64_t *at, int64_t *gradient)
 {
-    *at = unit_aligned(l, *at);
-    *gradient = unit_aligned(l, *gradient);
-    const Unit unit = { .stack = -1, .at = *start, .floats = *at - *start,
+    int64_t padding = unit_aligned(l, *at - *start) - (*at - *start);
+    *at += padding;
+    *gradient += padding;
+    const Unit unit = { .stack = -1, .shards = l->shards, .at = *start,
+                        .floats = *at - *start,
                         .gradient_at = *gradient - (*at - *start) };
     if (l->shards > 1 && unit.floats)
         list_push(l->arena, &l->units, unit);
@@ -89,8 +101,13 @@ static void end_unit(Lower *l, int64_t *start, int64_t *at, int64_t *gradient)
 static void place_stack(Lower *l, int stack, int64_t *at, int64_t *gradient)
 {
     StackLayout *s = &l->stacks[stack];
-    const Unit unit = { .stack = stack, .at = *at, .floats = s->floats,
-                        .gradient_at = *gradient };
+    const Unit unit = { .stack = stack, .shards = l->shards, .at = *at,
+                        .floats = s->experts_at, .gradient_at = *gradient };
+    const Unit experts = { .stack = stack, .experts = true,
+                           .shards = l->expert_shards,
+                           .at = *at + s->experts_at,
+                           .floats = s->floats - s->experts_at,
+                           .gradient_at = *gradient + s->experts_at };
     int64_t blocks = stack_blocks(l->m, stack);
     s->at = *at;
     s->gradient_at = *gradient;
@@ -98,6 +115,8 @@ static void place_stack(Lower *l, int stack, int64_t *at, int64_t *gradient)
     *gradient += (l->early ? 1 : blocks) * s->gradient_floats;
     if (l->shards > 1)
         list_push(l->arena, &l->units, unit);
+    if (l->shards > 1 && experts.floats)
+        list_push(l->arena, &l->units, experts);
 }
 
 /* Where each weight lies: blocks where the first of their weights stands, in

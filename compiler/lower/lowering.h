@@ -44,6 +44,7 @@ typedef struct StackLayout {
     ProgRecord *record;             /* a block's parameters */
     int64_t at, floats;             /* weights of block 0; of one block */
     int64_t gradient_at, gradient_floats;
+    int64_t experts_at;             /* in a block: those that ranks share out */
     const ProgConst *at_const, *floats_const, *gradient_at_const,
         *gradient_floats_const;
     ProgFunc *weights, *sums;       /* point a record at a block's */
@@ -60,13 +61,18 @@ typedef struct PartLayout {
 
 /* What replicas split between them in equal shares, each a whole number of
  * blocks of 1024 floats: the parameters outside blocks that stand side by side,
- * or a block's. Weights and gradients of a unit lie alike. */
+ * or a block's; apart from them its experts, of which few ranks have the same.
+ * Weights and gradients of a unit lie alike. */
 typedef struct Unit {
     int stack;                      /* whose blocks; -1: outside */
+    bool experts;                   /* of which a rank has its part */
+    int64_t shards;                 /* ranks that have a share each */
     int64_t at, floats;             /* of block 0; of one */
     int64_t gradient_at; /* the same, but early one serves all blocks */
     const char *name;               /* "before", "block", "behind" */
     const ProgConst *at_const, *share;      /* floats of one share */
+    int64_t packed;                 /* where a rank's begin among its shares */
+    const ProgConst *packed_const;  /* NULL: at at_const / SHARDS */
     int64_t norms;                  /* before its own, of one rank's */
 } Unit;
 
@@ -112,10 +118,15 @@ typedef struct Lower {
     const char *slice_field;        /* of Control: which is this rank's */
     bool early;                     /* a block's gradient leaves at once */
     int64_t shards;                 /* ranks that split units; 1: none do */
+    int64_t expert_shards;          /* ranks that split the same experts */
     int64_t copies;                 /* ranks with the same shares */
+    int64_t share_floats;           /* of one moment that a rank has */
+    const ProgConst *share_floats_const;    /* NULL: MOMENT / SHARDS */
+    const ProgConst *experts_const[2];  /* by stack: experts_at */
     List(Unit) units;
     ProgFunc *gathered_weights;     /* points a Shared at gathered units */
-    const ProgConst *shards_const, **offsets;   /* by weight: in its unit */
+    const ProgConst *shards_const, *expert_shards_const;
+    const ProgConst **offsets;      /* by weight: in its unit */
     int stages; /* of the pipeline; 1: what follows is NULL */
     PartLayout *parts;              /* by stage */
     ProgRecord *stage;              /* a row of the table of stages */
@@ -168,14 +179,19 @@ void lower_records(Lower *l);
 double weight_parts(const Lower *l, const Value *w);
 /* shards.c */
 void name_units(Lower *l);
-int64_t unit_share(const Lower *l, const Unit *unit);
+int64_t unit_share(const Unit *unit);
 const Unit *unit_of(const Lower *l, int weight);    /* NULL: of none */
 /* Do its ranks keep shares of weights, and gather them? */
 bool gathers(const Lower *l, const Step *step);
 /* Where it begins, and a rank's share of it; in a part, or -1: in the whole. */
 int64_t part_unit_at(const Lower *l, const Unit *unit, int part);
 int64_t part_unit_share(const Lower *l, const Unit *unit, int part);
-int64_t shard_norms(const Lower *l);    /* blocks of 1024 that a rank owns */
+/* Blocks of 1024 that a rank owns, but of experts; of them. */
+int64_t shard_norms(const Lower *l);
+int64_t expert_norms(const Lower *l);
+int64_t all_share_norms(const Lower *l);    /* … that all who split them own */
+int64_t part_unit_packed(const Lower *l, const Unit *unit, int part);
+int64_t part_share_floats(const Lower *l, int part);
 /* … that all ranks own of the chunk of the model that has the most. */
 int64_t shard_norm_room(const Lower *l);
 /* parts.c */

@@ -435,7 +435,7 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
 {
     int64_t floats = map->stage < 0 ? l->gradient_floats
                                     : l->parts[map->stage].gradient_floats;
-    int64_t shares = l->shards > 1 ? l->shards * shard_norms(l) : 0;
+    int64_t shares = l->shards > 1 ? all_share_norms(l) : 0;
     int64_t slice = shares           ? shard_norm_room(l)
                   : map->stage < 0   ? norm_blocks(l)
                                      : part_norm_room(l);
@@ -649,7 +649,8 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
         add_gradients(l, &map, train);
     for (int i = 0; gathers(l, step) && i < l->units.count; i++)
         add(l, &map, gathered_region(l, &l->units.at[i]), "parameters",
-            l->shards * part_unit_share(l, &l->units.at[i], stage));
+            l->units.at[i].shards
+                * part_unit_share(l, &l->units.at[i], stage));
     add_totals(l, &map);
     if (gives(step, "aux"))
         add(l, &map, "aux", "scalars",              /* all ranks' */

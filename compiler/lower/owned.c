@@ -30,10 +30,15 @@ static ProgFunc *order_func(Lower *l)
     ProgVar *from = prog_param(p, f, "from", prog_pointer(PK_F64, true));
     ProgVar *count = prog_param(p, f, "count", prog_i64());
     ProgVar *each = prog_param(p, f, "each", prog_i64());
+    ProgExpr *shards = px_const(p, l->shards_const);
+    ProgExpr *norms = px_int(p, shard_norms(l));
+    if (l->m->mesh.experts > 1) {       /* not all units have as many shares */
+        shards = px_var(p, prog_param(p, f, "ranks", prog_i64()));
+        norms = px_var(p, prog_param(p, f, "norms", prog_i64()));
+    }
     ProgVar *unit = prog_local(p, f, "unit", prog_i64());
     ProgVar *rank = prog_local(p, f, "rank", prog_i64());
     ProgVar *i = prog_local(p, f, "i", prog_i64());
-    ProgExpr *shards = px_const(p, l->shards_const);
     ProgBlock *b = ps_for(p, &f->body, unit, px_int(p, 0), px_var(p, count),
                           px_int(p, 1));
     b = ps_for(p, b, rank, px_int(p, 0), shards, px_int(p, 1));
@@ -42,7 +47,7 @@ static ProgFunc *order_func(Lower *l)
                            px_var(p, rank));
     ProgExpr *at = px_add(p, px_mul(p, row, px_var(p, each)), px_var(p, i));
     ProgExpr *there = px_add(
-        p, px_mul(p, px_var(p, rank), px_int(p, shard_norms(l))),
+        p, px_mul(p, px_var(p, rank), norms),
         px_add(p, px_mul(p, px_var(p, unit), px_var(p, each)), px_var(p, i)));
     ps_store(p, b, px_var(p, to), at, px_load(p, px_var(p, from), there));
     prog_define(p, f);
@@ -100,8 +105,8 @@ static ProgFunc *square_func(Lower *l)
     return f;
 }
 
-/* A tensor at a time: what lies between them is nobody's. What every slice has
- * whole counts in the first. */
+/* A tensor at a time: what lies between them is nobody's. What every tensor
+ * rank has whole counts in the first's. */
 static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
                         ProgExpr *sums)
 {
@@ -117,7 +122,7 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
         if (!in_unit(l, unit, i) || w->frozen)
             continue;
         ProgBlock *where = b;
-        bool whole = l->slices > 1 && !w->slice;
+        bool whole = l->m->mesh.tensor > 1 && !w->slice;
         if (!whole)
             first = NULL;
         else if (!first)
@@ -133,7 +138,7 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
             var(s, g),
             px_const(p, l->offsets[i]),
             elements_of(l, &w->type),
-            px_mul(p, step_share_number(s), step_share(s, unit)),
+            px_mul(p, step_share_number(s, unit), step_share(s, unit)),
             step_share(s, unit),
         };
         step_call(s, where, square_func(l), args, 7);
@@ -179,6 +184,76 @@ static void order_chunks(Steps *s, ProgBlock *b, ProgExpr *ordered,
     s->model_chunk = NULL;
 }
 
+/* Each block's of experts behind its others, of the experts that this rank has:
+ * of the others the first of the ranks that share experts counts them. */
+static void order_experts(Steps *s, ProgBlock *b, const ProgVar *ordered,
+                          const ProgVar *all)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    int64_t dense = shard_norms(l) * l->shards;
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        ProgBlock *where = unit->experts
+            ? b : ps_if(p, b, px_eq(p, step_control(s, "expert"), num(s, 0)),
+                        NULL);
+        ProgBlock *body = step_each_block(s, where, unit->stack);
+        ProgExpr *each = px_div(p, step_share(s, unit), num(s, 1024));
+        ProgExpr *to = step_unit_begin(s, unit);
+        ProgExpr *from = num(s, unit->norms + (unit->experts ? dense : 0));
+        if (unit->stack >= 0) {
+            const StackLayout *stack = &l->stacks[unit->stack];
+            to = px_add(p, to, px_mul(p, step_own_block(s),
+                                      px_const(p, stack->floats_const)));
+            from = px_add(p, from, px_mul(p, step_own_block(s), each));
+        }
+        ProgExpr *args[] = {
+            px_offset(p, var(s, ordered), px_div(p, to, num(s, 1024))),
+            px_offset(p, var(s, all), from),
+            num(s, 1),
+            px_div(p, step_share(s, unit), num(s, 1024)),
+            px_const(p, unit->experts ? l->expert_shards_const
+                                      : l->shards_const),
+            num(s, unit->experts ? expert_norms(l) : shard_norms(l)),
+        };
+        step_call(s, body, order_func(l), args, 6);
+        step_end_blocks(s);
+    }
+}
+
+/* Of the experts that this rank has those who split them tell each other. */
+static void gather_expert_norms(Steps *s, ProgBlock *b, const ProgVar *all)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    int64_t norms = expert_norms(l);
+    if (l->expert_shards == 1 || !norms)
+        return;
+    ProgExpr *args[] = {
+        var(s, s->me),
+        step_experts_message(s, "gather experts' shares' norms", ALL_GATHER,
+                             8 * norms, 1),
+        px_offset(p, var(s, all), num(s, shard_norms(l) * l->shards)),
+        num(s, norms),
+    };
+    step_call(s, b, prog_library(p, "all_gather_f64"), args, 4);
+}
+
+/* Where a rank's norms of its shares of experts begin. */
+static ProgVar *own_expert_norms(Steps *s, ProgBlock *b, const ProgVar *all)
+{
+    Prog *p = s->p;
+    const Lower *l = s->l;
+    if (l->m->mesh.experts == 1)
+        return NULL;
+    ProgExpr *before = px_mul(p, step_control(s, "expert_share"),
+                              num(s, expert_norms(l)));
+    return step_let(s, b, "expert_share_norms",
+                    px_offset(p, var(s, all),
+                              px_add(p, num(s, shard_norms(l) * l->shards),
+                                     before)));
+}
+
 /* Each rank makes the norms of its shares; all get all, in checkpoint order, at
  * `ordered`. */
 void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
@@ -190,7 +265,8 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
     ProgVar *own = step_let(
         s, b, "share_norms",
         px_offset(p, var(s, all),
-                  px_mul(p, step_share_number(s), num(s, norms))));
+                  px_mul(p, step_control(s, "share"), num(s, norms))));
+    ProgVar *experts = own_expert_norms(s, b, all);
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
         ProgBlock *body = step_each_block(s, b, unit->stack);
@@ -200,7 +276,8 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
             at = px_add(p, at, px_mul(p, step_own_block(s), blocks));
         if (s->stage && i == 0)     /* a tied weight is the first stage's */
             body = ps_if(p, body, step_is_first(s), NULL);
-        norm_shares(s, body, unit, px_offset(p, var(s, own), at));
+        norm_shares(s, body, unit,
+                    px_offset(p, var(s, unit->experts ? experts : own), at));
         step_end_blocks(s);
     }
     ProgExpr *index = NULL;
@@ -209,11 +286,15 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
                                    8 * norms, 1);
     ProgExpr *args[] = { var(s, s->me), index, var(s, all), num(s, norms) };
     step_call(s, b, prog_library(p, "all_gather_f64"), args, 4);
+    gather_expert_norms(s, b, all);
     ProgVar *ordered = step_let(s, b, "ordered", ordered_at);
     ProgBlock *first = ps_if(p, b, px_eq(p, px_field(p, var(s, s->me), "index"),
                                          px_i32(p, 0)), NULL);
-    if (s->stage && l->chunks > 1) {
+    if (l->m->mesh.experts > 1)
+        order_experts(s, first, ordered, all);
+    if (s->stage && l->chunks > 1)
         order_chunks(s, first, var(s, ordered), var(s, all));
+    if (l->m->mesh.experts > 1 || (s->stage && l->chunks > 1)) {
         step_barrier(s, b);
         return;
     }
@@ -296,9 +377,7 @@ static Shares open_shares(Steps *s, ProgBlock *b, const Unit *unit)
     for (int i = 0; i < s->l->info->moments; i++) {
         ProgExpr *base = step_control(s, "state");
         if (i)
-            base = px_offset(p, base,
-                             px_div(p, step_whole_moment(s),
-                                    px_const(p, s->l->shards_const)));
+            base = px_offset(p, base, step_moment_share(s));
         shares.moments[i] =
             step_let(s, b, arena_printf(a, "%s_%s", of, names[i]),
                      step_packed_share(s, unit, base));
@@ -329,7 +408,8 @@ static void update_tensor(Steps *s, ProgBlock *b, const Unit *unit,
         list_push(a, &args, value);
     }
     list_push(a, &args, px_const(p, s->l->offsets[weight]));
-    list_push(a, &args, px_mul(p, step_share_number(s), step_share(s, unit)));
+    list_push(a, &args, px_mul(p, step_share_number(s, unit),
+                               step_share(s, unit)));
     list_push(a, &args, step_share(s, unit));
     step_call(s, b, update_share_func(s->l, code), args.at, args.count);
     s->p->here = (Loc){0};

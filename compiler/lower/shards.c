@@ -10,6 +10,9 @@
  *                  (reproducible.order: fast) in each of several
  *     parameters   so are weights: gathered before a block runs, then dropped
  *
+ * Where ranks share out experts, a block's are a unit of their own: fewer ranks
+ * have the same, and split them.
+ *
  * SHARDS neighbours on the data axis are a shard group, which has all shares
  * (HYBRID_SHARD, Zhao et al. 2023). Where there are several, gradients are
  * summed in each and then over the ranks with the same share; shares are
@@ -18,9 +21,9 @@
 #include "steps.h"
 #include "../../runtime/collectives.h"
 
-int64_t unit_share(const Lower *l, const Unit *unit)
+int64_t unit_share(const Unit *unit)
 {
-    return unit->floats / l->shards;
+    return unit->floats / unit->shards;
 }
 
 static int64_t unit_count(const Lower *l, const Unit *unit)
@@ -31,7 +34,8 @@ static int64_t unit_count(const Lower *l, const Unit *unit)
 bool in_unit(const Lower *l, const Unit *unit, int weight)
 {
     const Weight *w = &l->m->weights.at[weight];
-    if (w->stack != unit->stack || w->constant || w->derived)
+    if (w->stack != unit->stack || w->constant || w->derived
+        || (w->slice == SLICE_EXPERTS) != unit->experts)
         return false;
     return w->stack >= 0
         || (l->weight_at[weight] >= unit->at
@@ -71,7 +75,7 @@ int64_t shard_norm_room(const Lower *l)
 {
     int64_t most = 0;
     if (l->chunks == 1)
-        return l->shards * shard_norms(l);
+        return all_share_norms(l);
     for (int s = 0; s < l->stages; s++)
         for (int i = 0; i < l->chunks; i++) {
             const ModelChunk *chunk = part_chunk(l, s, i);
@@ -84,15 +88,26 @@ int64_t shard_norm_room(const Lower *l)
     return most / 1024;
 }
 
-int64_t shard_norms(const Lower *l)
+static int64_t share_norms(const Lower *l, bool experts)
 {
     int64_t blocks = 0;
-    if (l->parts)
-        return stage_shard_norms(l);
     for (int i = 0; i < l->units.count; i++)
-        blocks += unit_count(l, &l->units.at[i])
-            * unit_share(l, &l->units.at[i]) / 1024;
+        if (l->units.at[i].experts == experts)
+            blocks += unit_count(l, &l->units.at[i])
+                * unit_share(&l->units.at[i]) / 1024;
     return blocks;
+}
+
+int64_t shard_norms(const Lower *l)
+{
+    return l->parts ? stage_shard_norms(l) : share_norms(l, false);
+}
+
+int64_t expert_norms(const Lower *l) { return share_norms(l, true); }
+
+int64_t all_share_norms(const Lower *l)
+{
+    return l->shards * shard_norms(l) + l->expert_shards * expert_norms(l);
 }
 
 static const char *upper(const Lower *l, const char *text)
@@ -109,36 +124,77 @@ static const char *unit_name(const Lower *l, int i)
     const Unit *unit = &l->units.at[i];
     if (unit->stack >= 0) {
         const char *prefix = l->m->stacks.at[unit->stack].prefix;
-        return *prefix ? arena_printf(l->arena, "%.*s_block",
-                                      (int)strlen(prefix) - 1, prefix)
-                       : "block";
+        const char *of = unit->experts ? "experts" : "block";
+        return *prefix ? arena_printf(l->arena, "%.*s_%s",
+                                      (int)strlen(prefix) - 1, prefix, of)
+                       : of;
     }
     return i == 0 ? "before" : i == l->units.count - 1 ? "behind" : "between";
+}
+
+/* Where units of experts have fewer shares than the others, a rank's shares do
+ * not lie where the whole's share of SHARDS would. */
+static void name_packed(Lower *l, int group, Unit *unit)
+{
+    if (l->m->mesh.experts == 1)
+        return;
+    unit->packed_const = prog_const(
+        l->p, group,
+        arena_printf(l->arena, "%s_PACKED", upper(l, unit->name)),
+        unit->packed, "where it begins among a rank's shares");
+    if (unit->experts)
+        l->experts_const[unit->stack] = prog_const(
+            l->p, group,
+            arena_printf(l->arena, "%s_IN_BLOCK", upper(l, unit->name)),
+            l->stacks[unit->stack].experts_at, "where they begin in a block");
+}
+
+/* How many ranks split what; gives the group of what is named next. */
+static int name_shards(Lower *l)
+{
+    int group = prog_add_const_group(l->p, NULL);
+    bool experts = l->m->mesh.experts > 1;
+    l->shards_const = prog_const(l->p, group, "SHARDS", l->shards,
+                                 "ranks that own a share of each unit");
+    if (experts)
+        l->expert_shards_const =
+            prog_const(l->p, group, "EXPERT_SHARDS", l->expert_shards,
+                       "… of a block's experts");
+    group = prog_add_wide_group(l->p, "Units: parameters before, in and behind "
+                                "the blocks, in floats.");
+    if (experts)
+        l->share_floats_const =
+            prog_const(l->p, group, "MOMENT_SHARE", l->share_floats,
+                       "a rank's shares of one moment");
+    return group;
 }
 
 /* The sizes of shares, and where parameters begin in their units. */
 void name_units(Lower *l)
 {
-    int64_t norms = 0;
+    int64_t norms[2] = {0};
     if (l->shards == 1)
         return;
-    int group = prog_add_const_group(l->p, NULL);
-    l->shards_const = prog_const(l->p, group, "SHARDS", l->shards,
-                                 "ranks that own a share of each unit");
-    group = prog_add_wide_group(l->p, "Units: parameters before, in and behind "
-                                "the blocks, in floats.");
     for (int i = 0; i < l->units.count; i++) {
         Unit *unit = &l->units.at[i];
         unit->name = unit_name(l, i);
-        unit->norms = norms;
-        norms += unit_count(l, unit) * unit_share(l, unit) / 1024;
+        unit->packed = l->share_floats;
+        l->share_floats += unit_count(l, unit) * unit_share(unit);
+        unit->norms = norms[unit->experts];
+        norms[unit->experts] +=
+            unit_count(l, unit) * unit_share(unit) / 1024;
+    }
+    int group = name_shards(l);
+    for (int i = 0; i < l->units.count; i++) {
+        Unit *unit = &l->units.at[i];
+        name_packed(l, group, unit);
         if (unit->stack < 0)
             unit->at_const = prog_const(l->p, group, upper(l, unit->name),
                                         unit->at, "where it begins");
         unit->share = prog_const(
             l->p, group,
             arena_printf(l->arena, "%s_SHARE", upper(l, unit->name)),
-            unit_share(l, unit), "a rank's share");
+            unit_share(unit), "a rank's share");
     }
     l->offsets = arena_alloc(l->arena, (size_t)l->m->weights.count
                                            * sizeof *l->offsets);
@@ -147,6 +203,8 @@ void name_units(Lower *l)
         if (w->constant || w->derived)
             continue;
         int64_t at = l->weight_at[i];
+        if (w->slice == SLICE_EXPERTS)
+            at -= l->stacks[w->stack].experts_at;
         for (int j = 0; w->stack < 0 && j < l->units.count; j++)
             if (l->units.at[j].stack < 0
                 && l->weight_at[i] >= l->units.at[j].at)
@@ -158,7 +216,10 @@ void name_units(Lower *l)
 }
 
 /* ---- where shares lie ---- */
-ProgExpr *step_share_number(Steps *s) { return step_control(s, "share"); }
+ProgExpr *step_share_number(Steps *s, const Unit *unit)
+{
+    return step_control(s, unit->experts ? "expert_share" : "share");
+}
 
 /* Floats of a share; before and behind blocks stages have different ones. */
 ProgExpr *step_share(Steps *s, const Unit *unit)
@@ -173,7 +234,7 @@ ProgExpr *step_share(Steps *s, const Unit *unit)
 static int64_t stage_share(const Lower *l, const Unit *unit, int stage)
 {
     if (!l->parts || unit->stack >= 0)
-        return unit_share(l, unit);
+        return unit_share(unit);
     const PartLayout *part = &l->parts[stage];
     return (unit == l->units.at ? part->blocks_at : part->behind_floats)
         / l->shards;
@@ -194,6 +255,20 @@ int64_t part_unit_at(const Lower *l, const Unit *unit, int part)
                                    : layout->behind_at;
 }
 
+int64_t part_unit_packed(const Lower *l, const Unit *unit, int part)
+{
+    if (part < 0 || !l->parts)
+        return unit->packed;
+    return part_unit_at(l, unit, part) / unit->shards;
+}
+
+int64_t part_share_floats(const Lower *l, int part)
+{
+    if (part >= 0 && l->parts)
+        return l->parts[part].moment_floats / l->shards;
+    return l->shards > 1 ? l->share_floats : l->moment_floats;
+}
+
 static int64_t stage_count(const Lower *l, const Unit *unit, int stage)
 {
     return l->parts && unit->stack >= 0 ? part_blocks(l, stage)
@@ -206,11 +281,30 @@ ProgExpr *step_whole_moment(Steps *s)
                     : px_const(s->p, s->l->moment_const);
 }
 
+ProgExpr *step_moment_share(Steps *s)
+{
+    if (s->l->share_floats_const)
+        return px_const(s->p, s->l->share_floats_const);
+    return px_div(s->p, step_whole_moment(s),
+                  px_const(s->p, s->l->shards_const));
+}
+
+/* "sum gradients" -> "sum experts' gradients" */
+static const char *of_experts(const Lower *l, const char *name)
+{
+    int verb = (int)strcspn(name, " ");
+    return arena_printf(l->arena, "%.*s experts'%s", verb, name, name + verb);
+}
+
 /* A message about each of the unit's blocks, `times` a step. */
 ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
                               const Unit *unit, int64_t times)
 {
     ProgExpr *index = NULL;
+    if (unit->experts)
+        return step_experts_message(s, of_experts(s->l, name), kind,
+                                    4 * unit_share(unit),
+                                    times * unit_count(s->l, unit));
     for (int i = 0; i < s->l->stages; i++)
         index = step_shard_message(s, name, kind, i,
                                    4 * stage_share(s->l, unit, i),
@@ -228,8 +322,18 @@ static ProgExpr *own_share(Steps *s, const Unit *unit, ProgExpr *base,
             px_add(p, at,
                    px_mul(p, step_own_block(s),
                           px_const(p, s->l->stacks[unit->stack].floats_const)));
-    at = px_add(p, at, px_mul(p, step_share_number(s), step_share(s, unit)));
+    at = px_add(p, at, px_mul(p, step_share_number(s, unit),
+                           step_share(s, unit)));
     return px_offset(p, base, at);
+}
+
+/* The unit's place in a block that begins at `at`. */
+static ProgExpr *in_block(Steps *s, const Unit *unit, ProgExpr *at)
+{
+    if (!unit->experts)
+        return at;
+    return px_add(s->p, at,
+                  px_const(s->p, s->l->experts_const[unit->stack]));
 }
 
 ProgExpr *step_unit_begin(Steps *s, const Unit *unit)
@@ -239,16 +343,20 @@ ProgExpr *step_unit_begin(Steps *s, const Unit *unit)
     if (s->stage)
         return unit == s->l->units.at ? num(s, 0)
                                       : step_stage_field(s, "behind");
-    return px_const(s->p, unit->stack < 0 ? unit->at_const
-                                          : s->l->stacks[unit->stack].at_const);
+    if (unit->stack < 0)
+        return px_const(s->p, unit->at_const);
+    return in_block(s, unit,
+                    px_const(s->p, s->l->stacks[unit->stack].at_const));
 }
 
 /* Of a unit in what has a rank's shares alone: moments, ZeRO-3's weights. */
 ProgExpr *step_packed_share(Steps *s, const Unit *unit, ProgExpr *base)
 {
     Prog *p = s->p;
-    ProgExpr *at =
-        px_div(p, step_unit_begin(s, unit), px_const(p, s->l->shards_const));
+    ProgExpr *at = unit->packed_const
+        ? px_const(p, unit->packed_const)
+        : px_div(p, step_unit_begin(s, unit),
+                 px_const(p, s->l->shards_const));
     if (unit->stack >= 0)
         at = px_add(p, at, px_mul(p, step_own_block(s), step_share(s, unit)));
     return px_offset(p, base, at);
@@ -269,7 +377,7 @@ static int64_t kept_before(const Lower *l, const Unit *unit)
     for (int i = 0; &l->units.at[i] != unit; i++)
         if (l->units.at[i].stack >= 0)
             floats += unit_count(l, &l->units.at[i])
-                * unit_share(l, &l->units.at[i]);
+                * unit_share(&l->units.at[i]);
     return floats;
 }
 
@@ -279,7 +387,7 @@ int64_t kept_shares(const Lower *l)
     for (int i = 0; i < l->units.count; i++)
         if (l->units.at[i].stack >= 0)
             floats += unit_count(l, &l->units.at[i])
-                * unit_share(l, &l->units.at[i]);
+                * unit_share(&l->units.at[i]);
     return floats;
 }
 
@@ -299,7 +407,9 @@ static ProgExpr *gradient_begin(Steps *s, const Unit *unit)
     if (s->stage)
         return step_unit_begin(s, unit);
     if (unit->stack >= 0)
-        return px_const(p, s->l->stacks[unit->stack].gradient_at_const);
+        return in_block(s, unit,
+                        px_const(p, s->l->stacks[unit->stack]
+                                        .gradient_at_const));
     return unit->gradient_at == unit->at ? px_const(p, unit->at_const)
                                          : num(s, unit->gradient_at);
 }
@@ -392,14 +502,14 @@ static void add_copies(Steps *s, ProgBlock *b)
 /* Where further uses of parameters begin among the gradients, and end. */
 static int64_t further_begin(const Lower *l, int stage)
 {
-    int64_t units = 0;
     if (l->parts)
         return l->parts[stage].moment_floats;
-    for (int i = 0; i < l->units.count; i++)
-        units = l->units.at[i].gradient_at
-            + l->units.at[i].floats
-                * (l->early ? 1 : unit_count(l, &l->units.at[i]));
-    return units;
+    const Unit *last = &l->units.at[l->units.count - 1];
+    if (last->stack < 0)
+        return last->gradient_at + last->floats;
+    const StackLayout *stack = &l->stacks[last->stack];
+    return stack->gradient_at
+        + stack->gradient_floats * (l->early ? 1 : unit_count(l, last));
 }
 
 static int64_t further_end(const Lower *l, int stage)
@@ -439,12 +549,12 @@ void step_reduce_shards(Steps *s, ProgBlock *b)
     Lower *l = s->l;
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
-        if (unit->stack >= 0 && l->early)
+        if ((unit->stack >= 0 && l->early) || unit->shards == 1)
             continue;
         ProgBlock *body = step_each_block(s, b, unit->stack);
         ProgExpr *at = gradient_begin(s, unit);
         if (unit->stack >= 0)
-            at = step_gradient_block(s);
+            at = in_block(s, unit, step_gradient_block(s));
         ProgExpr *values = px_offset(p, var(s, s->gradients), at);
         if (s->stage && i == 0)
             reduce_before(s, body, unit, values);
@@ -493,25 +603,33 @@ const Unit *block_unit(const Lower *l, int stack)
     ice("stack %d has no unit", stack);
 }
 
-/* Block l's gradient is there: its share is summed and kept, or added to those
- * of the micro-batches before. */
-void step_keep_share(Steps *s, ProgBlock *b)
+static void keep_share(Steps *s, ProgBlock *b, const Unit *unit)
 {
     Prog *p = s->p;
-    const Unit *unit = block_unit(s->l, s->stack);
     ProgExpr *at = gradient_begin(s, unit);
     ProgExpr *all = px_offset(p, var(s, s->gradients), at);
     ProgExpr *args[] = {
         var(s, s->me), kept_share(s, unit),
-        px_offset(p, all, px_mul(p, step_share_number(s), step_share(s, unit))),
+        px_offset(p, all, px_mul(p, step_share_number(s, unit),
+                           step_share(s, unit))),
         step_share(s, unit),
     };
-    reduce(s, b, unit, all, s->map->micros);
+    if (unit->shards > 1)
+        reduce(s, b, unit, all, s->map->micros);
     ProgBlock *first = b, *later;
     if (s->micro) {
         first = ps_if(p, b, px_eq(p, var(s, s->micro), num(s, 0)), &later);
         step_call(s, later, add_into_func(s->l), args, 4);
     }
     step_call(s, first, copy_func(s->l), args, 4);
+}
+
+/* Block l's gradient is there: its share is summed and kept, or added to those
+ * of the micro-batches before. */
+void step_keep_share(Steps *s, ProgBlock *b)
+{
+    for (int i = 0; i < s->l->units.count; i++)
+        if (s->l->units.at[i].stack == s->stack)
+            keep_share(s, b, &s->l->units.at[i]);
     step_barrier(s, b);
 }

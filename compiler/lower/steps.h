@@ -202,10 +202,12 @@ const KernelCode *update_code(Steps *s);
 int64_t kept_shares(const Lower *l);    /* floats of blocks' gradients kept */
 bool in_unit(const Lower *l, const Unit *unit, int weight);
 const Unit *block_unit(const Lower *l, int stack);
-ProgExpr *step_share_number(Steps *s);  /* the rank's: 0 … SHARDS - 1 */
+/* The rank's: 0 … SHARDS - 1, of experts 0 … EXPERT_SHARDS - 1. */
+ProgExpr *step_share_number(Steps *s, const Unit *unit);
 ProgExpr *step_share(Steps *s, const Unit *unit);           /* its floats */
 ProgExpr *step_unit_begin(Steps *s, const Unit *unit);      /* among weights */
 ProgExpr *step_whole_moment(Steps *s);  /* floats of a moment, of all ranks */
+ProgExpr *step_moment_share(Steps *s);  /* of one rank's */
 /* The share, at `base` of something that has nothing but shares. */
 ProgExpr *step_packed_share(Steps *s, const Unit *unit, ProgExpr *base);
 ProgExpr *step_weight_share(Steps *s, const Unit *unit);
@@ -234,10 +236,13 @@ void step_derive(Steps *s, ProgBlock *b, const Func *reader);
 const char *gathered_region(const Lower *l, const Unit *unit);
 void write_gathering(Lower *l);
 /* ranks.c: the index of a message that a stage's ranks make so many calls of in
- * a step, each of so many bytes: of those that split units, of those with the
+ * a step, each of so many bytes: of those that split units or the same experts,
+ * of those with the
  * same shares (a sum), of all replicas (a sum, once). */
 ProgExpr *step_shard_message(Steps *s, const char *name, int kind, int stage,
                              int64_t bytes, int64_t calls);
+ProgExpr *step_experts_message(Steps *s, const char *name, int kind,
+                               int64_t bytes, int64_t calls);
 ProgExpr *step_copies_message(Steps *s, const char *name, int stage,
                               int64_t bytes, int64_t calls);
 ProgExpr *step_replicas_message(Steps *s, const char *name, int stage,

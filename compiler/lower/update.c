@@ -172,6 +172,23 @@ static bool is_updated(const Weight *w)
     return !w->constant && !w->frozen && !w->derived;
 }
 
+/* The tensors of a block as they lie in it: experts that ranks share last. */
+static void each_tensor_of_block(Steps *s, ProgBlock *body, TensorRule *rule,
+                                 int stack, int64_t within, int64_t each)
+{
+    const Module *m = s->l->m;
+    for (int experts = 0; experts < 2; experts++)
+        for (int i = 0; i < m->weights.count; i++) {
+            const Weight *w = &m->weights.at[i];
+            if (w->stack != stack || !is_updated(w)
+                || (w->slice == SLICE_EXPERTS) != experts)
+                continue;
+            s->p->here = w->origin.model;
+            rule(s, body, i, within, each);
+            within += blocks_of(s, w);
+        }
+}
+
 /* A stack's tensors, in a loop over its blocks; *at counts blocks of 1024 so
  * far. */
 static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
@@ -192,14 +209,7 @@ static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
             step_point(
                 s, body, s->l->stacks[stack].sums, s->block_moments[stack][j],
                 px_offset(s->p, moment_start(s, j), step_gradient_block(s)));
-    for (int i = 0; i < m->weights.count; i++) {
-        const Weight *w = &m->weights.at[i];
-        if (w->stack != stack || !is_updated(w))
-            continue;
-        s->p->here = w->origin.model;
-        rule(s, body, i, within, each);
-        within += blocks_of(s, w);
-    }
+    each_tensor_of_block(s, body, rule, stack, within, each);
     step_end_blocks(s);
 }
 
@@ -436,7 +446,7 @@ void step_norm(Steps *s, ProgBlock *b)
     bool chunks = s->stage && l->chunks > 1;
     int64_t slice = s->stage ? part_norm_room(l) : r->floats / 2 / tensor;
     if (l->shards > 1) {    /* in front are those of shares, rank by rank */
-        raw = shard_norms(l) * l->shards;
+        raw = all_share_norms(l);
         slice = shard_norm_room(l);
         s->norm = step_let(s, b, "ordered_norms",
                            px_offset(p, var(s, all), num(s, raw)));

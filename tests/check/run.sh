@@ -99,6 +99,10 @@ holds vit-tiny-digits.yaml "parallel.context=2 model.head.classify.pool=last"
 holds simple-attention.yaml "parallel.context=2"
 holds vit-tiny-digits.yaml "parallel.context=5 model.input.image.size=6"
 holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2"
+holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2 \
+parallel.shard=optimizer"
+holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 \
+parallel.context=2 parallel.shard=gradients"
 holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 \
 model.norm.place=post"
 holds bert-base.yaml "parallel.data=2 memory.recompute=block"

@@ -145,6 +145,48 @@ near() { # SPEC LENGTH SETTING… [with SETTING…]
         fail "$what: messages: $(head -n 1 said)"; fi
 }
 
+# The same bits whether ranks that share experts split what they have or not: the
+# log, weights and moments, gradients; and from the middle of the run on.
+shares() { # KEPT SETTING…: parallel.shard is KEPT
+    kept=$1
+    shift
+    what="shares $kept $*" file=$root/tests/bits/specs/mixture.yaml
+    size='train.steps=8 train.batch=12 train.checkpoint.every=4'
+    rm -rf "$work/now" && mkdir "$work/now" && cd "$work/now" || exit 1
+    ../tool examples 12 batch.safetensors tokens=256:24 targets=-256:24 \
+        lengths=25 || exit 1
+    for of in none "$kept"; do
+        # shellcheck disable=SC2046,SC2086  # lists
+        timeout 120 "$compiler" build "$file" -o $of $(for setting in $size \
+            model.context=24 train.sequence=24 parallel.shard=$of "$@"
+            do echo --set $setting; done) >said 2>&1 &&
+            timeout -k 3 60 ./$of train --data ../text.txt --quiet --threads 2 \
+                --out $of.run --log $of.jsonl >said 2>&1 &&
+            timeout -k 3 30 ./$of grad --weights none.run/step-8 --batch \
+                batch.safetensors --out $of.grad >said 2>&1 ||
+            { fail "$what: $of: $(head -n 1 said)"; return; }
+        grep -oE '"(loss|eval_loss|grad_norm)":[0-9.e+-]+' $of.jsonl >$of.log
+    done
+    mkdir more.run && cp -r none.run/step-4 more.run &&
+        timeout -k 3 60 "./$kept" train --data ../text.txt --quiet \
+            --resume --out more.run >said 2>&1 ||
+        fail "$what: resume: $(head -n 1 said)"
+    if cmp -s none.log "$kept.log" && [ -s none.log ]; then pass; else
+        fail "$what: another log"; fi
+    for pair in none.grad,$kept.grad \
+        none.run/step-8/model.safetensors,$kept.run/step-8/model.safetensors \
+        none.run/step-8/optimizer.safetensors,$kept.run/step-8/optimizer.safetensors \
+        none.run/step-8/optimizer.safetensors,more.run/step-8/optimizer.safetensors
+    do
+        if ../tool same "${pair%,*}" "${pair#*,}" >said 2>&1; then pass; else
+            fail "$what: $pair: $(head -n 1 said)"; fi
+    done
+    if "./$kept" info --json >info.json &&
+        awk -f "$root/tests/plans/messages.awk" -v steps=8 info.json \
+            "$kept.run/run.json" >said 2>&1; then pass; else
+        fail "$what: messages: $(head -n 1 said)"; fi
+}
+
 # ---- the plans --------------------------------------------------------------
 plans() {
     cat <<END_PLANS
@@ -178,6 +220,10 @@ mixture 24 parallel.data=2 parallel.experts=2 with model.experts.capacity=0 \
     model.experts.count=4 model.norm.place=post train.schedule.warmup=5
 mixture 24 parallel.data=2 parallel.experts=2 model.experts.buffer=300 \
     with model.experts.count=4
+mixture 24 parallel.data=4 parallel.experts=2 parallel.shard=optimizer \
+    with model.experts.count=4 model.experts.capacity=0
+encoder-decoder 24 parallel.data=4 parallel.experts=2 parallel.shard=gradients with \
+    model.experts.count=4 model.experts.top_k=2 model.experts.aux_loss=0.02
 encoder-decoder 24 parallel.data=4 parallel.experts=2 with \
     model.experts.count=4 model.experts.top_k=2 model.experts.aux_loss=0.02
 preference 24 parallel.data=2 parallel.experts=2 with \
@@ -196,6 +242,24 @@ while read -r words; do
     # shellcheck disable=SC2086  # words
     [ $wanted = no ] || near $words
 done <plans.txt
+
+# ---- shares of experts -------------------------------------------------------
+if [ -z "${ONLY-}" ] || [ "${ONLY-}" = shares ]; then
+    four='model.experts.count=4 parallel.experts=2'
+    # shellcheck disable=SC2086  # words
+    {
+        shares optimizer parallel.data=4 $four
+        shares optimizer parallel.data=2 $four train.micro_batch=2
+        shares optimizer parallel.data=6 parallel.experts=2 \
+            model.experts.count=6 model.norm.place=post
+        shares gradients parallel.data=4 $four
+        shares gradients parallel.data=2 $four
+        shares gradients parallel.data=4 $four train.micro_batch=1 \
+            'train.freeze=[blocks.0.*,embed.*]'
+        shares gradients parallel.data=2 parallel.context=2 $four \
+            model.experts.capacity=0
+    }
+fi
 
 # ---- a buffer that is too small ---------------------------------------------
 what='a full buffer'
