@@ -35,6 +35,19 @@ static ProgFunc *gather_func(Lower *l)
     return f;
 }
 
+/* What is gathered of a stack's experts lies behind the block's others; those
+ * that no other rank has are not. */
+int64_t gathered_floats(const Lower *l, const Unit *unit, int stage)
+{
+    int64_t floats = unit->shards * part_unit_share(l, unit, stage);
+    for (int i = 0; unit->stack >= 0 && i < l->units.count; i++) {
+        const Unit *other = &l->units.at[i];
+        if (other->stack == unit->stack && other->experts && other->shards > 1)
+            floats += other->floats;
+    }
+    return floats;
+}
+
 /* Of experts that no two ranks have there is one share. */
 static void copy_unit(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *all,
                       ProgExpr *own)
@@ -143,14 +156,44 @@ void step_gather_shared(Steps *s, ProgBlock *b)
     step_call(s, b, gathered_func(l), args.at, args.count);
 }
 
-/* The open block's, for one call. */
-ProgExpr *step_gather_block(Steps *s, ProgBlock *b)
+/* Experts that no other rank has: they are where they are. */
+static void point_at_experts(Steps *s, ProgBlock *b, const Unit *unit)
 {
-    const Unit *unit = block_unit(s->l, s->stack);
-    ProgExpr *all = step_region(s, gathered_region(s->l, unit));
-    step_gather_unit(s, b, unit, "gather weights", all,
-                     step_packed_share(s, unit, step_control(s, "weights")));
-    return all;
+    Prog *p = s->p;
+    Lower *l = s->l;
+    ProgVar *own = step_let(
+        s, b, unit->name,
+        step_packed_share(s, unit, step_control(s, "weights")));
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (in_unit(l, unit, i))
+            ps_field_set(p, b, var(s, s->w[s->stack]),
+                         c_name(l, l->m->weights.at[i].name),
+                         px_offset(p, var(s, own),
+                                   px_const(p, l->offsets[i])));
+}
+
+/* The open block's, for one call. */
+void step_gather_block(Steps *s, ProgBlock *b)
+{
+    Lower *l = s->l;
+    const char *region = gathered_region(l, block_unit(l, s->stack));
+    for (int i = 0; i < l->units.count; i++) {
+        const Unit *unit = &l->units.at[i];
+        if (unit->stack != s->stack || unit->shards == 1)
+            continue;
+        ProgExpr *all = step_region(s, region);
+        if (unit->experts)
+            all = px_offset(s->p, all,
+                            px_const(s->p, l->experts_const[s->stack]));
+        step_gather_unit(
+            s, b, unit, "gather weights", all,
+            step_packed_share(s, unit, step_control(s, "weights")));
+    }
+    step_point(s, b, l->stacks[s->stack].weights, s->w[s->stack],
+               step_region(s, region));
+    for (int i = 0; i < l->units.count; i++)
+        if (l->units.at[i].stack == s->stack && l->units.at[i].shards == 1)
+            point_at_experts(s, b, &l->units.at[i]);
 }
 
 /* ---- derived weights ---- */

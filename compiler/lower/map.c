@@ -648,9 +648,9 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
     if (train || grad)
         add_gradients(l, &map, train);
     for (int i = 0; gathers(l, step) && i < l->units.count; i++)
-        add(l, &map, gathered_region(l, &l->units.at[i]), "parameters",
-            l->units.at[i].shards
-                * part_unit_share(l, &l->units.at[i], stage));
+        if (!l->units.at[i].experts)
+            add(l, &map, gathered_region(l, &l->units.at[i]), "parameters",
+                gathered_floats(l, &l->units.at[i], stage));
     add_totals(l, &map);
     if (gives(step, "aux"))
         add(l, &map, "aux", "scalars",              /* all ranks' */

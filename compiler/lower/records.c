@@ -129,10 +129,11 @@ void step_point_at_block(Steps *s, ProgBlock *b)
                           s->stage ? step_stage_field(s, "blocks")
                                    : px_const(s->p, stack->at_const),
                           own);
-    step_point(s, b, stack->weights, s->w[s->stack],
-               gathers(s->l, s->map->step)
-                   ? step_gather_block(s, b)
-                   : px_offset(s->p, step_control(s, "weights"), at));
+    if (gathers(s->l, s->map->step))
+        step_gather_block(s, b);
+    else
+        step_point(s, b, stack->weights, s->w[s->stack],
+                   px_offset(s->p, step_control(s, "weights"), at));
     step_point_at_sums(s, b);
 }
 

@@ -230,7 +230,8 @@ void step_gather_gradients(Steps *s, ProgBlock *b);
 void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
                       const char *message, ProgExpr *all, ProgExpr *own);
 void step_gather_shared(Steps *s, ProgBlock *b);
-ProgExpr *step_gather_block(Steps *s, ProgBlock *b);    /* where it lies then */
+void step_gather_block(Steps *s, ProgBlock *b);     /* and points at it */
+int64_t gathered_floats(const Lower *l, const Unit *unit, int stage);
 bool makes_derived(const Module *m, const Func *f);
 void step_derive(Steps *s, ProgBlock *b, const Func *reader);
 const char *gathered_region(const Lower *l, const Unit *unit);

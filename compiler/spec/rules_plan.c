@@ -282,7 +282,6 @@ static void check_experts(Loader *loader)
     const KeyId ranks = KEY_parallel_experts, data = KEY_parallel_data;
     bool shards = s->parallel_shard != PARALLEL_SHARD_NONE;
     const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->parallel_shard == PARALLEL_SHARD_PARAMETERS, KEY_parallel_shard },
         { shards && s->parallel_pipeline_stages > 1, KEY_parallel_shard },
         { shards && s->parallel_shard_group > 0
               && s->parallel_shard_group < s->parallel_data,

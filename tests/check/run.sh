@@ -103,6 +103,8 @@ holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2 \
 parallel.shard=optimizer"
 holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 \
 parallel.context=2 parallel.shard=gradients"
+holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2 \
+parallel.shard=parameters"
 holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 \
 model.norm.place=post"
 holds bert-base.yaml "parallel.data=2 memory.recompute=block"

@@ -258,6 +258,10 @@ if [ -z "${ONLY-}" ] || [ "${ONLY-}" = shares ]; then
             'train.freeze=[blocks.0.*,embed.*]'
         shares gradients parallel.data=2 parallel.context=2 $four \
             model.experts.capacity=0
+        shares parameters parallel.data=4 $four
+        shares parameters parallel.data=2 $four train.micro_batch=3
+        shares parameters parallel.data=6 parallel.experts=2 \
+            model.experts.count=6 model.norm.place=post train.micro_batch=1
     }
 fi
 
