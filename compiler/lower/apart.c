@@ -91,3 +91,13 @@ void step_sum_apart(Steps *s, ProgBlock *b)
         at = sum_stack_apart(s, b, i, all, same, at);
     sum_run(s, b, all, at, px_sub(s->p, step_gradient_floats(s), at));
 }
+
+ProgExpr *step_experts_message(Steps *s, const char *name, int kind,
+                               int64_t bytes, int64_t calls)
+{
+    Talk *talk = find_talk(s->l, name, "same experts",
+                           s->l->m->mesh.shard_from);
+    foretell(s, talk, 0, calls,
+             collective_bytes((Collective)kind, bytes, s->l->expert_shards));
+    return px_const(s->p, talk->index);
+}

@@ -37,7 +37,6 @@ void lower_talks(Lower *l)
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
         && (mesh->each_micro || is_whole_group(l->m));
     l->shards = mesh_shards(mesh);
-    l->expert_shards = l->shards > 1 ? l->shards / mesh->experts : 1;
     l->copies = mesh_copies(mesh);
     if (mesh->data * mesh->stages * mesh->tensor * mesh->context > 1)
         l->talk_constants =
@@ -114,16 +113,6 @@ ProgExpr *step_shard_message(Steps *s, const char *name, int kind, int stage,
     Talk *talk = find_talk(s->l, name, axis, s->l->m->mesh.shard_from);
     foretell(s, talk, stage, calls,
              collective_bytes((Collective)kind, bytes, s->l->shards));
-    return px_const(s->p, talk->index);
-}
-
-ProgExpr *step_experts_message(Steps *s, const char *name, int kind,
-                               int64_t bytes, int64_t calls)
-{
-    Talk *talk = find_talk(s->l, name, "same experts",
-                           s->l->m->mesh.shard_from);
-    foretell(s, talk, 0, calls,
-             collective_bytes((Collective)kind, bytes, s->l->expert_shards));
     return px_const(s->p, talk->index);
 }
 
