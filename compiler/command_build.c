@@ -106,7 +106,8 @@ static const char build_usage[] =
     "  -v      says what each pass did\n";
 
 /* The data degrees under which the bits are these: 1 and the powers of two that
- * divide the groups (contract, section 5). */
+ * divide the groups, which are a power of two or `data` itself (contract,
+ * section 5). */
 static void tell_bits(const Spec *spec)
 {
     int64_t groups = spec->reproducible_groups;
@@ -114,8 +115,9 @@ static void tell_bits(const Spec *spec)
         printf("bits: this plan's alone (reproducible.order: fast)\n");
         return;
     }
-    printf("bits: the same for data in {1");
-    for (int64_t data = 2; data <= groups && groups % data == 0; data *= 2)
+    bool power = (groups & (groups - 1)) == 0;
+    printf("bits: the same for data in {%lld", power ? 1 : (long long)groups);
+    for (int64_t data = 2; power && data <= groups; data *= 2)
         printf(",%lld", (long long)data);
     printf("}\n");
 }

@@ -372,8 +372,9 @@ static void print_effect(const Diff *d)
         printf("bits: of these plans alone (reproducible.order: fast)\n");
         return;
     }
-    printf("bits: the same for data in {1");
-    for (int64_t data = 2; data <= groups && groups % data == 0; data *= 2)
+    bool power = (groups & (groups - 1)) == 0;
+    printf("bits: the same for data in {%lld", power ? 1 : (long long)groups);
+    for (int64_t data = 2; power && data <= groups; data *= 2)
         printf(",%lld", (long long)data);
     printf("}\n");
 }

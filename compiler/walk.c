@@ -5,6 +5,7 @@
  * message that depends on the unknown is an error: nothing of a plan may. */
 #include "walk.h"
 #include "../ir/prog_make.h"
+#include <stdlib.h>
 
 typedef enum KnownKind {
     UNKNOWN, KNOWN_INT, KNOWN_PLACE, KNOWN_ROW, KNOWN_RECORD,
@@ -361,16 +362,26 @@ static bool is_run(Walk *walk, const ProgFunc *func, const Known *args)
     return integers || (sets && func->result.kind == PK_VOID);
 }
 
+/* Room for some values of a call. A step makes millions of calls, so it is
+ * given back when the call has ended. */
+static Known *scratch(int values)
+{
+    Known *room = calloc((size_t)values + 1, sizeof *room);
+    if (!room)
+        ice("out of memory");
+    return room;
+}
+
 static Known run_func(Walk *walk, const ProgFunc *func, const Known *args)
 {
-    Frame f = { .walk = walk, .func = func };
-    size_t bytes = (size_t)(func->variables + 1) * sizeof(Known);
-    f.variables = arena_alloc(walk->arena, bytes);
+    Frame f = { .walk = walk, .func = func,
+                .variables = scratch(func->variables) };
     for (int i = 0; i < func->params.count; i++)
         f.variables[func->params.at[i]->number] = args[i];
     walk->depth++;
     run_block(&f, &func->body);
     walk->depth--;
+    free(f.variables);
     return f.result;
 }
 
@@ -378,17 +389,21 @@ static Known call(Frame *f, const ProgExpr *e)
 {
     Walk *walk = f->walk;
     const ProgFunc *func = e->callee;
-    Known *args = arena_alloc(walk->arena,
-                              (size_t)(e->args.count + 1) * sizeof *args);
+    Known *args = scratch(e->args.count), result = unknown;
     for (int i = 0; i < e->args.count; i++)
         args[i] = evaluate(f, e->args.at[i]);
     if (func->linkage == PL_COLLECTIVE)
-        return add_talk(f, func, args), unknown;
-    if (is_update(func))
-        return add_update(f, func, args), unknown;
-    if (keeps_record(func) && walk->depth == 1)
-        add_records(f, func, args);
-    return is_run(walk, func, args) ? run_func(walk, func, args) : unknown;
+        add_talk(f, func, args);
+    else if (is_update(func))
+        add_update(f, func, args);
+    else {
+        if (keeps_record(func) && walk->depth == 1)
+            add_records(f, func, args);
+        if (is_run(walk, func, args))
+            result = run_func(walk, func, args);
+    }
+    free(args);
+    return result;
 }
 
 static void run_loop(Frame *f, const ProgStmt *s)

@@ -10,14 +10,38 @@
 
 /* What the command of a step maps, the steps that go with it too: a rank of the
  * plan's, or one alone on all cores. */
+/* Is it a step of all ranks? */
+static bool is_together(const Step *step)
+{
+    return strcmp(step->name, "train") == 0 || strcmp(step->name, "eval") == 0
+        || strcmp(step->name, "grad") == 0;
+}
+
 static Plan plan_of(const Program *program, const Step *step,
                     const Options *options)
 {
     const StepSet set = steps_with(program, step->name);
-    bool together = strcmp(step->name, "train") == 0
-        || strcmp(step->name, "eval") == 0 || strcmp(step->name, "grad") == 0;
-    int ranks = together ? program_ranks(program) : 1;
+    int ranks = is_together(step) ? program_ranks(program) : 1;
     return rank_plan(program, &set, threads_of(options, ranks));
+}
+
+/* What ranks of that stage run which maps the most for this step. */
+static Program program_of_largest(const Program *program, const Step *step,
+                                  const Options *options)
+{
+    int largest = 0;
+    int64_t most = -1;
+    if (program_ranks(program) == 1)
+        return *program;
+    for (int stage = 0; stage < program_stages(program); stage++) {
+        const Program part = program_of_stage(program, stage);
+        Plan plan = plan_of(&part, program_step(&part, step->name), options);
+        if (plan.total_bytes > most) {
+            most = plan.total_bytes;
+            largest = stage;
+        }
+    }
+    return program_of_stage(program, largest);
 }
 
 static const char *word(const char *text, const char *otherwise)
@@ -117,9 +141,14 @@ static void each_step(const Program *program, const Options *options,
 {
     const Program alone = program_alone(program);
     bool apart = program->one_rank != NULL;
-    for (int i = 0; i < program->step_count; i++)
-        if (!apart || !program_step(&alone, program->steps[i].name))
-            rule(context, program, &program->steps[i], options);
+    for (int i = 0; i < program->step_count; i++) {
+        const Step *step = &program->steps[i];
+        if (apart && program_step(&alone, step->name))
+            continue;
+        const Program own = is_together(step)
+            ? program_of_largest(program, step, options) : *program;
+        rule(context, &own, program_step(&own, step->name), options);
+    }
     for (int i = 0; apart && i < alone.step_count; i++)
         rule(context, &alone, &alone.steps[i], options);
 }

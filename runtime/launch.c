@@ -139,10 +139,10 @@ static void describe_place(const World *world, int rank, char *text,
 {
     const Notes *notes = &world->block->notes[rank];
     long long step = (long long)atomic_load(&notes->step);
-    bool inside = atomic_load(&notes->inside);
-    if (inside && step > 0)
+    int inside = atomic_load(&notes->inside);
+    if (inside == IN_A_STEP)
         snprintf(text, room, " in step %lld", step);
-    else if (inside)
+    else if (inside == IN_AN_EVALUATION)
         snprintf(text, room, " in an evaluation");
     else if (step > 0)
         snprintf(text, room, " after step %lld", step);

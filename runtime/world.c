@@ -531,14 +531,15 @@ void world_enter(World *world, int64_t step)
     if (!world)
         return;
     Notes *notes = &world->block->notes[world->rank];
-    atomic_store(&notes->step, step);
-    atomic_store(&notes->inside, 1);
+    if (step > 0)               /* an evaluation is of none, after the last */
+        atomic_store(&notes->step, step);
+    atomic_store(&notes->inside, step > 0 ? IN_A_STEP : IN_AN_EVALUATION);
 }
 
 void world_leave(World *world)
 {
     if (world)
-        atomic_store(&world->block->notes[world->rank].inside, 0);
+        atomic_store(&world->block->notes[world->rank].inside, OUTSIDE);
 }
 
 void world_set_trace(World *world, struct Trace *trace)

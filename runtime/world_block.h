@@ -58,9 +58,10 @@ typedef struct Channel {
 } Channel;
 
 /* A rank's own notes: the launcher reads them, and peers the slots. */
+enum { OUTSIDE, IN_A_STEP, IN_AN_EVALUATION };
 typedef struct Notes {
-    _Alignas(WORLD_LINE) atomic_int inside;     /* a step */
-    _Atomic int64_t step;
+    _Alignas(WORLD_LINE) atomic_int inside;     /* one of the above */
+    _Atomic int64_t step;                       /* of training, the last; 0 */
     /* What it waits in: a message, WAITS_FOR_NONE, or between steps. */
     atomic_int waits;
     _Atomic(const char *) what;                 /* between steps */
