@@ -255,11 +255,11 @@ s/i < f->gradients.count(; i\+\+\) \{\s+Gradient g)/i + 1 < f->gradients.count$1
 reused-region | compiler/lower/map.c | regions | parallel.data=2
 s/map->floats \+= round_up\(floats, 1024\);/map->floats += round_up(floats, 1024) \/ 2;/
 shifted-row | compiler/lower/ranks.c | loss | parallel.pipeline.stages=2
-s/("send_x"\), )rows,/$1px_offset(s->p, rows, num(s, step_row_width(s))),/
+s/(mailboxes\[of\]\[down\]\), )rows,/$1px_offset(s->p, rows, num(s, step_row_width(s))),/
 wrong-forecast | compiler/lower/ranks.c | forecast | parallel.pipeline.stages=2
 s/(foretell\(s, talk, i, micros \* .*, bytes)\)/$1 - 4)/
 on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.pipeline.stages=3
-s/return \(stage == 0 && used_by/return (stage >= 0 && used_by/
+s/here \|= stage == part_stage\(l, parts\[i\]\)/here |= stage >= 0/
 late-chunk-forgotten | runtime/kernels/pool.c | loss | parallel.context=2 | classifier
 s/chunk < n; (chunk\+\+\)\s+if \(kind == POOL_MEAN)/chunk < n - 1; $1/
 gradient-not-shared | compiler/build/heads.c | gradients | parallel.context=2 | classifier

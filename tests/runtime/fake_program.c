@@ -374,6 +374,7 @@ static const Program program = {
     .vocab = V, .context = CONTEXT, .blocks = L, .batch = B, .sequence = T,
     .groups = 1, .causal = 1, .parameters = POSITIONS,
     .weight_bytes = 4 * WEIGHTS, .gradient_floats = GRADIENT_FLOATS,
+    .share_floats = GRADIENT_FLOATS,
     .moments = 2,
     .tensor_count = sizeof tensors / sizeof tensors[0], .tensors = tensors,
     .step_count = sizeof steps / sizeof steps[0], .steps = steps,
