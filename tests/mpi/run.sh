@@ -91,7 +91,11 @@ if [ -n "$kinds" ]; then
     echo some text of forty letters at least, to train on > few.txt
     mpirun $last 2 env STUCK=sleep STUCK_RANK=1 ./stuck train --data few.txt \
         --quiet --steps 6 --out hangs > last.out 2> last.err
-    equal "a rank hangs: status" $? 6
+    status=$?
+    # MPICH's mpirun says 9 where it has seen the rank that it killed end before
+    # the one that aborts with 6.
+    [ $last = mpich ] && [ $status -eq 9 ] && status=6
+    equal "a rank hangs: status" $status 6
     says "a rank hangs" "rank 1 of 2 did nothing for 4 seconds in step 3; .* \
 \"sum targets\" \(stuck.yaml:7\)"
 fi
