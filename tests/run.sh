@@ -35,7 +35,7 @@ reference       tests/reference/run.sh ./trainwright
 reference-cc    env BUILD_FLAGS=--via=cc tests/reference/run.sh ./trainwright $cc_cases
 '
 # The longest first; none may mind what runs beside it.
-together='bits plans check tensor reference near kernels emit onerank
+together='bits plans check tensor reference near kernels onerank
 reference-cc differences models'
 for script in tests/*/run.sh; do
     case $batteries in
