@@ -82,25 +82,13 @@ static void print_claims(const Check *c)
            count(c, CLAIM_ASSUMED), count(c, CLAIM_FAILED));
 }
 
-static void put_text(JsonWriter *json, const char *key, const char *text)
-{
-    json_key(json, key);
-    json_put_text(json, text);
-}
-
-static void put_count(JsonWriter *json, const char *key, int64_t number)
-{
-    json_key(json, key);
-    json_put_integer(json, number);
-}
-
 static void put_claim(JsonWriter *json, const Claim *one)
 {
     json_open(json, '{');
-    put_text(json, "name", one->name);
-    put_text(json, "claim", one->text);
-    put_text(json, "status", status_names[one->status]);
-    put_text(json, "found", one->found);
+    json_set_text(json, "name", one->name);
+    json_set_text(json, "claim", one->text);
+    json_set_text(json, "status", status_names[one->status]);
+    json_set_text(json, "found", one->found);
     if (one->measured) {
         json_key(json, "largest_error");
         json_put_number(json, one->error);
@@ -115,21 +103,21 @@ static void put_certificate(JsonWriter *json, const Check *c)
     const Facts *f = c->facts;
     json->lines = true;
     json_open(json, '{');
-    put_count(json, "format", 1);
-    put_text(json, "name", c->compiled.spec->name);
-    put_text(json, "compiler", TRAINWRIGHT_VERSION);
-    put_text(json, "target", c->target.text);
-    put_text(json, "spec_hash", c->compiled.spec_hash);
-    put_text(json, "source_hash", c->source_hash);
-    put_count(json, "ranks", f->ranks);
-    put_count(json, "data", f->data);
-    put_count(json, "stages", f->stages);
-    put_count(json, "tensor", f->tensor);
-    put_count(json, "context", f->context);
-    put_count(json, "experts", f->experts);
-    put_count(json, "groups", f->groups);
-    put_text(json, "small_spec", c->shrunk ? c->shrunk : "");
-    put_count(json, "seed", (int64_t)c->seed);
+    json_set_count(json, "format", 1);
+    json_set_text(json, "name", c->compiled.spec->name);
+    json_set_text(json, "compiler", TRAINWRIGHT_VERSION);
+    json_set_text(json, "target", c->target.text);
+    json_set_text(json, "spec_hash", c->compiled.spec_hash);
+    json_set_text(json, "source_hash", c->source_hash);
+    json_set_count(json, "ranks", f->ranks);
+    json_set_count(json, "data", f->data);
+    json_set_count(json, "stages", f->stages);
+    json_set_count(json, "tensor", f->tensor);
+    json_set_count(json, "context", f->context);
+    json_set_count(json, "experts", f->experts);
+    json_set_count(json, "groups", f->groups);
+    json_set_text(json, "small_spec", c->shrunk ? c->shrunk : "");
+    json_set_count(json, "seed", (int64_t)c->seed);
     json_key(json, "claims");
     json_open(json, '[');
     for (int i = 0; i < c->claims.count; i++)

@@ -393,21 +393,6 @@ static void print_text(Diff *d)
 }
 
 /* ---- as JSON ---- */
-static void put_text(JsonWriter *json, const char *key, const char *text)
-{
-    json_key(json, key);
-    if (text)
-        json_put_text(json, text);
-    else
-        json_put_null(json);
-}
-
-static void put_count(JsonWriter *json, const char *key, int64_t count)
-{
-    json_key(json, key);
-    json_put_integer(json, count);
-}
-
 static void put_keys(JsonWriter *json, const Diff *d)
 {
     json_key(json, "keys");
@@ -415,13 +400,13 @@ static void put_keys(JsonWriter *json, const Diff *d)
     for (int i = 0; i < d->keys.count; i++) {
         const KeyDifference *k = &d->keys.at[i];
         json_open(json, '{');
-        put_text(json, "key", key_info(k->key)->path);
-        put_text(json, "a", k->values[0]);
-        put_text(json, "a_from", k->from[0]);
-        put_text(json, "b", k->values[1]);
-        put_text(json, "b_from", k->from[1]);
-        put_text(json, "effect", effect_names[k->effect]);
-        put_text(json, "why", k->why);
+        json_set_text(json, "key", key_info(k->key)->path);
+        json_set_text(json, "a", k->values[0]);
+        json_set_text(json, "a_from", k->from[0]);
+        json_set_text(json, "b", k->values[1]);
+        json_set_text(json, "b_from", k->from[1]);
+        json_set_text(json, "effect", effect_names[k->effect]);
+        json_set_text(json, "why", k->why);
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -438,8 +423,8 @@ static void put_chunks(JsonWriter *json, const FactStage *stage)
     for (int i = 0; i < stage->chunks.count; i++) {
         if (several)
             json_open(json, '{');
-        put_count(json, "from", stage->chunks.at[i].from);
-        put_count(json, "to", stage->chunks.at[i].to);
+        json_set_count(json, "from", stage->chunks.at[i].from);
+        json_set_count(json, "to", stage->chunks.at[i].to);
         if (several)
             json_close(json, '}');
     }
@@ -454,21 +439,22 @@ static void put_stage(JsonWriter *json, const FactStage *stage)
     json_key(json, "memory");
     json_open(json, '{');
     for (int i = 0; i < stage->classes.count; i++)
-        put_count(json, stage->classes.at[i].name, stage->classes.at[i].bytes);
+        json_set_count(json, stage->classes.at[i].name,
+                       stage->classes.at[i].bytes);
     json_close(json, '}');
-    put_count(json, "fixed_bytes", stage->fixed);
-    put_count(json, "thread_bytes", stage->thread);
-    put_count(json, "total_bytes", stage->total);
+    json_set_count(json, "fixed_bytes", stage->fixed);
+    json_set_count(json, "thread_bytes", stage->thread);
+    json_set_count(json, "total_bytes", stage->total);
     json_key(json, "messages");
     json_open(json, '[');
     for (int i = 0; i < stage->messages.count; i++) {
         const FactMessage *m = &stage->messages.at[i];
         json_open(json, '{');
-        put_text(json, "name", m->name);
-        put_text(json, "where", m->where);
-        put_text(json, "axis", m->axis);
-        put_count(json, "calls", m->calls);
-        put_count(json, "bytes", m->bytes);
+        json_set_text(json, "name", m->name);
+        json_set_text(json, "where", m->where);
+        json_set_text(json, "axis", m->axis);
+        json_set_count(json, "calls", m->calls);
+        json_set_count(json, "bytes", m->bytes);
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -481,18 +467,18 @@ static void put_side(JsonWriter *json, const Diff *d, int s)
     const Facts *facts = side->facts;
     json_key(json, s ? "b" : "a");
     json_open(json, '{');
-    put_text(json, "spec", side->options.spec);
-    put_text(json, "spec_hash", side->compiled.spec_hash);
-    put_count(json, "ranks", facts->ranks);
-    put_count(json, "data", facts->data);
-    put_count(json, "stages", facts->stages);
-    put_count(json, "tensor", facts->tensor);
-    put_count(json, "context", facts->context);
-    put_count(json, "experts", facts->experts);
-    put_count(json, "groups", facts->groups);
-    put_count(json, "parameters", facts->parameters);
-    put_count(json, "largest_rank_bytes", largest_rank(d, s));
-    put_count(json, "all_ranks_bytes", all_ranks(d, s));
+    json_set_text(json, "spec", side->options.spec);
+    json_set_text(json, "spec_hash", side->compiled.spec_hash);
+    json_set_count(json, "ranks", facts->ranks);
+    json_set_count(json, "data", facts->data);
+    json_set_count(json, "stages", facts->stages);
+    json_set_count(json, "tensor", facts->tensor);
+    json_set_count(json, "context", facts->context);
+    json_set_count(json, "experts", facts->experts);
+    json_set_count(json, "groups", facts->groups);
+    json_set_count(json, "parameters", facts->parameters);
+    json_set_count(json, "largest_rank_bytes", largest_rank(d, s));
+    json_set_count(json, "all_ranks_bytes", all_ranks(d, s));
     json_key(json, "ranks_by_stage");
     json_open(json, '[');
     for (int i = 0; i < facts->by_stage.count; i++)
@@ -508,8 +494,8 @@ static bool print_json(const Diff *d)
     JsonWriter json = json_to_buffer(text, ROOM);
     json.lines = true;
     json_open(&json, '{');
-    put_count(&json, "format", 1);
-    put_text(&json, "effect", effect_names[d->effect]);
+    json_set_count(&json, "format", 1);
+    json_set_text(&json, "effect", effect_names[d->effect]);
     put_keys(&json, d);
     put_side(&json, d, 0);
     put_side(&json, d, 1);

@@ -49,18 +49,6 @@ static const char *word(const char *text, const char *otherwise)
     return text ? text : otherwise;
 }
 
-static void put_text(JsonWriter *json, const char *key, const char *text)
-{
-    json_key(json, key);
-    json_put_text(json, text);
-}
-
-static void put_count(JsonWriter *json, const char *key, int64_t count)
-{
-    json_key(json, key);
-    json_put_integer(json, count);
-}
-
 /* The model in the words of its spec, without the sizes that it has none of. */
 static void put_model(JsonWriter *json, const Program *program)
 {
@@ -70,14 +58,14 @@ static void put_model(JsonWriter *json, const Program *program)
         { "node_features", program->node_features },
         { "token_types", program->token_types },
     };
-    put_text(json, "kind", word(program->kind, "decoder"));
-    put_text(json, "input", word(program->input, input_kind(program)));
-    put_text(json, "head", word(program->head, "lm"));
-    put_text(json, "objective", word(program->objective, "next-token"));
-    put_count(json, "vocab", program->vocab);
+    json_set_text(json, "kind", word(program->kind, "decoder"));
+    json_set_text(json, "input", word(program->input, input_kind(program)));
+    json_set_text(json, "head", word(program->head, "lm"));
+    json_set_text(json, "objective", word(program->objective, "next-token"));
+    json_set_count(json, "vocab", program->vocab);
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++)
         if (sizes[i].count > 0)
-            put_count(json, sizes[i].key, sizes[i].count);
+            json_set_count(json, sizes[i].key, sizes[i].count);
     json_key(json, "experts");
     json_put_boolean(json, program->experts);
     const Program alone = program_alone(program);
@@ -102,12 +90,12 @@ static void put_classes(JsonWriter *json, const Program *program,
     int64_t others = other_steps_bytes(program, step, plan);
     json_key(json, "classes");
     json_open(json, '{');
-    put_count(json, "weights", program->weight_bytes);
-    put_count(json, "moments", step->state_bytes);
+    json_set_count(json, "weights", program->weight_bytes);
+    json_set_count(json, "moments", step->state_bytes);
     for (int i = 0; i < step->memory_count; i++)
-        put_count(json, step->memory[i].name, step->memory[i].bytes);
+        json_set_count(json, step->memory[i].name, step->memory[i].bytes);
     if (others != 0)
-        put_count(json, "other_steps", others);
+        json_set_count(json, "other_steps", others);
     json_close(json, '}');
 }
 
@@ -118,12 +106,12 @@ static void put_step(void *writer, const Program *program, const Step *step,
     Plan plan = plan_of(program, step, options);
     json_key(json, step->name);
     json_open(json, '{');
-    put_count(json, "fixed_bytes", plan.fixed_bytes);
-    put_count(json, "thread_bytes", plan.thread_bytes);
-    put_count(json, "threads", plan.threads);
-    put_count(json, "total_bytes", plan.total_bytes);
-    put_count(json, "batch", step->batch);
-    put_count(json, "sequence", step->sequence);
+    json_set_count(json, "fixed_bytes", plan.fixed_bytes);
+    json_set_count(json, "thread_bytes", plan.thread_bytes);
+    json_set_count(json, "threads", plan.threads);
+    json_set_count(json, "total_bytes", plan.total_bytes);
+    json_set_count(json, "batch", step->batch);
+    json_set_count(json, "sequence", step->sequence);
     json_key(json, "flops");
     json_put_number(json, step->flops);
     put_classes(json, program, step, &plan);
@@ -169,11 +157,11 @@ static void put_messages(JsonWriter *json, const Program *part)
     for (int i = 0; i < part->message_count; i++) {
         const Message *message = &part->messages[i];
         json_open(json, '{');
-        put_text(json, "name", message->name);
-        put_text(json, "where", message->where);
-        put_text(json, "axis", message->axis);
-        put_count(json, "calls", message->calls);
-        put_count(json, "bytes", message->bytes);
+        json_set_text(json, "name", message->name);
+        json_set_text(json, "where", message->where);
+        json_set_text(json, "axis", message->axis);
+        json_set_count(json, "calls", message->calls);
+        json_set_count(json, "bytes", message->bytes);
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -185,23 +173,23 @@ static void put_plan(JsonWriter *json, const Program *program,
 {
     json_key(json, "plan");
     json_open(json, '{');
-    put_count(json, "ranks", program_ranks(program));
-    put_count(json, "data", program_data(program));
-    put_count(json, "stages", program_stages(program));
-    put_count(json, "groups", program->groups);
+    json_set_count(json, "ranks", program_ranks(program));
+    json_set_count(json, "data", program_data(program));
+    json_set_count(json, "stages", program_stages(program));
+    json_set_count(json, "groups", program->groups);
     /* of a rank that mpirun has started, besides */
-    put_count(json, "message_room_bytes",
-              program_ranks(program) > 1 ? MAIL_ROOM : 0);
+    json_set_count(json, "message_room_bytes",
+                   program_ranks(program) > 1 ? MAIL_ROOM : 0);
     json_key(json, "ranks_by_stage");
     json_open(json, '[');
     for (int stage = 0; stage < program_stages(program); stage++) {
         const Program part = program_of_stage(program, stage);
         Plan plan = plan_of_stage(program, stage, options);
         json_open(json, '{');
-        put_count(json, "stage", stage);
-        put_count(json, "fixed_bytes", plan.fixed_bytes);
-        put_count(json, "thread_bytes", plan.thread_bytes);
-        put_count(json, "total_bytes", plan.total_bytes);
+        json_set_count(json, "stage", stage);
+        json_set_count(json, "fixed_bytes", plan.fixed_bytes);
+        json_set_count(json, "thread_bytes", plan.thread_bytes);
+        json_set_count(json, "total_bytes", plan.total_bytes);
         put_classes(json, &part, program_step(&part, "train"), &plan);
         put_messages(json, &part);
         json_close(json, '}');
@@ -220,24 +208,25 @@ static bool print_json(const Program *program, const Options *options,
     JsonWriter json = json_to_buffer(text, room);
     json.lines = true;
     json_open(&json, '{');
-    put_count(&json, "format", 1);
-    put_text(&json, "name", program->name);
-    put_count(&json, "parameters", program->parameters);
+    json_set_count(&json, "format", 1);
+    json_set_text(&json, "name", program->name);
+    json_set_count(&json, "parameters", program->parameters);
     put_model(&json, program);
-    put_count(&json, "context", program->context);
-    put_count(&json, "blocks", program->blocks);
-    put_count(&json, "batch", program->batch);
-    put_count(&json, "sequence", program->sequence);
-    put_text(&json, "compiler", program->version);
-    put_text(&json, "target", program->target);
-    put_text(&json, "features", program->features);
-    put_text(&json, "spec_hash", program->spec_hash);
-    put_text(&json, "model_hash", program->model_hash);
-    put_text(&json, "source_hash", program->source_hash);
+    json_set_count(&json, "context", program->context);
+    json_set_count(&json, "blocks", program->blocks);
+    json_set_count(&json, "batch", program->batch);
+    json_set_count(&json, "sequence", program->sequence);
+    json_set_text(&json, "compiler", program->version);
+    json_set_text(&json, "target", program->target);
+    json_set_text(&json, "features", program->features);
+    json_set_text(&json, "spec_hash", program->spec_hash);
+    json_set_text(&json, "model_hash", program->model_hash);
+    json_set_text(&json, "source_hash", program->source_hash);
     put_plan(&json, program, options);
     json_key(&json, "memory");
     json_open(&json, '{');
-    put_count(&json, "threads", threads_of(options, program_ranks(program)));
+    json_set_count(&json, "threads",
+                   threads_of(options, program_ranks(program)));
     json_key(&json, "programs");
     json_open(&json, '{');
     each_step(program, options, put_step, &json);

@@ -601,3 +601,18 @@ void json_put_null(JsonWriter *w)
 {
     put_value(w, "null");
 }
+
+void json_set_text(JsonWriter *w, const char *key, const char *text)
+{
+    json_key(w, key);
+    if (text)
+        json_put_text(w, text);
+    else
+        json_put_null(w);
+}
+
+void json_set_count(JsonWriter *w, const char *key, int64_t count)
+{
+    json_key(w, key);
+    json_put_integer(w, count);
+}

@@ -100,4 +100,7 @@ void json_put_short(JsonWriter *writer, double value);
 void json_put_thousandths(JsonWriter *writer, int64_t value);
 void json_put_boolean(JsonWriter *writer, bool value);
 void json_put_null(JsonWriter *writer);
+/* A member of an object: its key and its value; NULL is null. */
+void json_set_text(JsonWriter *writer, const char *key, const char *text);
+void json_set_count(JsonWriter *writer, const char *key, int64_t count);
 #endif

@@ -284,26 +284,14 @@ void record_labels_free(RunLabels *labels)
 
 /* ---- writing ------------------------------------------------------------ */
 
-static void put_text(JsonWriter *json, const char *key, const char *text)
-{
-    json_key(json, key);
-    json_put_text(json, text);
-}
-
-static void put_count(JsonWriter *json, const char *key, int64_t count)
-{
-    json_key(json, key);
-    json_put_integer(json, count);
-}
-
 static void put_data(JsonWriter *json, const Data *data, const char *unit,
                      const char (*digests)[SHA256_TEXT])
 {
     for (int i = 0; i < data->count; i++) {
         json_open(json, '{');
-        put_text(json, "path", data->files[i].path);
-        put_count(json, unit, data->files[i].count);
-        put_text(json, "sha256", digests[i]);
+        json_set_text(json, "path", data->files[i].path);
+        json_set_count(json, unit, data->files[i].count);
+        json_set_text(json, "sha256", digests[i]);
         json_close(json, '}');
     }
 }
@@ -323,15 +311,15 @@ static void put_labels(JsonWriter *json, const Record *record)
 static void put_program(JsonWriter *json, const Record *record)
 {
     const Program *program = record->store->program;
-    put_count(json, "format", 1);
-    put_text(json, "name", program->name);
-    put_text(json, "version", program->version);
-    put_text(json, "target", program->target);
-    put_text(json, "binary_hash", record->binary);
-    put_text(json, "source_hash", program->source_hash);
-    put_text(json, "spec_hash", program->spec_hash);
-    put_text(json, "model_hash", program->model_hash);
-    put_text(json, "spec", program->spec);
+    json_set_count(json, "format", 1);
+    json_set_text(json, "name", program->name);
+    json_set_text(json, "version", program->version);
+    json_set_text(json, "target", program->target);
+    json_set_text(json, "binary_hash", record->binary);
+    json_set_text(json, "source_hash", program->source_hash);
+    json_set_text(json, "spec_hash", program->spec_hash);
+    json_set_text(json, "model_hash", program->model_hash);
+    json_set_text(json, "spec", program->spec);
 }
 
 static void put_command(JsonWriter *json, const Record *record)
@@ -352,12 +340,12 @@ static void put_command(JsonWriter *json, const Record *record)
     json_open(json, '{');
     for (int i = 0; i < program->key_count; i++)
         if (strcmp(program->keys[i].type, "fixed") != 0)
-            put_text(json, program->keys[i].path,
-                     record->store->settings->texts[i]);
+            json_set_text(json, program->keys[i].path,
+                          record->store->settings->texts[i]);
     json_close(json, '}');
-    put_count(json, "seed", record->store->settings->seed);
-    put_count(json, "ranks", world_ranks(record->world));
-    put_count(json, "threads", record->threads);
+    json_set_count(json, "seed", record->store->settings->seed);
+    json_set_count(json, "ranks", world_ranks(record->world));
+    json_set_count(json, "threads", record->threads);
 }
 
 /* Ranks by axis. */
@@ -366,10 +354,10 @@ static void put_plan(JsonWriter *json, const Record *record)
     const World *world = record->world;
     json_key(json, "plan");
     json_open(json, '{');
-    put_count(json, "data", world_batches(world));
-    put_count(json, "stages", world_stages(world));
-    put_count(json, "context", world_data(world) / world_batches(world));
-    put_count(json, "tensor", world_tensor(world));
+    json_set_count(json, "data", world_batches(world));
+    json_set_count(json, "stages", world_stages(world));
+    json_set_count(json, "context", world_data(world) / world_batches(world));
+    json_set_count(json, "tensor", world_tensor(world));
     json_close(json, '}');
 }
 
@@ -378,8 +366,8 @@ static void put_pair(JsonWriter *json, const char *key, int64_t foretold,
 {
     json_key(json, key);
     json_open(json, '{');
-    put_count(json, "predicted", foretold);
-    put_count(json, "counted", counted);
+    json_set_count(json, "predicted", foretold);
+    json_set_count(json, "counted", counted);
     json_close(json, '}');
 }
 
@@ -395,9 +383,9 @@ static void put_messages(JsonWriter *json, const Record *record,
         const Message *message = &program->messages[i];
         MessageCount counted = world_counted(record->world, i);
         json_open(json, '{');
-        put_text(json, "name", message->name);
-        put_text(json, "where", message->where);
-        put_text(json, "axis", message->axis);
+        json_set_text(json, "name", message->name);
+        json_set_text(json, "where", message->where);
+        json_set_text(json, "axis", message->axis);
         put_pair(json, "calls", message->calls * steps, counted.calls);
         put_pair(json, "bytes", message->bytes * steps, counted.bytes);
         json_close(json, '}');
@@ -408,9 +396,9 @@ static void put_messages(JsonWriter *json, const Record *record,
 static void put_progress(JsonWriter *json, const Record *record,
                          const RunState *state)
 {
-    put_count(json, "step", state->step);
-    put_count(json, "updates", state->updates);
-    put_count(json, "skipped_steps", state->skipped);
+    json_set_count(json, "step", state->step);
+    json_set_count(json, "updates", state->updates);
+    json_set_count(json, "skipped_steps", state->skipped);
     json_key(json, "resumed");
     json_open(json, '[');
     for (int i = 0; i < record->resumed_count; i++)
@@ -420,8 +408,8 @@ static void put_progress(JsonWriter *json, const Record *record,
     json_open(json, '[');
     for (int i = 0; i < record->mark_count; i++) {
         json_open(json, '{');
-        put_count(json, "step", record->marks[i].step);
-        put_text(json, "state_hash", record->marks[i].hash);
+        json_set_count(json, "step", record->marks[i].step);
+        json_set_text(json, "state_hash", record->marks[i].hash);
         json_close(json, '}');
     }
     json_close(json, ']');

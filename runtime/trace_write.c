@@ -142,28 +142,16 @@ static void name_slice(const TraceFile *f, const TraceNote *note, char *text,
 
 /* ---- events ------------------------------------------------------------- */
 
-static void put_text(JsonWriter *json, const char *key, const char *text)
-{
-    json_key(json, key);
-    json_put_text(json, text);
-}
-
-static void put_count(JsonWriter *json, const char *key, int64_t count)
-{
-    json_key(json, key);
-    json_put_integer(json, count);
-}
-
 static void begin_event(TraceFile *f, const char *name, const char *type,
                         int rank)
 {
     f->json.failed = f->json.failed
         || !file_append(&f->file, "\n", 1, f->json.error);
     json_open(&f->json, '{');
-    put_text(&f->json, "name", name);
-    put_text(&f->json, "ph", type);
-    put_count(&f->json, "pid", rank);
-    put_count(&f->json, "tid", 0);
+    json_set_text(&f->json, "name", name);
+    json_set_text(&f->json, "ph", type);
+    json_set_count(&f->json, "pid", rank);
+    json_set_count(&f->json, "tid", 0);
 }
 
 static void put_rank(TraceFile *f, int rank)
@@ -173,13 +161,13 @@ static void put_rank(TraceFile *f, int rank)
     begin_event(f, "process_name", "M", rank);
     json_key(&f->json, "args");
     json_open(&f->json, '{');
-    put_text(&f->json, "name", name);
+    json_set_text(&f->json, "name", name);
     json_close(&f->json, '}');
     json_close(&f->json, '}');
     begin_event(f, "process_sort_index", "M", rank);
     json_key(&f->json, "args");
     json_open(&f->json, '{');
-    put_count(&f->json, "sort_index", rank);
+    json_set_count(&f->json, "sort_index", rank);
     json_close(&f->json, '}');
     json_close(&f->json, '}');
 }
@@ -189,10 +177,10 @@ static void put_message(TraceFile *f, int rank, const TraceNote *note)
     const Message *message = &f->program->messages[note->what];
     char peers[160];
     name_peers(f, rank, note, peers, sizeof peers);
-    put_text(&f->json, "with", peers);
-    put_text(&f->json, "over", message->axis);
-    put_count(&f->json, "bytes", note->bytes);
-    put_text(&f->json, "where", message->where);
+    json_set_text(&f->json, "with", peers);
+    json_set_text(&f->json, "over", message->axis);
+    json_set_count(&f->json, "bytes", note->bytes);
+    json_set_text(&f->json, "where", message->where);
 }
 
 static void put_note(TraceFile *f, int rank, const TraceNote *note)
@@ -201,7 +189,7 @@ static void put_note(TraceFile *f, int rank, const TraceNote *note)
     TraceKind kind = (TraceKind)note->kind;
     name_slice(f, note, name, sizeof name);
     begin_event(f, name, "X", rank);
-    put_text(&f->json, "cat", category(kind));
+    json_set_text(&f->json, "cat", category(kind));
     json_key(&f->json, "ts");
     json_put_thousandths(&f->json, note->begin - f->zero);
     json_key(&f->json, "dur");
@@ -227,10 +215,10 @@ static void put_arrow(TraceFile *f, int rank, const TraceNote *note)
     int64_t all = (int64_t)f->world->ranks * f->program->message_count;
     int64_t number = f->rows[2 * row + !sent]++ * all + row;
     begin_event(f, "row", sent ? "s" : "f", rank);
-    put_text(&f->json, "cat", "row");
-    put_count(&f->json, "id", number);
+    json_set_text(&f->json, "cat", "row");
+    json_set_count(&f->json, "id", number);
     if (!sent)
-        put_text(&f->json, "bp", "e");
+        json_set_text(&f->json, "bp", "e");
     json_key(&f->json, "ts");
     json_put_thousandths(&f->json, (sent ? note->begin : note->end - 1)
                                    - f->zero);
@@ -297,12 +285,12 @@ static TracedStep *kept(const Trace *trace, int64_t step)
 static void begin_file(TraceFile *f, const TraceSpan *span, int64_t lost)
 {
     json_open(&f->json, '{');
-    put_count(&f->json, "format", 1);
-    put_text(&f->json, "name", f->program->name);
-    put_text(&f->json, "displayTimeUnit", "ms");
-    put_count(&f->json, "first_step", span->first);
-    put_count(&f->json, "last_step", span->last);
-    put_count(&f->json, "lost", lost);
+    json_set_count(&f->json, "format", 1);
+    json_set_text(&f->json, "name", f->program->name);
+    json_set_text(&f->json, "displayTimeUnit", "ms");
+    json_set_count(&f->json, "first_step", span->first);
+    json_set_count(&f->json, "last_step", span->last);
+    json_set_count(&f->json, "lost", lost);
     json_key(&f->json, "traceEvents");
     json_open(&f->json, '[');
     for (int rank = 0; rank < world_ranks(f->world); rank++)
