@@ -105,21 +105,13 @@ static const char build_usage[] =
     "          that this machine has\n"
     "  -v      says what each pass did\n";
 
-/* The data degrees under which the bits are these: 1 and the powers of two that
- * divide the groups, which are a power of two or `data` itself (contract,
- * section 5). */
+/* Under which plans the bits are these (contract, section 5). */
 static void tell_bits(const Spec *spec)
 {
-    int64_t groups = spec->reproducible_groups;
-    if (sums_each_micro(spec)) {
+    if (sums_each_micro(spec))
         printf("bits: this plan's alone (reproducible.order: fast)\n");
-        return;
-    }
-    bool power = (groups & (groups - 1)) == 0;
-    printf("bits: the same for data in {%lld", power ? 1 : (long long)groups);
-    for (int64_t data = 2; power && data <= groups; data *= 2)
-        printf(",%lld", (long long)data);
-    printf("}\n");
+    else
+        print_same_bits(spec->reproducible_groups);
 }
 
 /* A plan that this machine cannot hold is no error: it may train elsewhere. */

@@ -358,25 +358,17 @@ static void print_messages(Diff *d)
 
 static void print_effect(const Diff *d)
 {
-    int64_t groups = d->sides[1].facts->groups;
     printf("\nnumbers: %s\n", effect_names[d->effect]);
     for (int i = 0; i < d->keys.count; i++)
         if (d->effect != EFFECT_SAME && d->keys.at[i].effect == d->effect)
             printf("  %s: %s\n", key_info(d->keys.at[i].key)->path,
                    d->keys.at[i].why);
-    if (d->effect != EFFECT_SAME) {
+    if (d->effect != EFFECT_SAME)
         printf("bits: differ from A\n");
-        return;
-    }
-    if (sums_each_micro(d->sides[1].compiled.spec)) {
+    else if (sums_each_micro(d->sides[1].compiled.spec))
         printf("bits: of these plans alone (reproducible.order: fast)\n");
-        return;
-    }
-    bool power = (groups & (groups - 1)) == 0;
-    printf("bits: the same for data in {%lld", power ? 1 : (long long)groups);
-    for (int64_t data = 2; power && data <= groups; data *= 2)
-        printf(",%lld", (long long)data);
-    printf("}\n");
+    else
+        print_same_bits(d->sides[1].facts->groups);
 }
 
 static void print_text(Diff *d)

@@ -88,6 +88,15 @@ static bool is_of_order(const char *path)
     return begins(path, "parallel") || begins(path, "train.micro_batch");
 }
 
+void print_same_bits(int64_t groups)
+{
+    bool power = (groups & (groups - 1)) == 0;
+    printf("bits: the same for data in {%lld", power ? 1 : (long long)groups);
+    for (int64_t data = 2; power && data <= groups; data *= 2)
+        printf(",%lld", (long long)data);
+    printf("}\n");
+}
+
 Effect key_effect(KeyId key, const Spec *a, const Spec *b, const char **why)
 {
     const char *path = key_info(key)->path;
