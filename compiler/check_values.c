@@ -11,7 +11,6 @@
 #include "program.h"
 #include "tensor_files.h"
 #include "../runtime/files.h"
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -414,25 +413,19 @@ static int compare(Values *v)
 
 int check_values(Check *c)
 {
-    char directory[] = "/tmp/trainwright-check-XXXXXX";
-    sigset_t before;
+    Workplace workplace;
     Values v = { .c = c };
-    int status = LACKING;
-    signals_hold(&before);              /* until the directory is gone */
-    if (mkdtemp(directory)) {
-        v.directory = directory;
-        v.data = in(&v, "%s", "data.safetensors");
-        v.batch = in(&v, "%s", "batch.safetensors");
-        name_built(&v, &v.plan, "plan", "1");
-        name_built(&v, &v.one, "one", "2");
-        v.weights = arena_printf(c->arena, "%s/step-%d/model.safetensors",
-                                 v.one.run, (int)STEPS);
-        status = compare(&v);
-        tree_remove(directory);
-    } else
-        diag_error_at(c->diag, "/tmp", "no directory can be made: %s",
-                      strerror(errno));
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (!workplace_open(&workplace, c->diag, "trainwright-check"))
+        return LACKING;
+    v.directory = workplace.directory;
+    v.data = in(&v, "%s", "data.safetensors");
+    v.batch = in(&v, "%s", "batch.safetensors");
+    name_built(&v, &v.plan, "plan", "1");
+    name_built(&v, &v.one, "one", "2");
+    v.weights = arena_printf(c->arena, "%s/step-%d/model.safetensors",
+                             v.one.run, (int)STEPS);
+    int status = compare(&v);
+    workplace_close(&workplace);
     buf_free(&v.plan.compiled.spec_text);
     buf_free(&v.one.compiled.spec_text);
     return status;

@@ -433,17 +433,12 @@ static int compile_in(Diag *diag, const Package *package, const char *cpu,
 int package_compile(Diag *diag, const Package *package, const char *cpu,
                     const char *output)
 {
-    char directory[] = "/tmp/trainwright-XXXXXX";
-    sigset_t before;
-    signals_hold(&before);              /* until the directory is gone */
-    int status = LACKING;
-    if (mkdtemp(directory)) {
-        const char *below = arena_printf(diag->arena, "%s/source", directory);
-        status = compile_in(diag, package, cpu, below, output);
-        tree_remove(directory);
-    } else
-        diag_error_at(diag, "/tmp", "no directory can be made: %s",
-                      strerror(errno));
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    Workplace workplace;
+    if (!workplace_open(&workplace, diag, "trainwright"))
+        return LACKING;
+    const char *below =
+        arena_printf(diag->arena, "%s/source", workplace.directory);
+    int status = compile_in(diag, package, cpu, below, output);
+    workplace_close(&workplace);
     return status;
 }

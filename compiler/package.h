@@ -4,6 +4,7 @@
 #ifndef PACKAGE_H
 #define PACKAGE_H
 #include "../ir/prog.h"
+#include <signal.h>
 
 /* A program's files: NAME.c and, of plans whose functions ranks share,
  * NAME-one-rank.c. */
@@ -61,6 +62,15 @@ int tree_write(Diag *diag, const Package *package, const char *directory,
                const char *shown);
 /* Removes a directory and all below it. */
 void tree_remove(const char *directory);
+/* A directory of this process's own, /tmp/NAME-XXXXXX; SIGINT and SIGTERM wait
+ * until it is removed with all in it. */
+typedef struct Workplace {
+    char *directory;
+    sigset_t before;
+} Workplace;
+/* False with a diagnostic, and nothing to close. */
+bool workplace_open(Workplace *workplace, Diag *diag, const char *name);
+void workplace_close(const Workplace *workplace);
 /* The first file below that `keep` does not know, as a path below; NULL if
  * none. */
 const char *tree_stranger(Arena *arena, const char *directory,

@@ -2,11 +2,13 @@
  * what does not belong (package.h). */
 #define _GNU_SOURCE
 #include "package.h"
+#include "child.h"
 #include "commands.h"
 #include "link.h"
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -66,6 +68,24 @@ static int remove_one(const char *path, const struct stat *about, int kind,
 void tree_remove(const char *directory)
 {
     nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+bool workplace_open(Workplace *workplace, Diag *diag, const char *name)
+{
+    workplace->directory = arena_printf(diag->arena, "/tmp/%s-XXXXXX", name);
+    signals_hold(&workplace->before);
+    if (mkdtemp(workplace->directory))
+        return true;
+    diag_error_at(diag, "/tmp", "no directory can be made: %s",
+                  strerror(errno));
+    sigprocmask(SIG_SETMASK, &workplace->before, NULL);
+    return false;
+}
+
+void workplace_close(const Workplace *workplace)
+{
+    tree_remove(workplace->directory);
+    sigprocmask(SIG_SETMASK, &workplace->before, NULL);
 }
 
 /* ---- looking ------------------------------------------------------------- */
