@@ -30,22 +30,8 @@ fi
 cd "$work" || exit 1
 passed=0 failed=0
 
-sources=("$here/tool.c")
-for source in "$root"/runtime/{elementary,error,files,hash,json,safetensors,safetensors_write,sort}.c; do
-    sources+=("$source")
-done
-gcc -std=gnu11 -O1 -g -Wall -Wextra -Wpedantic -Werror -ffp-contract=off -I"$root/runtime" \
-    "${sources[@]}" -o tool -lm || exit 1
-# English enough: 9 kB that every machine has in the same bytes; the same as
-# documents of sentences, as pairs, and as answers to prefer.
-head -c 9000 "$here/run.sh" "$here/tool.c" | tr -d '\r' >text.txt
-LC_ALL=C tr -cd '\nA-Za-z0-9 .,:;' <text.txt | tr -s ' ' | grep '[a-z].*[a-z]' >lines.txt
-awk '{ print } NR % 7 == 0 { print "" }' lines.txt >sentences.txt
-awk 'length > 24 { print substr($0, 1, 20) "\t" substr($0, 21, 15) }' lines.txt >pairs.tsv
-awk 'length > 24 {
-    printf "{\"prompt\": \"%s\", \"chosen\": \"%s\", \"rejected\": \"%s\"}\n",
-        substr($0, 1, 9), substr($0, 10, 5 + NR % 9), substr($0, 20, 2 + NR % 7)
-}' lines.txt >preferences.jsonl
+"$here/make_tool.sh" tool || exit 1
+"$here/make_data.sh" "$here/run.sh" "$here/tool.c"
 
 # ---- helpers -----------------------------------------------------------------
 pass() { passed=$((passed + 1)); }

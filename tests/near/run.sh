@@ -19,27 +19,10 @@ trap 'exit 1' INT TERM
 cd "$work" || exit 1
 passed=0 failed=0 steps=30
 
-sources=$root/tests/bits/tool.c
-for name in elementary error files hash json safetensors safetensors_write sort
-do
-    sources="$sources $root/runtime/$name.c"
-done
-# shellcheck disable=SC2086  # a list
-gcc -std=gnu11 -O1 -ffp-contract=off -I"$root/runtime" $sources -o tool -lm ||
-    exit 1
+"$root/tests/bits/make_tool.sh" tool || exit 1
 
 # ---- what the specs read ----------------------------------------------------
-head -c 9000 "$root/tests/bits/tool.c" >text.txt
-LC_ALL=C tr -cd '\nA-Za-z0-9 .,:;' <text.txt | tr -s ' ' |
-    grep '[a-z].*[a-z]' >lines.txt
-awk '{ print } NR % 7 == 0 { print "" }' lines.txt >sentences.txt
-awk 'length > 24 { print substr($0, 1, 20) "\t" substr($0, 21, 15) }' \
-    lines.txt >pairs.tsv
-awk '{ print NR % 4 "\t" substr($0, 1, 30) }' lines.txt >labelled.tsv
-awk 'length > 24 {
-    printf "{\"prompt\": \"%s\", \"chosen\": \"%s\", \"rejected\": \"%s\"}\n",
-        substr($0, 1, 9), substr($0, 10, 5 + NR % 9), substr($0, 20, 2 + NR % 7)
-}' lines.txt >preferences.jsonl
+"$root/tests/bits/make_data.sh" "$root/tests/bits/tool.c"
 ./tool examples 45 images.safetensors images=real:2:9:9 labels=-5 &&
     ./tool examples 45 graphs.safetensors nodes=real:12:7 edges=2:12:12 \
         lengths=13 labels=-3 || exit 1

@@ -19,14 +19,7 @@ trap 'exit 1' INT TERM
 cd "$work" || exit 1
 passed=0 failed=0
 
-sources=$here/../bits/tool.c
-for name in elementary error files hash json safetensors safetensors_write sort
-do
-    sources="$sources $root/runtime/$name.c"
-done
-# shellcheck disable=SC2086  # a list
-gcc -std=gnu11 -O1 -ffp-contract=off -I"$root/runtime" $sources -o tool -lm ||
-    exit 1
+"$root/tests/bits/make_tool.sh" tool || exit 1
 
 # ---- what the specs read ----------------------------------------------------
 head -c 6000 "$here/../bits/tool.c" | tr -d '\r' >text.txt

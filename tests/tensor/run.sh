@@ -23,27 +23,10 @@ trap 'exit 1' INT TERM
 cd "$work" || exit 1
 passed=0 failed=0 spec=
 
-sources=$here/../bits/tool.c
-for name in elementary error files hash json safetensors safetensors_write sort
-do
-    sources="$sources $root/runtime/$name.c"
-done
-# shellcheck disable=SC2086  # a list
-gcc -std=gnu11 -O1 -ffp-contract=off -I"$root/runtime" $sources -o tool -lm ||
-    exit 1
+"$root/tests/bits/make_tool.sh" tool || exit 1
 
 # ---- what the specs read ----------------------------------------------------
-head -c 9000 "$here/run.sh" "$here/../bits/tool.c" | tr -d '\r' >text.txt
-LC_ALL=C tr -cd '\nA-Za-z0-9 .,:;' <text.txt | tr -s ' ' |
-    grep '[a-z].*[a-z]' >lines.txt
-awk '{ print } NR % 7 == 0 { print "" }' lines.txt >sentences.txt
-awk 'length > 24 { print substr($0, 1, 18) "\t" substr($0, 19, 15) }' \
-    lines.txt >pairs.tsv
-awk '{ print NR % 4 "\t" substr($0, 1, 23) }' lines.txt >labelled.tsv
-awk 'length > 24 {
-    printf "{\"prompt\": \"%s\", \"chosen\": \"%s\", \"rejected\": \"%s\"}\n",
-        substr($0, 1, 6), substr($0, 7, 5 + NR % 9), substr($0, 18, 2 + NR % 5)
-}' lines.txt >preferences.jsonl
+"$root/tests/bits/make_data.sh" "$here/run.sh" "$root/tests/bits/tool.c"
 ./tool examples 45 images.safetensors images=real:2:9:9 labels=-5 || exit 1
 
 data_of() {
