@@ -21,10 +21,11 @@
 /* Requests under way, at least; and the parts of a row, of MPI_MOST bytes. */
 enum { REQUESTS = 1024, ROW_PARTS = 16 };
 
-/* Seconds. As the launcher has them (launch.c): a rank may be stopped, or idle
- * in a step, so long. One that has ended is so long the launcher's to mention;
- * and one that fails leaves it so long to others to say so. */
-static const double MOST_STOPPED = 3, MOST_IDLE = 4, MOST_TO_TELL = 2.5,
+/* Seconds. A rank may be stopped, or idle in a step, so long: less than forked
+ * ranks may (launch.c), for mpirun takes 2 to 3 more to end what is left. One
+ * that has ended is so long the launcher's to mention; and one that fails
+ * leaves it so long to others to say so. */
+static const double MOST_STOPPED = 1.5, MOST_IDLE = 2.5, MOST_TO_TELL = 2.5,
     MOST_TO_LEAVE = 1.5;
 /* Some launchers lose what they have not passed on when they end a job. */
 static const double TO_PASS_ON = 0.1;
@@ -159,7 +160,7 @@ static void look_at(World *world, int peer, Wait *wait, double now, int waits)
     note_since(&wait->stopped, state == 'T' || state == 't', now);
     note_since(&wait->ended, state == 'Z' || state == 'X', now);
     if (wait->stopped > 0 && now - wait->stopped > MOST_STOPPED)
-        lose(world, peer, "stayed stopped for 3 seconds", waits);
+        lose(world, peer, "stayed stopped for 1.5 seconds", waits);
     if (wait->ended > 0 && now - wait->ended > MOST_TO_TELL)
         lose(world, peer, "has ended without a word", waits);
     if (waits >= 0 && now - wait->begun > MAIL_PATIENCE)
@@ -360,14 +361,15 @@ static _Noreturn void tell_of_idleness(const World *world)
     const char *where, *what = waits_in(world, 0, &where);
     long long step =
         (long long)atomic_load(&world->block->notes[world->rank].step);
-    snprintf(text, sizeof text, "rank %d of %d did nothing for %.0f seconds in "
+    snprintf(text, sizeof text, "rank %d of %d did nothing for %.1f seconds in "
              "step %lld; where the ranks meet first in a step is \"%s\" (%s)",
              world->rank, world->ranks, MOST_IDLE, step, what, where);
     say(world, text);
     _exit(EXIT_LOST);
 }
 
-/* Sees whether this process is idle in the midst of a step. */
+/* Sees whether this process is idle in the midst of a step; one that waits for
+ * a disk is not. */
 static void *watch(void *argument)
 {
     const World *world = argument;
@@ -377,7 +379,7 @@ static void *watch(void *argument)
         rest(LOOK);
         double now = clock_seconds(), uses = time_used();
         if (uses - used > LEAST_USED || now - looked > LONG_SLEEP
-            || !atomic_load(&notes->inside)
+            || !atomic_load(&notes->inside) || process_state(getpid()) == 'D'
             || atomic_load(&notes->waits) != WAITS_FOR_NONE)
             idle_since = now;
         if (now - idle_since > MOST_IDLE)
