@@ -380,7 +380,10 @@ static void compare_forecast(Game *g, const Player *p)
 
 /* ---- records ---- */
 /* A record that forward left is read by the backward of the same block and
- * micro-batch, before another forward writes there. */
+ * micro-batch, before another forward writes there. Where backward is cut its
+ * weight half need not read it: one that does finds what was written last. */
+typedef struct Kept { const Event *by; bool read; } Kept;
+
 static bool is_of(const Event *read, const Event *kept)
 {
     bool looped = strstr(read->func->name, "block") != NULL;
@@ -390,27 +393,32 @@ static bool is_of(const Event *read, const Event *kept)
 
 static void check_records(Game *g, const Player *p)
 {
-    List(const Event *) open = {0};
+    List(Kept) open = {0};
     for (int i = 0; i < p->walked->events.count && !g->wrong; i++) {
         const Event *e = &p->walked->events.at[i];
+        const Kept kept = { .by = e };
         if (e->kind != EVENT_RECORD || !e->at.base)
             continue;
         int found = -1;
         for (int j = 0; j < open.count; j++)
-            if (open.at[j]->at.bytes == e->at.bytes)
+            if (open.at[j].by->at.bytes == e->at.bytes)
                 found = j;
-        if (e->keeps && found >= 0)
+        if (e->keeps && found >= 0 && !open.at[found].read)
             g->wrong = arena_printf(
                 g->c->arena, "%s (%s) writes over a record that backward has "
                 "not read", e->func->name, seat_text(g, p));
+        else if (e->keeps && found >= 0)
+            open.at[found] = kept;
         else if (e->keeps)
-            list_push(g->c->arena, &open, e);
-        else if (e->reads && (found < 0 || !is_of(e, open.at[found])))
+            list_push(g->c->arena, &open, kept);
+        else if (e->reads && (found < 0 || !is_of(e, open.at[found].by)))
             g->wrong = arena_printf(
                 g->c->arena, "%s (%s) reads a record that is not its "
                 "forward's", e->func->name, seat_text(g, p));
         else if (e->last)
             open.at[found] = open.at[--open.count];
+        else if (found >= 0)
+            open.at[found].read = true;
     }
 }
 

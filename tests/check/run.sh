@@ -74,6 +74,9 @@ holds mixtral-8x7b.yaml "parallel.pipeline.stages=2 \
 parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
 holds tiny.yaml "model.blocks=4 parallel.pipeline.stages=3 \
 parallel.pipeline.schedule=zero-bubble train.micro_batch=1 $four"
+holds tiny.yaml "model.blocks=4 parallel.pipeline.stages=2 \
+parallel.pipeline.schedule=zero-bubble train.micro_batch=1 \
+train.freeze=[\"blocks.*\"]"
 holds tiny.yaml "parallel.tensor=2 parallel.data=2"
 holds tiny.yaml "parallel.tensor=2 model.vocab=257"
 holds tiny.yaml shares
