@@ -317,6 +317,29 @@ bool func_is_weight_half(const Func *f)
     return f->pending.count && f->pending.at[0]->kind == VALUE_SAVED;
 }
 
+/* Does a loop over blocks, which one with their weight halves follows, sum
+ * gradients? */
+static bool sums_early(const Stmt *loop, const Stmt *next)
+{
+    return loop->kind == STEP_REPEAT && loop->down
+        && next->kind == STEP_REPEAT && next->down && next->stack == loop->stack
+        && loop->body.at[0]->func->gradients.count;
+}
+
+int64_t step_whole_groups(const Step *step)
+{
+    for (int i = 0; i < step->body.count; i++) {
+        const Stmt *groups = step->body.at[i];
+        if (groups->kind != STEP_GROUPS)
+            continue;
+        const Stmt *micros = groups->body.at[0];
+        for (int j = 0; j + 1 < micros->body.count; j++)
+            if (sums_early(micros->body.at[j], micros->body.at[j + 1]))
+                return micros->count;
+    }
+    return 0;
+}
+
 int node_uses(const Func *f, const Value *v)
 {
     int uses = 0;

@@ -382,6 +382,10 @@ int64_t value_row_floats(const Module *m, const Value *v);
 int node_uses(const Func *f, const Value *v);
 /* Does it read what another half has left pending? */
 bool func_is_weight_half(const Func *f);
+/* Where input halves sum gradients of blocks: the micro-batches of a group,
+ * whose weights come before the next group's backward, which begins such sums
+ * where this one's are; else 0. */
+int64_t step_whole_groups(const Step *step);
 /* Removes values that no node makes and nothing reads; the others are renumbered. */
 void func_drop_values(Func *f);
 /* Whatever reads `old` in f, or gives it, takes `by`. */

@@ -30,12 +30,22 @@ static bool is_complete(const ModelChunk *chunk, const Progress *at,
         && at->done[ACTION_WEIGHTS] == (chunk->pending ? backward : 0);
 }
 
+/* Weights that must come by groups do. */
+static bool ends_groups(const Step *step, const Action *a, const Progress *at)
+{
+    int64_t group = step_whole_groups(step);
+    return a->kind != ACTION_BACKWARD || !group || a->micro % group
+        || at->done[ACTION_WEIGHTS] == a->micro;
+}
+
 /* A chunk goes through all micro-batches in their order, forward before
  * backward before the weights: sums over micro-batches have one order. */
-static bool verify_order_of_chunk(Check *c, const StageRun *run, int number,
-                                  int64_t micros)
+static bool verify_order_of_chunk(Check *c, const Step *step, int stage,
+                                  int number)
 {
+    const StageRun *run = &step->stages.at[stage];
     const ModelChunk *chunk = &run->chunks.at[number];
+    int64_t micros = step->batch / step_replicas(c->m, step) / step->micro;
     Progress at = {0};
     for (int i = 0; i < run->actions.count; i++) {
         const Action *a = &run->actions.at[i];
@@ -48,6 +58,10 @@ static bool verify_order_of_chunk(Check *c, const StageRun *run, int number,
             || at.done[ACTION_WEIGHTS] > at.done[ACTION_BACKWARD])
             return check_fails(c, "a stage takes micro-batch %lld backward "
                                "too early", (long long)a->micro);
+        if (!ends_groups(step, a, &at))
+            return check_fails(c, "a stage takes micro-batch %lld backward "
+                               "before the last group's weights",
+                               (long long)a->micro);
         if (!fits(chunk, &at))
             return check_fails(
                 c, "a stage with %lld slots has %lld micro-batches open",
@@ -207,8 +221,7 @@ bool verify_stages(Check *c, const Step *step)
             return check_fails(c, "stage %d has %d chunks, stage 0 has %d", s,
                                run->chunks.count, chunks);
         for (int i = 0; i < chunks; i++)
-            if (!verify_order_of_chunk(c, run, i,
-                                       step->batch / ranks / step->micro))
+            if (!verify_order_of_chunk(c, step, s, i))
                 return false;
     }
     return verify_blocks(c, step) && verify_progress(c, step);

@@ -238,9 +238,10 @@ static void run_interleaved(Module *m, StageRun *run, const Plan *plan,
 /* 1f1b whose backward is cut in two (ZB-H1 of Qi et al. 2023): stage s sums the
  * gradients of its weights s micro-batches after their rows' and so has work
  * where it would wait for the stage behind. On every stage are as many
- * micro-batches open as on 1f1b's first. */
+ * micro-batches open as on 1f1b's first. Where `group` is not 0 the weights of
+ * so many micro-batches come before the next one's backward. */
 static void run_zero_bubble(Module *m, StageRun *run, int64_t micros,
-                            int64_t before, int64_t behind)
+                            int64_t before, int64_t behind, int64_t group)
 {
     int64_t ahead = least(behind, micros), summed = 0;
     for (int64_t i = 0; i < ahead; i++)
@@ -248,8 +249,10 @@ static void run_zero_bubble(Module *m, StageRun *run, int64_t micros,
     for (int64_t i = 0; i < micros; i++) {
         if (ahead + i < micros)
             add_action(m, run, ACTION_FORWARD, 0, ahead + i);
+        while (group && i % group == 0 && summed < i)
+            add_action(m, run, ACTION_WEIGHTS, 0, summed++);
         add_action(m, run, ACTION_BACKWARD, 0, i);
-        if (i >= before)
+        if (i - summed >= before)
             add_action(m, run, ACTION_WEIGHTS, 0, summed++);
     }
     while (summed < micros)
@@ -339,6 +342,7 @@ static void add_stages(Module *m, Step *step, const Plan *plan)
 static void cut_stages(Module *m, Step *step, const Plan *plan)
 {
     int64_t micros = step->batch / plan->mesh.data / step->micro;
+    int64_t group = step_whole_groups(step);
     add_stages(m, step, plan);
     for (int s = 0; s < step->stages.count; s++) {
         StageRun *run = &step->stages.at[s];
@@ -350,7 +354,7 @@ static void cut_stages(Module *m, Step *step, const Plan *plan)
             run_interleaved(m, run, plan, micros, behind);
             break;
         case PIPELINE_ZERO_BUBBLE:
-            run_zero_bubble(m, run, micros, s, behind);
+            run_zero_bubble(m, run, micros, s, behind, group);
             break;
         }
         count_slots(run, plan->pipeline == PIPELINE_ZERO_BUBBLE);

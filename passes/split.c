@@ -9,7 +9,8 @@
  * parameters need the weight half's. What the second half reads of the first is
  * `pending`, a record of its own. What it can have from the record of forward
  * by cheap nodes alone it computes again. No node changes, and no order of a
- * sum; embeddings, pools and heads stay whole. */
+ * sum: one that gives both, as relative attention does, is the input half's,
+ * with the sum of its table. Embeddings, pools and heads stay whole. */
 #include "pass.h"
 
 typedef struct Cut {

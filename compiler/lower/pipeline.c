@@ -255,19 +255,20 @@ static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
     step_set_call(s, b, "accumulate", goes_on);
 }
 
-/* After the last micro-batch of a group: what is done once a group, and its sum
- * with its elder. */
+/* After the last micro-batch of a group: what is done once a group, of sums of
+ * blocks, and its sum with its elder. */
 static void close_run(Steps *s, ProgBlock *b, const Stmt *groups, Merged what)
 {
     Prog *p = s->p;
-    if (!s->group && groups->body.count == 1)
+    int once = what == MERGE_OUTSIDE ? 1 : groups->body.count;
+    if (!s->group && once == 1)
         return;
     if (s->micro)
         b = ps_if(p, b, px_eq(p, var(s, s->micro),
                               num(s, s->map->micros - 1)), NULL);
-    if (groups->body.count > 1)
+    if (once > 1)
         step_set_call(s, b, "accumulate", px_i32(p, 0));
-    for (int i = 1; i < groups->body.count; i++)
+    for (int i = 1; i < once; i++)
         step_statement(s, b, groups->body.at[i]);
     if (s->group)
         step_merge_groups(s, b, what);

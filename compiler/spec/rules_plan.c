@@ -137,21 +137,6 @@ static void check_virtual(Loader *loader)
               "`%s`", saying(loader, schedule), saying(loader, stages));
 }
 
-/* Of relative positions one node gives the gradients of rows and of a table. */
-static void check_halves(Loader *loader)
-{
-    const Spec *s = loader->spec;
-    const KeyId schedule = KEY_parallel_pipeline_schedule,
-                position = KEY_model_position;
-    bool relative = s->model_position == MODEL_POSITION_RELATIVE
-        || s->model_position == MODEL_POSITION_RELATIVE_LEARNED;
-    if (relative && sound(loader, schedule, position)
-        && s->parallel_pipeline_schedule
-            == PARALLEL_PIPELINE_SCHEDULE_ZERO_BUBBLE)
-        clash(loader, schedule, position, "`%s` is not built yet with `%s`",
-              saying(loader, schedule), saying(loader, position));
-}
-
 static void check_pipeline(Loader *loader)
 {
     const Spec *s = loader->spec;
@@ -159,7 +144,6 @@ static void check_pipeline(Loader *loader)
                 virtual = KEY_parallel_pipeline_virtual,
                 blocks = KEY_model_blocks;
     check_virtual(loader);
-    check_halves(loader);
     if (loader->bad[stages] || s->parallel_pipeline_stages == 1)
         return;
     if (s->model_kind == MODEL_KIND_ENCODER_DECODER)

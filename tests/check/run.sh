@@ -39,6 +39,7 @@ settings() { # KEY=VALUE…: as --set options, one a line; words for two
     for setting; do
         case $setting in
         shares) settings parallel.tensor=2 parallel.sequence_parallel=true ;;
+        groups4) settings model.blocks=4 train.batch=8 reproducible.groups=4 ;;
         zero2) settings parallel.data=2 parallel.shard=gradients ;;
         *) printf '%s\n%s\n' --set "$setting" ;;
         esac
@@ -74,6 +75,8 @@ holds mixtral-8x7b.yaml "parallel.pipeline.stages=2 \
 parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
 holds tiny.yaml "model.blocks=4 parallel.pipeline.stages=3 \
 parallel.pipeline.schedule=zero-bubble train.micro_batch=1 $four"
+holds transformer-xl.yaml "groups4 parallel.pipeline.stages=2 \
+parallel.pipeline.schedule=zero-bubble train.micro_batch=1"
 holds tiny.yaml "model.blocks=4 parallel.pipeline.stages=2 \
 parallel.pipeline.schedule=zero-bubble train.micro_batch=1 \
 train.freeze=[\"blocks.*\"]"
@@ -253,6 +256,8 @@ weights-out-of-order | passes/schedule.c | out of order | model.blocks=4 $halves
 s/(before\)\s+add_action\(m, run, ACTION_WEIGHTS, 0, )summed\+\+/$1(summed++, !before) + i/
 weights-too-late | compiler/lower/pipeline.c | records | model.blocks=4 $halves
 s/(px_rem\(p, var\(s, number\), )step_stage_field\(s, "pending"\)\)/$1num(s, 1))/
+weights-of-two-groups | passes/schedule.c | group's weights | groups4 $halves | transformer-xl
+s/while \(group &&/while (group < 0 \&\&/
 cut-forgets-a-gradient | passes/split.c | loss | model.blocks=4 $halves
 s/i < f->gradients.count(; i\+\+\) \{\s+Gradient g)/i + 1 < f->gradients.count$1/
 reused-region | compiler/lower/map.c | regions | parallel.data=2

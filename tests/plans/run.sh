@@ -413,6 +413,21 @@ fast_plans() {
     near_formula 1 4 data=2 shard=gradients order=fast micro=4
     steps=6
 }
+# Tables of relative positions, whose gradients the input halves sum: the
+# weights of a group come before the next one's backward.
+tables() {
+    size="--set model.blocks=3 --set reproducible.groups=4"
+    one_rank threads=1 || return
+    plan stages=3 schedule=zero-bubble micro=1 threads=2
+    plan stages=2 data=2 schedule=zero-bubble shard=parameters micro=1
+    plan stages=2 schedule=zero-bubble recompute=block
+    resume stages=3 schedule=zero-bubble micro=1 then data=2 shard=optimizer
+    size="$size --set model.position=relative-learned"
+    one_rank threads=1 || return
+    plan via=cc stages=3 schedule=zero-bubble micro=1
+    plan stages=2 data=2 schedule=zero-bubble micro=1 threads=2
+    plan stages=2 data=2 shard=gradients micro=1
+}
 other_groups() { # other groups give other bits: the comparison can fail
     size="$size --set reproducible.groups=2"
     build data=2 && rm -rf two two.jsonl && train two &&
@@ -447,7 +462,8 @@ one_spec() {
         whole_plans
         plan data=4 shard=parameters micro=1 threads=2
         plan data=2 stages=2 shard=parameters micro=1
-        plan via=cc data=4 shard=parameters shard_group=2 recompute=block ;;
+        plan via=cc data=4 shard=parameters shard_group=2 recompute=block
+        tables ;;
     *) whole_plans ;;
     esac
 }
