@@ -313,15 +313,24 @@ static bool choose_recompute(const Spec *spec, Diag *diag,
     return false;
 }
 
-/* "4 ranks: data 2, 2 stages; f32" */
-static const char *plan_text(Arena *arena, const Plan *plan)
+/* "8 ranks: 2 stages (1f1b), data 2, tensor 2 with sequence_parallel; f32" */
+static const char *plan_text(Arena *arena, const Spec *spec, const Plan *plan)
 {
+    static const char *const schedules[] = {
+        [PIPELINE_GPIPE] = " stages (gpipe)",
+        [PIPELINE_1F1B] = " stages (1f1b)",
+        [PIPELINE_INTERLEAVED] = " stages (interleaved)",
+        [PIPELINE_ZERO_BUBBLE] = " stages (zero-bubble)",
+    };
     const Mesh *mesh = &plan->mesh;
     const char *text = "", *and = "";
-    const struct { int64_t size; const char *format; } axes[] = {
-        { mesh->stages, "%s%s%lld stages" }, { mesh->data, "%s%sdata %lld" },
-        { mesh->context, "%s%scontext %lld" },
-        { mesh->tensor, "%s%stensor %lld" },
+    const struct { int64_t size; const char *before, *behind; } axes[] = {
+        { mesh->stages, "", schedules[plan->pipeline] },
+        { mesh->data, "data ", "" },
+        { mesh->experts, "", " of them share experts" },
+        { mesh->context, "context ", "" },
+        { mesh->tensor, "tensor ", spec->parallel_sequence_parallel
+                                       ? " with sequence_parallel" : "" },
     };
     int64_t ranks =
         mesh->data * mesh->stages * mesh->tensor * mesh->context;
@@ -330,8 +339,8 @@ static const char *plan_text(Arena *arena, const Plan *plan)
     for (size_t i = 0; i < sizeof axes / sizeof *axes; i++) {
         if (axes[i].size == 1)
             continue;
-        text = arena_printf(arena, axes[i].format, text, and,
-                            (long long)axes[i].size);
+        text = arena_printf(arena, "%s%s%s%lld%s", text, and, axes[i].before,
+                            (long long)axes[i].size, axes[i].behind);
         and = ", ";
     }
     if (mesh->shard)
@@ -408,7 +417,7 @@ bool compile_spec(Diag *diag, Arena *arena, const CompileOptions *options,
         .model_hash = model_hash(arena, spec),
         .target = "",
         .features = "",
-        .plan = plan_text(arena, &plan),
+        .plan = plan_text(arena, spec, &plan),
         .kind = spelling(KEY_model_kind, spec->model_kind),
         .input = spelling(KEY_model_input, spec->model_input),
         .head = spelling(KEY_model_head, spec->model_head),

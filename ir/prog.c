@@ -99,10 +99,19 @@ ProgExpr *px_i32(Prog *p, int32_t value)
     return e;
 }
 
+static void note_use(Prog *p, const ProgConst *constant)
+{
+    for (int i = p->used.count - 1; i >= 0; i--)
+        if (p->used.at[i] == constant)
+            return;
+    list_push(p->arena, &p->used, constant);
+}
+
 ProgExpr *px_const(Prog *p, const ProgConst *constant)
 {
     if (!constant)
         ice("px_const of nothing (spec line %d)", p->here.line);
+    note_use(p, constant);
     ProgExpr *e = node(p, PE_CONST);
     e->constant = constant;
     e->type = prog_derive(e);
@@ -185,7 +194,8 @@ static bool fold(ProgExprKind kind, const ProgExpr *a, const ProgExpr *b,
     return !overflow && literal_fits(a->type.kind, *result);
 }
 
-/* x + 0, x - 0, x * 1, x / 1: which operand is the result, or NULL. */
+/* x + 0, x - 0, x * 1, x / 1, x * 0, 0 / x: which operand is the result, or
+ * NULL. No expression has an effect, and none divides by 0. */
 static ProgExpr *unchanged(ProgExprKind kind, ProgExpr *a, ProgExpr *b)
 {
     if (is_int(b, 0) && (kind == PE_ADD || kind == PE_SUB))
@@ -195,6 +205,10 @@ static ProgExpr *unchanged(ProgExprKind kind, ProgExpr *a, ProgExpr *b)
     if (is_int(a, 0) && kind == PE_ADD)
         return b;
     if (is_int(a, 1) && kind == PE_MUL)
+        return b;
+    if (is_int(a, 0) && (kind == PE_MUL || kind == PE_DIV))
+        return a;
+    if (is_int(b, 0) && kind == PE_MUL)
         return b;
     return NULL;
 }

@@ -174,6 +174,7 @@ typedef struct Prog {
     List(ProgFunc *) externs;       /* PL_LIBRARY and PL_LANES functions it calls */
     List(ProgRecord *) runtime_records; /* of runtime headers, as far as asked for */
     List(const char *) names;       /* taken at file scope */
+    List(const ProgConst *) used;   /* constants that an expression names */
     const ProgFunc *main;           /* int main(int argc, char **argv) is made by
                                        emitters: return trainwright_main(&program, …) */
     Loc here;                       /* the origin that constructors give to nodes */

@@ -125,6 +125,24 @@ ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
     return constant;
 }
 
+static bool is_used(const Prog *p, const ProgConst *constant)
+{
+    for (int i = 0; i < p->used.count; i++)
+        if (p->used.at[i] == constant)
+            return true;
+    return false;
+}
+
+void prog_drop_unused(Prog *p, int group)
+{
+    ProgItem *item = &p->items.at[group];
+    int kept = 0;
+    for (int i = 0; i < item->consts.count; i++)
+        if (is_used(p, item->consts.at[i]))
+            item->consts.at[kept++] = item->consts.at[i];
+    item->consts.count = kept;
+}
+
 /* ---- records ------------------------------------------------------------- */
 ProgRecord *prog_record(Prog *p, const char *name, const char *comment)
 {

@@ -135,6 +135,8 @@ int prog_add_const_group(Prog *p, const char *comment);
 int prog_add_wide_group(Prog *p, const char *comment);
 ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
                       const char *comment);
+/* Drops what no expression names (px_const) from a group, once all are made. */
+void prog_drop_unused(Prog *p, int group);
 /* A record, already among the items; fill it with prog_field. */
 ProgRecord *prog_record(Prog *p, const char *name, const char *comment);
 void prog_field(Prog *p, ProgRecord *record, const char *name, ProgType type,

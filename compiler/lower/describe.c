@@ -209,13 +209,20 @@ static int64_t region_bytes(const StepMap *map, const char *name)
     return r ? 4 * r->offset : -1;
 }
 
+/* "train_memory"; a stage's own is "train_memory_of_0". */
+static const char *name_of_part(const Lower *l, const char *name, int part)
+{
+    return part < 0 ? name : arena_printf(l->arena, "%s_of_%d", name, part);
+}
+
 /* Bytes of each class: from a region's start to the next one's. NULL where
  * there is none. */
-static ProgData *describe_memory(Lower *l, const StepMap *map)
+static ProgData *describe_memory(Lower *l, const StepMap *map, int part)
 {
     if (map->regions.count == 0)
         return NULL;
-    const char *name = arena_printf(l->arena, "%s_memory", map->step->name);
+    const char *name = name_of_part(
+        l, arena_printf(l->arena, "%s_memory", map->step->name), part);
     ProgData *data = rows_of(l, name, "Memory", true);
     for (int i = 0; i < map->regions.count; i++) {
         const char *class = map->regions.at[i].class;
@@ -253,8 +260,10 @@ static int64_t dim_code(const Lower *l, const Type *type, int axis)
 }
 
 /* What the runtime fills in before a call. */
-static ProgData *describe_inputs(Lower *l, const StepMap *map)
+static ProgData *describe_inputs(Lower *l, const StepMap *map, int part)
 {
+    const char *name = name_of_part(
+        l, arena_printf(l->arena, "%s_inputs", map->step->name), part);
     static const char *const fields[] = { "dim0", "dim1", "dim2" };
     ProgData *data = NULL;
     for (int i = 0; given_names[i]; i++) {
@@ -263,9 +272,7 @@ static ProgData *describe_inputs(Lower *l, const StepMap *map)
         if (!r || !given_type(l->m, given_names[i], &type))
             continue;
         if (!data)
-            data =
-                rows_of(l, arena_printf(l->arena, "%s_inputs", map->step->name),
-                        "Input", true);
+            data = rows_of(l, name, "Input", true);
         Row row = begin_row(l, data);
         put_text(&row, "name", given_names[i]);
         put_int(&row, "real", type.dtype == DT_F32);
@@ -475,7 +482,7 @@ static ProgData *describe_talks(Lower *l, const char *name, int part)
 {
     ProgData *data = NULL;
     for (int i = 0; i < l->talks.count; i++) {
-        const Talk *talk = &l->talks.at[i];
+        const Talk *talk = l->talks.at[i];
         const Origin origin = { .model = talk->from, .cause = talk->from };
         if (!data)
             data = rows_of(l, name, "Message", true);
@@ -546,14 +553,13 @@ static ProgData *describe_steps(Lower *l, const StepMap *maps,
             continue;
         if (map->by_stage)          /* the program's own: the first stage's */
             map = &map->by_stage[part < 0 ? 0 : part];
-        parts[chosen_count] = (StepParts){ entries[i], describe_memory(l, map),
+        parts[chosen_count] = (StepParts){ entries[i],
+                                           describe_memory(l, map, part),
                                            describe_values(l, map),
-                                           describe_inputs(l, map) };
+                                           describe_inputs(l, map, part) };
         chosen[chosen_count++] = map;
     }
-    ProgData *steps = rows_of(
-        l, part < 0 ? "steps" : arena_printf(l->arena, "steps_of_%d", part),
-        "Step", true);
+    ProgData *steps = rows_of(l, name_of_part(l, "steps", part), "Step", true);
     for (int i = 0; i < chosen_count; i++)
         describe_step(l, steps, chosen[i], &parts[i]);
     return steps;
@@ -572,9 +578,9 @@ static ProgData *describe_parts(Lower *l, const StepMap *maps,
     ProgData **talks = arena_alloc(a, (size_t)l->stages * sizeof *talks);
     for (int s = 0; s < l->stages; s++) {
         tensors[s] =
-            describe_tensors(l, arena_printf(a, "tensors_of_%d", s), s);
+            describe_tensors(l, name_of_part(l, "tensors", s), s);
         steps[s] = describe_steps(l, maps, entries, count, s);
-        talks[s] = describe_talks(l, arena_printf(a, "messages_of_%d", s), s);
+        talks[s] = describe_talks(l, name_of_part(l, "messages", s), s);
     }
     ProgData *data = rows_of(l, "parts", "Part", true);
     for (int s = 0; s < l->stages; s++) {

@@ -261,6 +261,7 @@ static void name_layout(Lower *l)
 {
     Prog *p = l->p;
     int group = prog_add_wide_group(p, "Where blocks lie, in floats.");
+    list_push(l->arena, &l->layouts, group);
     for (int i = 0; i < l->m->stacks.count; i++) {
         StackLayout *s = &l->stacks[i];
         s->at_const = prog_const(p, group, stack_name(l, i, "BLOCKS"), s->at,

@@ -102,6 +102,8 @@ Prog *lower_module(const Module *m, const LowerInfo *info, Arena *arena)
             foretell_calls(&l, &maps[i]);
     }
     describe_program(&l, maps, entries, m->steps.count);
+    for (int i = 0; i < l.layouts.count; i++)
+        prog_drop_unused(l.p, l.layouts.at[i]);
     return l.p;
 }
 

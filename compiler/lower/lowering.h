@@ -145,8 +145,9 @@ typedef struct Lower {
     ProgData *chunk_data;           /* all of stage 0 first */
     const ProgConst *chunk_count;
     ProgData *actions;              /* what stages do, all of stage 0 first */
-    List(Talk) talks;
+    List(Talk *) talks;         /* found by name; they stay where they are */
     int talk_constants;             /* the group of their names */
+    List(int) layouts;              /* groups that say where parameters lie */
 } Lower;
 
 /* names.c */

@@ -6,95 +6,6 @@
 #include "steps.h"
 #include "../../runtime/collectives.h"
 
-/* Has a rank one micro-batch a step, and is a block's gradient then all there
- * when its backward is? */
-static bool is_whole_group(const Module *m)
-{
-    for (int i = 0; i < m->weights.count; i++)
-        if (m->weights.at[i].derived)
-            return false;
-    const Step *train = module_find_step(m, "train");
-    for (int i = 0; i < train->body.count; i++) {
-        const Stmt *s = train->body.at[i];
-        if (s->kind == STEP_GROUPS)
-            return s->count == m->mesh.data && s->body.at[0]->count == 1;
-    }
-    return false;
-}
-
-/* Names of messages stand before the records. */
-void lower_talks(Lower *l)
-{
-    const Mesh *mesh = &l->m->mesh;
-    l->slices = mesh->tensor > 1 ? mesh->tensor : mesh->experts;
-    l->slice_field = mesh->tensor > 1 ? "slice" : "expert";
-    l->stages = (int)mesh->stages;
-    const Step *train = module_find_step(l->m, "train");
-    l->halves = l->stages > 1 && train->stages.at[0].chunks.at[0].pending;
-    l->chunks = l->stages > 1 ? train->stages.at[0].chunks.count : 1;
-    for (int i = l->stages - 1; i > 0 && part_stack(l, i) > 0; i--)
-        l->decoder = i;
-    l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
-        && (mesh->each_micro || is_whole_group(l->m));
-    l->shards = mesh_shards(mesh);
-    l->copies = mesh_copies(mesh);
-    if (mesh->data * mesh->stages * mesh->tensor * mesh->context > 1)
-        l->talk_constants =
-            prog_add_const_group(l->p, "What ranks say to each other.");
-}
-
-/* "sum gradients" -> SUM_GRADIENTS */
-static const char *constant_name(const Lower *l, const char *name)
-{
-    char *text = arena_strdup(l->arena, name);
-    for (char *c = text; *c; c++) {
-        if (*c >= 'a' && *c <= 'z')
-            *c = (char)(*c - 'a' + 'A');
-        if (*c == ' ' || *c == '.' || *c == '\'')
-            *c = '_';
-    }
-    return text;
-}
-
-/* "the ranks of data", "the ranks with the same share" */
-static const char *whose_ranks(Lower *l, const char *axis)
-{
-    const char *same = strncmp(axis, "same ", 5) ? NULL : axis + 5;
-    bool group = !strcmp(axis, "shard group");
-    return same ? arena_printf(l->arena, "the ranks with the same %s", same)
-                : arena_printf(l->arena, "the ranks of %s%s",
-                               group ? "a " : "", axis);
-}
-
-Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from)
-{
-    for (int i = 0; i < l->talks.count; i++)
-        if (!strcmp(l->talks.at[i].name, name))
-            return &l->talks.at[i];
-    size_t bytes = (size_t)l->stages * sizeof(int64_t);
-    const Origin origin = { .model = from, .cause = from };
-    const char *at = where(l, &origin);
-    Talk talk = { .name = name, .axis = axis, .from = from };
-    talk.calls = arena_alloc(l->arena, bytes);
-    talk.bytes = arena_alloc(l->arena, bytes);
-    talk.index = prog_const(l->p, l->talk_constants, constant_name(l, name),
-                            l->talks.count,
-                            arena_printf(l->arena, "over %s%s%s",
-                                         whose_ranks(l, axis), *at ? "  " : "",
-                                         at));
-    list_push(l->arena, &l->talks, talk);
-    return &l->talks.at[l->talks.count - 1];
-}
-
-void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
-                     int64_t bytes)
-{
-    if (strcmp(s->map->step->name, "train") != 0)
-        return;
-    talk->calls[stage] += calls;
-    talk->bytes[stage] += calls * bytes;
-}
-
 /* The index of a message over the data ranks, for a call on every stage. */
 static ProgExpr *over_data(Steps *s, const char *name, Collective kind,
                            int64_t bytes)
@@ -255,7 +166,8 @@ void step_sum_ranks(Steps *s, ProgBlock *b)
     Prog *p = s->p;
     step_note(s, b, "note_update", NULL);
     if (s->map->members > 1)
-        ps_comment(p, b, "and so are ranks, by the same tree");
+        ps_comment(p, b, "sums over ranks, by the tree that goes on where "
+                   "groups' ended");
     for (int i = 0; i < STEP_TOTALS; i++) {
         if (!s->totals[i] || s->map->members == 1)
             continue;

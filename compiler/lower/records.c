@@ -134,7 +134,6 @@ void step_point_at_block(Steps *s, ProgBlock *b)
     else
         step_point(s, b, stack->weights, s->w[s->stack],
                    px_offset(s->p, step_control(s, "weights"), at));
-    step_point_at_sums(s, b);
 }
 
 void step_point_at_sums(Steps *s, ProgBlock *b)

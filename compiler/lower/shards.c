@@ -162,6 +162,7 @@ static int name_shards(Lower *l)
                        "… of a block's experts");
     group = prog_add_wide_group(l->p, "Units: parameters before, in and behind "
                                 "the blocks, in floats.");
+    list_push(l->arena, &l->layouts, group);
     if (experts)
         l->share_floats_const =
             prog_const(l->p, group, "MOMENT_SHARE", l->share_floats,

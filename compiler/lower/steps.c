@@ -265,10 +265,10 @@ static void call_comment(Steps *s, ProgBlock *b, const Func *f)
     bool rows = module_find_func(s->l->m, "head.rows") != NULL;
     if (!has_gradients(s))
         return;
-    if (!strcmp(f->name, "embed.forward")
-        || !strcmp(f->name, "encoder_embed.forward"))
+    if (!s->stage && (!strcmp(f->name, "embed.forward")
+                      || !strcmp(f->name, "encoder_embed.forward")))
         way_comment(s, b, 0, "forward");
-    if (!strcmp(f->name, "decoder_embed.forward"))
+    if (!s->stage && !strcmp(f->name, "decoder_embed.forward"))
         way_comment(s, b, s->l->m->stacks.count - 1, "forward");
     if (!strcmp(f->name, "head.step") && !s->chunk)
         ps_comment(s->p, b, rows ? "the head: its gradient"
@@ -336,6 +336,14 @@ static void begin_anew(Steps *s, ProgBlock *b, bool anew)
                     : px_lt(s->p, num(s, 0), var(s, s->micro)));
 }
 
+static bool sums_block(const Steps *s, const Stmt *repeat)
+{
+    for (int i = 0; i < repeat->body.count; i++)
+        if (find_code(s->l, repeat->body.at[i]->func)->sums_block)
+            return true;
+    return false;
+}
+
 static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     ProgBlock *after = b;
@@ -363,6 +371,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
                  num(s, 1));
     set_at(s, body, s->at, "block", var(s, s->block));
     step_point_at_block(s, body);
+    if (sums_block(s, stmt))
+        step_point_at_sums(s, body);
     if (gathered)
         step_derive(s, body, called);
     lower_body(s, body, stmt);

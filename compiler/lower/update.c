@@ -204,6 +204,7 @@ static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
         return;
     ProgBlock *body = step_each_block(s, b, stack);
     step_point_at_block(s, body);
+    step_point_at_sums(s, body);
     for (int j = 0; j < 2; j++)
         if (s->block_moments[stack][j])
             step_point(
