@@ -40,6 +40,9 @@ static ProgFunc *gather_func(Lower *l)
 int64_t gathered_floats(const Lower *l, const Unit *unit, int stage)
 {
     int64_t floats = unit->shards * part_unit_share(l, unit, stage);
+    if (stage >= 0 && unit->stack >= 0
+        && !stack_blocks_on(l, unit->stack, stage))
+        return 0;
     for (int i = 0; unit->stack >= 0 && i < l->units.count; i++) {
         const Unit *other = &l->units.at[i];
         if (other->stack == unit->stack && other->experts && other->shards > 1)

@@ -207,6 +207,8 @@ bool part_waits(PartOf part);
 int64_t part_blocks(const Lower *l, int stage);
 /* The stack whose blocks the stage has. */
 int part_stack(const Lower *l, int stage);
+/* Blocks of a stack that the stage has. */
+int64_t stack_blocks_on(const Lower *l, int stack, int stage);
 int64_t most_part_blocks(const Lower *l);
 const ModelChunk *part_chunk(const Lower *l, int stage, int chunk);
 /* Blocks of the stage that its chunks before have. */
@@ -215,6 +217,11 @@ int64_t part_blocks_before(const Lower *l, int stage, int chunk);
  * them stage by stage, which is the order of a checkpoint. */
 int64_t chunk_norms_at(const Lower *l, int stage, int chunk);
 bool weight_on_stage(const Lower *l, int weight, int stage);
+/* Of one outside blocks: the first stage that has it; does it stand before the
+ * blocks there, and how far from the first that does, or that stands behind? */
+int weight_stage(const Lower *l, int weight);
+bool weight_before_blocks(const Lower *l, int weight);
+int64_t weight_part_offset(const Lower *l, int weight);
 /* On several stages: an embedding that is the head's, too, or that encoder and
  * decoder share. */
 bool weight_is_tied(const Lower *l, int weight);

@@ -104,8 +104,7 @@ static ProgExpr *padded(Steps *s, const Weight *w)
                          : elements_of(s->l, &w->type);
 }
 
-/* The stage whose function sums a weight's gradient at a site. */
-static int site_stage(const Lower *l, int weight, int site)
+int site_stage(const Lower *l, int weight, int site)
 {
     for (int i = 0; i < l->m->funcs.count; i++) {
         const Func *f = l->m->funcs.at[i];

@@ -58,15 +58,11 @@ static ProgFunc *order_func(Lower *l)
 static ProgExpr *norms_before_unit(Steps *s, int i)
 {
     Prog *p = s->p;
-    const Unit *units = s->l->units.at;
+    const Unit *unit = &s->l->units.at[i];
     if (!s->stage || i == 0)
-        return num(s, units[i].norms);
-    ProgExpr *at = px_div(p, step_share(s, &units[0]), num(s, 1024));
-    if (i == 1)
-        return at;
-    return px_add(p, at, px_mul(p, step_stage_field(s, "count"),
-                                px_div(p, step_share(s, &units[1]),
-                                       num(s, 1024))));
+        return num(s, unit->norms);
+    return px_div(p, px_div(p, step_unit_begin(s, unit),
+                            px_const(p, s->l->shards_const)), num(s, 1024));
 }
 
 /* void square_share(const Thread *me, double *sums, const float *g, long at,
@@ -106,7 +102,7 @@ static ProgFunc *square_func(Lower *l)
 }
 
 /* A tensor at a time: what lies between them is nobody's. What every tensor
- * rank has whole counts in the first's. */
+ * rank has whole counts in the first's, a tied weight on the first stage. */
 static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
                         ProgExpr *sums)
 {
@@ -116,18 +112,24 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
                            sums);
     ProgVar *g = step_let(s, b, arena_printf(l->arena, "%s_g", unit->name),
                           step_gradient_share(s, unit));
-    ProgBlock *first = NULL;
+    ProgBlock *here = b, *first = NULL;
+    int stage = -1;
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
         if (!in_unit(l, unit, i) || w->frozen)
             continue;
-        ProgBlock *where = b;
+        if (s->stage && unit->stack < 0 && weight_stage(l, i) != stage) {
+            stage = weight_stage(l, i);
+            here = ps_if(p, b, step_is_stage(s, stage), NULL);
+            first = NULL;
+        }
+        ProgBlock *where = here;
         bool whole = l->m->mesh.tensor > 1 && !w->slice;
         if (!whole)
             first = NULL;
         else if (!first)
-            first = ps_if(p, b, px_eq(p, step_control(s, l->slice_field),
-                                      num(s, 0)), NULL);
+            first = ps_if(p, here, px_eq(p, step_control(s, l->slice_field),
+                                         num(s, 0)), NULL);
         if (whole)
             where = first;
         if (w->frozen_blocks)
@@ -274,8 +276,6 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
         ProgExpr *blocks = px_div(p, step_share(s, unit), num(s, 1024));
         if (unit->stack >= 0)
             at = px_add(p, at, px_mul(p, step_own_block(s), blocks));
-        if (s->stage && i == 0)     /* a tied weight is the first stage's */
-            body = ps_if(p, body, step_is_first(s), NULL);
         norm_shares(s, body, unit,
                     px_offset(p, var(s, unit->experts ? experts : own), at));
         step_end_blocks(s);
@@ -422,13 +422,7 @@ static ProgBlock *stage_block(Steps *s, ProgBlock *b, const Unit *unit,
     const Weight *w = &s->l->m->weights.at[weight];
     if (w->frozen_blocks)
         return ps_if(s->p, b, step_trains(s, w), NULL);
-    if (!s->stage || unit->stack >= 0)
-        return b;
-    if (unit != s->l->units.at)
-        return ps_if(s->p, b, step_is_last(s), NULL);
-    if (!weight_is_tied(s->l, weight))
-        return ps_if(s->p, b, step_is_first(s), NULL);
-    return ps_if(s->p, b, px_or(s->p, step_is_first(s), step_is_last(s)), NULL);
+    return unit->stack < 0 ? step_on_stages(s, b, weight) : b;
 }
 
 void step_update_shares(Steps *s, ProgBlock *b)

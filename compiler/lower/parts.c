@@ -86,6 +86,27 @@ bool weight_on_stage(const Lower *l, int weight, int stage)
     return here;
 }
 
+int weight_stage(const Lower *l, int weight)
+{
+    for (int s = 0; s < l->stages; s++)
+        if (weight_on_stage(l, weight, s))
+            return s;
+    ice("no stage has %s", l->m->weights.at[weight].name);
+}
+
+bool weight_before_blocks(const Lower *l, int weight)
+{
+    const PartLayout *part = &l->parts[weight_stage(l, weight)];
+    return part->weight_at[weight] < part->blocks_at;
+}
+
+int64_t weight_part_offset(const Lower *l, int weight)
+{
+    const PartLayout *part = &l->parts[weight_stage(l, weight)];
+    int64_t at = part->weight_at[weight];
+    return at < part->blocks_at ? at : at - part->behind_at;
+}
+
 static int64_t floats_of(const Lower *l, int weight)
 {
     int64_t elements = type_elements(l->m, &l->m->weights.at[weight].type);
@@ -124,6 +145,13 @@ int64_t part_blocks_before(const Lower *l, int stage, int chunk)
 int64_t part_blocks(const Lower *l, int stage)
 {
     return part_blocks_before(l, stage, l->chunks);
+}
+
+int64_t stack_blocks_on(const Lower *l, int stack, int stage)
+{
+    if (l->stages == 1)
+        return stack_blocks(l->m, stack);
+    return part_stack(l, stage) == stack ? part_blocks(l, stage) : 0;
 }
 
 int64_t most_part_blocks(const Lower *l)

@@ -39,6 +39,17 @@ ProgExpr *step_is_stage(Steps *s, int stage)
                                         : px_sub(p, decoder, num(s, 1)));
 }
 
+ProgBlock *step_on_stages(Steps *s, ProgBlock *b, int weight)
+{
+    ProgExpr *any = NULL;
+    for (int i = 0; s->stage && i < s->l->stages; i++)
+        if (weight_on_stage(s->l, weight, i)) {
+            ProgExpr *one = step_is_stage(s, i);
+            any = any ? px_or(s->p, any, one) : one;
+        }
+    return any ? ps_if(s->p, b, any, NULL) : b;
+}
+
 ProgExpr *step_begins(Steps *s)
 {
     if (s->l->chunks == 1)

@@ -550,14 +550,6 @@ static void foretell_func(const Calling *c, const Func *f)
     }
 }
 
-/* Blocks of a stack that a stage has. */
-static int64_t blocks_on_stage(const Lower *l, int stack, int stage)
-{
-    if (!l->parts)
-        return stack_blocks(l->m, stack);
-    return part_stack(l, stage) == stack ? part_blocks(l, stage) : 0;
-}
-
 static void foretell_body(const Calling *c, const Stmt *const *body, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -568,7 +560,7 @@ static void foretell_body(const Calling *c, const Stmt *const *body, int count)
         if (s->kind == STEP_MICROS || s->kind == STEP_CHUNKS)
             in.times *= s->count;
         if (s->kind == STEP_REPEAT)
-            in.times *= blocks_on_stage(c->l, s->stack, c->stage);
+            in.times *= stack_blocks_on(c->l, s->stack, c->stage);
         if (s->kind == STEP_CHUNKS && (s->count > 1 || s->pooled))
             in.stride = (s->chunk_rows + 15) / 16 * 16;
         if (s->kind == STEP_CALL && func_on_stage(c->l, s->func, c->stage))
@@ -612,7 +604,7 @@ static void sum_part(Steps *s, ProgBlock *b, int weight)
                            "tensor", l->m->mesh.tensor_from);
     for (int stage = 0; stage < l->stages; stage++) {
         int64_t calls = w->stack < 0 ? weight_on_stage(l, weight, stage)
-                                     : blocks_on_stage(l, w->stack, stage);
+                                     : stack_blocks_on(l, w->stack, stage);
         if (w->stack >= 0 && l->early)      /* with the block's gradient */
             calls *= s->map->micros;
         foretell(s, talk, stage, calls,
@@ -632,36 +624,13 @@ void step_sum_block_parts(Steps *s, ProgBlock *b)
             sum_part(s, b, i);
 }
 
-/* Where the stages of an encoder-decoder are that have a weight outside
- * blocks. */
-static ProgBlock *where_stacks_have(Steps *s, ProgBlock *b, int weight)
-{
-    ProgExpr *any = NULL;
-    for (int i = 0; i < s->l->stages; i++)
-        if (weight_on_stage(s->l, weight, i)) {
-            ProgExpr *one = step_is_stage(s, i);
-            any = any ? px_or(s->p, any, one) : one;
-        }
-    return any ? ps_if(s->p, b, any, NULL) : b;
-}
-
 /* Those outside blocks, each on the stages that have it. */
 static void sum_shared_parts(Steps *s, ProgBlock *b)
 {
     const Lower *l = s->l;
-    for (int i = 0; i < l->m->weights.count; i++) {
-        if (!is_partial(l, i, -1))
-            continue;
-        bool first = weight_on_stage(l, i, 0);
-        bool last = weight_on_stage(l, i, l->stages - 1);
-        ProgBlock *where = b;
-        if (s->l->decoder)
-            where = where_stacks_have(s, b, i);
-        else if (s->stage && !(first && last))
-            where = ps_if(s->p, b, first ? step_is_first(s) : step_is_last(s),
-                          NULL);
-        sum_part(s, where, i);
-    }
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (is_partial(l, i, -1))
+            sum_part(s, step_on_stages(s, b, i), i);
 }
 
 static bool has_partial(const Lower *l, int stack)

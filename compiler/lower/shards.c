@@ -10,6 +10,7 @@
  *                  (reproducible.order: fast) in each of several
  *     parameters   so are weights: gathered before a block runs, then dropped
  *
+ * A stage of a pipeline has what stands before, in and behind its own blocks.
  * Where ranks share out experts, a block's are a unit of their own: fewer ranks
  * have the same, and split them.
  *
@@ -31,15 +32,24 @@ static int64_t unit_count(const Lower *l, const Unit *unit)
     return unit->stack < 0 ? 1 : stack_blocks(l->m, unit->stack);
 }
 
+/* On a stage it is what stands before the blocks. */
+static bool is_first(const Lower *l, const Unit *unit)
+{
+    return unit == l->units.at;
+}
+
 bool in_unit(const Lower *l, const Unit *unit, int weight)
 {
     const Weight *w = &l->m->weights.at[weight];
     if (w->stack != unit->stack || w->constant || w->derived
         || (w->slice == SLICE_EXPERTS) != unit->experts)
         return false;
-    return w->stack >= 0
-        || (l->weight_at[weight] >= unit->at
-            && l->weight_at[weight] < unit->at + unit->floats);
+    if (w->stack >= 0)
+        return true;
+    if (l->parts)
+        return weight_before_blocks(l, weight) == is_first(l, unit);
+    return l->weight_at[weight] >= unit->at
+        && l->weight_at[weight] < unit->at + unit->floats;
 }
 
 const Unit *unit_of(const Lower *l, int weight)
@@ -170,6 +180,45 @@ static int name_shards(Lower *l)
     return group;
 }
 
+/* Where a weight begins in its unit. */
+static int64_t offset_in_unit(const Lower *l, int weight)
+{
+    const Weight *w = &l->m->weights.at[weight];
+    int64_t at = l->weight_at[weight];
+    if (w->slice == SLICE_EXPERTS)
+        return at - l->stacks[w->stack].experts_at;
+    if (w->stack >= 0)
+        return at;
+    return l->parts ? weight_part_offset(l, weight)
+                    : at - unit_of(l, weight)->at;
+}
+
+static void name_offsets(Lower *l, int group)
+{
+    l->offsets = arena_alloc(l->arena, (size_t)l->m->weights.count
+                                           * sizeof *l->offsets);
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        if (w->constant || w->derived)
+            continue;
+        const char *name = arena_printf(
+            l->arena, "%s_AT", upper(l, c_name(l, w->name)));
+        l->offsets[i] = prog_const(l->p, group, name, offset_in_unit(l, i),
+                                   "in its unit");
+    }
+}
+
+/* What stands between stacks is behind the encoder's blocks on its last stage,
+ * or before the decoder's on its first: stages have no such unit. */
+static void drop_between(Lower *l)
+{
+    int kept = 0;
+    for (int i = 0; i < l->units.count; i++)
+        if (strcmp(l->units.at[i].name, "between") != 0)
+            l->units.at[kept++] = l->units.at[i];
+    l->units.count = kept;
+}
+
 /* The sizes of shares, and where parameters begin in their units. */
 void name_units(Lower *l)
 {
@@ -185,9 +234,13 @@ void name_units(Lower *l)
         norms[unit->experts] +=
             unit_count(l, unit) * unit_share(unit) / 1024;
     }
+    if (l->parts)
+        drop_between(l);
     int group = name_shards(l);
     for (int i = 0; i < l->units.count; i++) {
         Unit *unit = &l->units.at[i];
+        if (unit->stack < 0 && l->parts)        /* by stage */
+            continue;
         name_packed(l, group, unit);
         if (unit->stack < 0)
             unit->at_const = prog_const(l->p, group, upper(l, unit->name),
@@ -197,23 +250,7 @@ void name_units(Lower *l)
             arena_printf(l->arena, "%s_SHARE", upper(l, unit->name)),
             unit_share(unit), "a rank's share");
     }
-    l->offsets = arena_alloc(l->arena, (size_t)l->m->weights.count
-                                           * sizeof *l->offsets);
-    for (int i = 0; i < l->m->weights.count; i++) {
-        const Weight *w = &l->m->weights.at[i];
-        if (w->constant || w->derived)
-            continue;
-        int64_t at = l->weight_at[i];
-        if (w->slice == SLICE_EXPERTS)
-            at -= l->stacks[w->stack].experts_at;
-        for (int j = 0; w->stack < 0 && j < l->units.count; j++)
-            if (l->units.at[j].stack < 0
-                && l->weight_at[i] >= l->units.at[j].at)
-                at = l->weight_at[i] - l->units.at[j].at;
-        const char *name = arena_printf(
-            l->arena, "%s_AT", upper(l, c_name(l, w->name)));
-        l->offsets[i] = prog_const(l->p, group, name, at, "in its unit");
-    }
+    name_offsets(l, group);
 }
 
 /* ---- where shares lie ---- */
@@ -237,7 +274,7 @@ static int64_t stage_share(const Lower *l, const Unit *unit, int stage)
     if (!l->parts || unit->stack >= 0)
         return unit_share(unit);
     const PartLayout *part = &l->parts[stage];
-    return (unit == l->units.at ? part->blocks_at : part->behind_floats)
+    return (is_first(l, unit) ? part->blocks_at : part->behind_floats)
         / l->shards;
 }
 
@@ -251,9 +288,9 @@ int64_t part_unit_at(const Lower *l, const Unit *unit, int part)
     if (part < 0 || !l->parts)
         return unit->at;
     const PartLayout *layout = &l->parts[part];
-    return unit->stack >= 0        ? layout->blocks_at
-         : unit == l->units.at     ? 0
-                                   : layout->behind_at;
+    return unit->stack >= 0  ? layout->blocks_at
+         : is_first(l, unit) ? 0
+                             : layout->behind_at;
 }
 
 int64_t part_unit_packed(const Lower *l, const Unit *unit, int part)
@@ -272,8 +309,7 @@ int64_t part_share_floats(const Lower *l, int part)
 
 static int64_t stage_count(const Lower *l, const Unit *unit, int stage)
 {
-    return l->parts && unit->stack >= 0 ? part_blocks(l, stage)
-                                        : unit_count(l, unit);
+    return unit->stack < 0 ? 1 : stack_blocks_on(l, unit->stack, stage);
 }
 
 ProgExpr *step_whole_moment(Steps *s)
@@ -342,8 +378,8 @@ ProgExpr *step_unit_begin(Steps *s, const Unit *unit)
     if (s->stage && unit->stack >= 0)
         return step_stage_field(s, "blocks");
     if (s->stage)
-        return unit == s->l->units.at ? num(s, 0)
-                                      : step_stage_field(s, "behind");
+        return is_first(s->l, unit) ? num(s, 0)
+                                    : step_stage_field(s, "behind");
     if (unit->stack < 0)
         return px_const(s->p, unit->at_const);
     return in_block(s, unit,
@@ -443,38 +479,47 @@ static void reduce(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *values,
     step_call(s, b, prog_library(s->p, "reduce_scatter_f32"), args, 4);
 }
 
-/* The last stage has a tied weight alone before its blocks; the first has it
- * among others, so that shares differ: all of it is summed, over all
- * replicas. */
+/* The stage with the first use of a tied weight, the head if it has one. */
+static int tied_stage(const Lower *l)
+{
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (l->site_at[1][i] >= 0 && weight_is_tied(l, i))
+            return site_stage(l, i, 0);
+    return l->stages - 1;
+}
+
+/* Stages have different weights before their blocks, so that shares of a tied
+ * one differ: where its first use is all of it is summed, over all replicas, as
+ * other uses are. */
 static void reduce_before(Steps *s, ProgBlock *b, const Unit *unit,
                           ProgExpr *values)
 {
     Prog *p = s->p;
     Lower *l = s->l;
-    int last = l->stages - 1;
+    int tied = tied_stage(l);
     ProgBlock *others;
-    ProgBlock *ends = ps_if(p, b, step_is_last(s), &others);
+    ProgBlock *own = ps_if(p, b, step_is_stage(s, tied), &others);
     ProgExpr *share = step_share(s, unit), *index = NULL;
-    for (int i = 0; i < last; i++)
+    for (int i = 0; i < l->stages; i++)
         index = step_shard_message(s, "sum gradients", REDUCE_SCATTER, i,
-                                   4 * stage_share(l, unit, i), 1);
+                                   4 * stage_share(l, unit, i), i != tied);
     ProgExpr *whole[] = {
         var(s, s->me),
-        step_replicas_message(s, "sum a tied gradient", last,
-                              4 * l->parts[last].blocks_at),
+        step_replicas_message(s, "sum a tied gradient", tied,
+                              4 * l->parts[tied].blocks_at),
         values,
         px_mul(p, px_const(p, l->shards_const), share),
     };
-    step_call(s, ends, prog_library(p, "all_reduce_f32"), whole, 4);
+    step_call(s, own, prog_library(p, "all_reduce_f32"), whole, 4);
     ProgExpr *args[] = { var(s, s->me), index, values, share };
     step_call(s, others, prog_library(p, "reduce_scatter_f32"), args, 4);
     if (l->copies == 1)
         return;
-    for (int i = 0; i < last; i++)
-        index = copies_message(s, unit, i, 1);
-    ProgExpr *own[] = { var(s, s->me), index, step_gradient_share(s, unit),
-                        share };
-    step_call(s, others, prog_library(p, "all_reduce_f32"), own, 4);
+    for (int i = 0; i < l->stages; i++)
+        index = copies_message(s, unit, i, i != tied);
+    ProgExpr *shares[] = { var(s, s->me), index, step_gradient_share(s, unit),
+                           share };
+    step_call(s, others, prog_library(p, "all_reduce_f32"), shares, 4);
 }
 
 /* Shares that a shard group has summed are added to those of the others: the

@@ -157,6 +157,8 @@ ProgExpr *step_row_floats(Steps *s);            /* of a micro-batch's rows */
 void open_stage(Steps *s, ProgBlock *b);
 /* Is the rank's stage this one? */
 ProgExpr *step_is_stage(Steps *s, int stage);
+/* Where the stages are that have a weight outside blocks. */
+ProgBlock *step_on_stages(Steps *s, ProgBlock *b, int weight);
 /* Inputs of blocks and records of the open micro-batch. */
 void step_open_slot(Steps *s, ProgBlock *b, int stack);
 /* Where the rows of a stream that come from outside begin, or, behind its
@@ -179,6 +181,8 @@ void step_point_at_gradients(Steps *s, ProgBlock *b);
 /* Which sums of the group are complete. */
 typedef enum Merged { MERGE_ALL, MERGE_OUTSIDE, MERGE_BLOCKS } Merged;
 void step_merge_groups(Steps *s, ProgBlock *b, Merged what);
+/* The stage whose function sums a weight's gradient at a site. */
+int site_stage(const Lower *l, int weight, int site);
 /* Sums of parameters that several functions use. */
 void step_sum_sites(Steps *s, ProgBlock *b);
 ProgExpr *step_gradient_floats(Steps *s);       /* GRADIENTS */

@@ -38,7 +38,7 @@ passed=0 failed=0 steps=6
 data_of() {
     case $spec in
     bert) echo sentences.txt ;;
-    encoder-decoder) echo pairs.tsv ;;
+    encoder-decoder | translator) echo pairs.tsv ;;
     preference) echo preferences.jsonl ;;
     classifier) echo labelled.tsv ;;
     image) echo images.safetensors ;;
@@ -58,6 +58,8 @@ batch_of() {
     classifier) echo tokens=262:24 lengths=25 labels=-4 ;;
     encoder-decoder) echo source=259:25 source_lengths=26 tokens=259:25 \
         targets=-259:25 lengths=26 ;;
+    translator) echo source=261:24 source_lengths=25 tokens=261:24 \
+        targets=-261:24 lengths=25 ;;
     mixture) echo tokens=257:27 targets=-257:27 lengths=28 ;;
     image) echo images=real:2:9:9 labels=-5 ;;
     preference) echo tokens=260:2:24 targets=-260:2:24 lengths=25:2 \
@@ -66,11 +68,14 @@ batch_of() {
     esac
 }
 
-# Five blocks where a pipeline cuts them, so that stages are uneven.
+# Five blocks where a pipeline cuts them, so that stages are uneven. Of the
+# translator stages that have the embedding have other weights beside it.
 blocks_of() {
     case $spec in
     learned | rotary | alibi | frozen | masked | bert | image | preference)
         echo --set model.blocks=5 ;;
+    translator) echo --set model.tie_embeddings=true \
+        --set model.embedding_norm=true ;;
     esac
 }
 
@@ -396,6 +401,18 @@ stacks_plans() {
     plan stages=5 schedule=gpipe data=2
     plan via=cc stages=3 split=[3,1,1] micro=1
     resume stages=4 then stages=2 data=2
+    stacks_shards
+}
+# The stages' units: what stands before, in and behind the blocks of a stack.
+stacks_shards() {
+    plan stages=2 data=2 shard=optimizer micro=1
+    plan stages=3 data=2 shard=gradients schedule=gpipe threads=2
+    plan stages=4 data=2 shard=parameters micro=1 recompute=block
+    plan stages=2 data=4 shard=parameters shard_group=2 threads=2
+    plan stages=4 data=4 shard=optimizer shard_group=2 micro=1
+    plan via=cc stages=3 data=2 shard=parameters
+    resume stages=3 data=2 shard=parameters then stages=2 data=4 shard=gradients
+    resume data=2 shard=optimizer then stages=2 data=2 shard=parameters
 }
 # `order: fast` sums blocks in every micro-batch, where there are several. A
 # spec's last plans: they are near another run of the one rank, which is longer.
@@ -458,6 +475,9 @@ one_spec() {
     encoder-decoder)
         whole_plans
         stacks_plans ;;
+    translator)
+        plan stages=3 micro=1
+        stacks_shards ;;
     relative)
         whole_plans
         plan data=4 shard=parameters micro=1 threads=2
@@ -469,10 +489,11 @@ one_spec() {
 }
 
 all='learned rotary alibi frozen masked bert classifier image
-    encoder-decoder mixture preference relative'
+    encoder-decoder translator mixture preference relative'
 for spec in ${SPECS-$all}; do
     file=$here/specs/$spec.yaml
     [ -f "$file" ] || file=$here/../bits/specs/$spec.yaml
+    [ -f "$file" ] || file=$here/../tensor/specs/$spec.yaml
     data=$(data_of) begin='' reference=''
     size="$(blocks_of) --set reproducible.groups=4" batch=8
     if [ "$spec" = preference ]; then
