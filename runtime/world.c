@@ -266,41 +266,10 @@ Axis axis_of(const World *world, long message)
         : strcmp(axis, "decoder's ends") == 0 ? AXIS_DECODER : AXIS_WORLD;
 }
 
-/* The gate of this rank's group: the groups of an axis are numbered by their
- * places in the other ones. */
+/* The gate of this rank's group, which has its first member's number. */
 static Gate *axis_gate(const World *world, Axis axis)
 {
-    Gate *gates = world->block->gates[axis];
-    int stage = world_stage(world), replica = world_replica(world);
-    int slice = world_slice(world);
-    switch (axis) {
-    case AXIS_DATA:     return &gates[stage * world->tensor + slice];
-    case AXIS_CONTEXT:
-        return &gates[(stage * world_batches(world) + world_batch(world))
-                      * world->tensor + slice];
-    case AXIS_EXPERTS:
-        return &gates[stage * world->data + replica
-                      - world_expert(world) * world->context];
-    case AXIS_SAME:
-        return &gates[stage * world->data + world_expert(world)];
-    case AXIS_CHUNK:
-        return &gates[(stage * world->context + world_chunk(world))
-                      * world->tensor + slice];
-    case AXIS_SHARDS:
-        return &gates[(stage * world->data + replica - world_owner(world))
-                      * world->tensor + slice];
-    case AXIS_COPIES:
-        return &gates[(stage * world->data + world_owner(world))
-                      * world->tensor + slice];
-    case AXIS_TENSOR:   return &gates[stage * world->data + replica];
-    case AXIS_PIPELINE: return &gates[replica * world->tensor + slice];
-    case AXIS_ENDS:
-    case AXIS_EMBEDDINGS:
-    case AXIS_DECODER:  return &gates[replica * world->tensor + slice];
-    case AXIS_WORLD:    break;
-    case AXES:          break;
-    }
-    return gates;
+    return &world->block->gates[axis][axis_rank(world, axis, 0)];
 }
 
 /* ---- memory ------------------------------------------------------------- */
