@@ -316,6 +316,18 @@ static int64_t type_rows(const Survey *s, const Type *type)
     return rows;
 }
 
+/* Rows of a product: of experts' not all that there is room for, but a token's
+ * K, which ranks that share experts have on the average. */
+static double product_rows(const Survey *s, const Node *n)
+{
+    const Type *x = &n->in[0]->type;
+    double rows = (double)type_rows(s, x);
+    if (n->op != OP_grouped_matmul)
+        return rows;
+    return rows / (double)type_size(s->l, x, 2)
+         * (double)model_size(s->l, "K");
+}
+
 static int64_t survey_product(Survey *s, const Node *n)
 {
     bool grouped = op_info[n->op].class != CLASS_MATMUL;
@@ -325,8 +337,8 @@ static int64_t survey_product(Survey *s, const Node *n)
             in = type_size(s->l, w, 1 + grouped);
     int64_t rows = type_rows(s, &n->in[0]->type);
     if (n->op == OP_matmul || n->op == OP_grouped_matmul)
-        s->flops += s->copies * 2.0 * (double)rows * (double)in * (double)out
-            * weight_parts(s->l, n->in[1])
+        s->flops += s->copies * 2.0 * product_rows(s, n) * (double)in
+            * (double)out * weight_parts(s->l, n->in[1])
             * (double)s->map->context;
     return matmul_workspace(rows, in, out);
 }
