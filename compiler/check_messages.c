@@ -462,7 +462,7 @@ static int64_t updates_of(Game *g, const Player *p)
  * of a tensor: of experts that ranks share out each has others. */
 static int64_t times(const Game *g, const ProgData *t, int row, int64_t ranks)
 {
-    bool experts = (Slice)facts_int(t, row, "slice") == SLICE_EXPERTS;
+    bool experts = facts_int(t, row, "experts");
     if (g->facts->shards == 1)
         return ranks;
     return g->facts->replicas / g->facts->shards

@@ -209,13 +209,14 @@ int64_t facts_floats(const Facts *facts, const ProgData *tensors, int row)
 {
     int64_t floats = facts_int(tensors, row, "dim0")
         * facts_int(tensors, row, "dim1") * facts_int(tensors, row, "dim2");
+    if (facts_int(tensors, row, "experts"))
+        floats /= facts->experts;
     switch ((Slice)facts_int(tensors, row, "slice")) {
     case SLICE_NONE: return floats;
     case SLICE_ROWS:            /* the last ranks may have rows of none */
         return (facts_int(tensors, row, "dim0") + facts->tensor - 1)
             / facts->tensor * (floats / facts_int(tensors, row, "dim0"));
     case SLICE_COLUMNS: case SLICE_LAST: return floats / facts->tensor;
-    case SLICE_EXPERTS: return floats / facts->experts;
     }
     return floats;
 }

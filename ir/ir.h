@@ -58,10 +58,10 @@ typedef struct Init {
     double base, factor, low, high, original;   /* rotary, llama3 scaling */
 } Init;
 
-/* A rank's: all; its run of rows, of columns, of the last of three axes; or its
- * experts, of the experts axis. */
+/* A tensor rank's: all; its run of rows, of columns, of the last of three axes.
+ */
 typedef enum Slice {
-    SLICE_NONE, SLICE_ROWS, SLICE_COLUMNS, SLICE_EXPERTS, SLICE_LAST,
+    SLICE_NONE, SLICE_ROWS, SLICE_COLUMNS, SLICE_LAST,
 } Slice;
 
 typedef struct Weight {
@@ -77,6 +77,8 @@ typedef struct Weight {
     const char *frozen_blocks;      /* some are: 'f' or '-' a block; else NULL */
     Slice slice;                    /* what a rank of the tensor axis has of it; rows that
                                        a rank has beyond those in files are 0 */
+    bool experts;                   /* ranks that share experts have a run of rows
+                                       each, of which `slice` is a part */
     bool partial;                   /* whole, but each of those ranks makes a part
                                        of its gradient */
     Type type;

@@ -380,7 +380,7 @@ static bool weight_flags(Parser *p, Weight *w)
         } else if (parse_accept_word(p, "inputs")) {
             w->slice = SLICE_LAST;
         } else if (parse_accept_word(p, "experts")) {
-            w->slice = SLICE_EXPERTS;
+            w->experts = true;
         } else if (parse_accept_word(p, "partial")) {
             w->partial = true;
         } else if (parse_accept_word(p, "derived")) {

@@ -342,8 +342,9 @@ static void print_weight(Printer *p, int number)
     if (w->slice)
         buf_printf(&p->line, w->slice == SLICE_ROWS      ? " rows"
                              : w->slice == SLICE_COLUMNS ? " columns"
-                             : w->slice == SLICE_LAST    ? " inputs"
-                                                         : " experts");
+                                                         : " inputs");
+    if (w->experts)
+        buf_printf(&p->line, " experts");
     if (w->partial)
         buf_printf(&p->line, " partial");
     if (w->constant)

@@ -26,8 +26,23 @@ static bool is_split(const Rank *rank, const Weight *weight, PlaceKind kind)
         || (kind == PLACE_WEIGHT && rank->program->shard == SHARD_WEIGHTS);
 }
 
-/* Which tensor rank has the element, and where among its own; *count: how far
- * they lie together. */
+/* Which replica has the element, *member: on the data axis; and where. */
+static int64_t in_experts(const Rank *rank, const Weight *weight,
+                          int64_t element, int *member, int64_t *count)
+{
+    *count = weight->elements - element;
+    if (!rank->world || !weight->tensor->experts)
+        return element;
+    int64_t each = weight->elements / program_experts(rank->program);
+    *member += ((int)(element / each) - world_expert(rank->world))
+        * program_context(rank->program);
+    *count = each - element % each;
+    return element % each;
+}
+
+/* Which tensor rank has the element, of those that lie in a replica's memory,
+ * and where among its own; *count: how far they lie together, which was known
+ * of the replica's. */
 static int64_t in_slice(const World *world, const Weight *weight,
                         int64_t element, int *slice, int64_t *count)
 {
@@ -35,10 +50,8 @@ static int64_t in_slice(const World *world, const Weight *weight,
     if (weight->tensor->slice == SLICE_LAST)
         columns = weight->dims[2];
     int64_t parts = world_tensor(world);
-    *count = weight->elements - element;
     *slice = world_slice(world);
-    if (parts == 1 || weight->tensor->slice == SLICE_WHOLE
-        || weight->tensor->slice == SLICE_EXPERTS)
+    if (parts == 1 || weight->tensor->slice == SLICE_WHOLE)
         return element;
     if (weight->tensor->slice == SLICE_ROWS) {  /* the last may have fewer */
         int64_t each = (weight->dims[0] + parts - 1) / parts * columns;
@@ -53,24 +66,13 @@ static int64_t in_slice(const World *world, const Weight *weight,
     return element / columns * each + column % each;
 }
 
-/* The same of ranks that share experts; *member: on the data axis. */
-static int64_t in_experts(const Rank *rank, const Weight *weight,
-                          int64_t element, int *member, int64_t *count)
-{
-    int64_t each = weight->elements / program_experts(rank->program);
-    *member += ((int)(element / each) - world_expert(rank->world))
-        * program_context(rank->program);
-    *count = each - element % each;
-    return element % each;
-}
-
 /* The replica that owns a share of a unit, given one that has its experts. */
 static int owner_of(const World *world, const Weight *weight, int member,
                     int share)
 {
     const Program *program = world->program;
     int context = program_context(program), experts = program_experts(program);
-    if (weight->tensor->slice != SLICE_EXPERTS)
+    if (!weight->tensor->experts)
         return member + share - world_owner(world);
     int expert = member / context % experts;
     return (share / context * experts + expert) * context + share % context;
@@ -83,9 +85,8 @@ Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,
     int member = world_replica(world), slice;
     bool weights = kind == PLACE_WEIGHT;
     Place place = {0};
-    int64_t at = in_slice(world, weight, element, &slice, &place.count);
-    if (world && weight->tensor->slice == SLICE_EXPERTS)
-        at = in_experts(rank, weight, element, &member, &place.count);
+    int64_t at = in_experts(rank, weight, element, &member, &place.count);
+    at = in_slice(world, weight, at, &slice, &place.count);
     at += weights ? weight->weight : weight->gradient;
     if (is_split(rank, weight, kind)) {
         int64_t share = weight->tensor->share;

@@ -221,9 +221,9 @@ static bool tensors_fit(const Program *program, bool packed)
         const Tensor *t = &program->tensors[i];
         int64_t bytes = t->dim0 * (t->rank > 1 ? t->dim1 : 1)
             * (t->rank > 2 ? t->dim2 : 1) * 4;
-        if (t->slice == SLICE_EXPERTS)
+        if (t->experts)
             bytes /= program_experts(program);
-        else if (t->slice == SLICE_ROWS && t->dim0 > 0)
+        if (t->slice == SLICE_ROWS && t->dim0 > 0)
             bytes = (t->dim0 + program_tensor(program) - 1)
                 / program_tensor(program) * (bytes / t->dim0);
         else if (t->slice != SLICE_WHOLE)

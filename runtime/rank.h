@@ -51,8 +51,7 @@ enum { SHARD_MOMENTS = 1, SHARD_GRADIENTS = 2, SHARD_WEIGHTS = 3 };
 
 /* What a tensor rank has of a parameter (Tensor.slice). */
 enum {
-    SLICE_WHOLE = 0, SLICE_ROWS = 1, SLICE_COLUMNS = 2, SLICE_EXPERTS = 3,
-    SLICE_LAST = 4
+    SLICE_WHOLE = 0, SLICE_ROWS = 1, SLICE_COLUMNS = 2, SLICE_LAST = 3
 };
 
 /* The program as a rank of that stage has it: with its part in place of what

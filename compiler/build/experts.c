@@ -4,12 +4,11 @@
  * Padding is not routed. */
 #include "builder.h"
 
-/* Marks a weight of which a rank has its experts' part, or a tensor rank `own`
+/* Marks a weight of which a rank has its experts' part, and a tensor rank `own`
  * of every expert's. */
 static Value *shared(Builder *b, Value *weight, Slice own)
 {
-    if (b->experts > 1)
-        b->m->weights.at[weight->weight].slice = SLICE_EXPERTS;
+    b->m->weights.at[weight->weight].experts = b->experts > 1;
     if (b->tensor > 1)
         b->m->weights.at[weight->weight].slice = own;
     return weight;

@@ -11,7 +11,7 @@ static int64_t experts_begin(const Lower *l, int stack)
     int64_t at = l->stacks[stack].gradient_floats;
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        if (w->stack == stack && w->slice == SLICE_EXPERTS && !w->frozen
+        if (w->stack == stack && w->experts && !w->frozen
             && l->site_at[0][i] < at)
             at = l->site_at[0][i];
     }
@@ -28,7 +28,8 @@ static void sum_run(Steps *s, ProgBlock *b, const Talk *talk, ProgExpr *at,
     step_call(s, b, prog_library(s->p, "all_reduce_f32"), args, 4);
 }
 
-/* What a stage's runs are: before a stack's blocks, of each, behind them. */
+/* What a stage's runs are: before a stack's blocks, of each, behind them. A
+ * stage of a pipeline has one stack's. */
 static void foretell_apart(Steps *s, Talk *all, Talk *same, int stage)
 {
     const Lower *l = s->l;
@@ -36,17 +37,20 @@ static void foretell_apart(Steps *s, Talk *all, Talk *same, int stage)
     int64_t ranks = s->map->members, few = ranks / l->m->mesh.experts, at = 0;
     for (int i = 0; i < l->m->stacks.count; i++) {
         const StackLayout *stack = &l->stacks[i];
-        int64_t blocks = part ? part_blocks(l, stage) : stack_blocks(l->m, i);
+        int64_t blocks = stack_blocks_on(l, i, stage);
         int64_t from = part ? part->gradient_blocks_at : stack->gradient_at;
         int64_t each = stack->gradient_floats, dense = experts_begin(l, i);
-        foretell(s, all, stage, 1,
-                 collective_bytes(ALL_REDUCE, 4 * (from - at), ranks));
+        if (!part || i == 0) {
+            foretell(s, all, stage, 1,
+                     collective_bytes(ALL_REDUCE, 4 * (from - at), ranks));
+            at = from;
+        }
         foretell(s, all, stage, blocks,
                  collective_bytes(ALL_REDUCE, 4 * dense, ranks));
         if (few > 1)
             foretell(s, same, stage, blocks,
                      collective_bytes(ALL_REDUCE, 4 * (each - dense), few));
-        at = from + blocks * each;
+        at += blocks * each;
     }
     int64_t floats = part ? part->gradient_floats : l->gradient_floats;
     foretell(s, all, stage, 1,
@@ -61,9 +65,12 @@ static ProgExpr *sum_stack_apart(Steps *s, ProgBlock *b, int i,
     Prog *p = s->p;
     const StackLayout *stack = &s->l->stacks[i];
     int64_t each = stack->gradient_floats, dense = experts_begin(s->l, i);
-    ProgExpr *blocks_at = s->stage ? step_stage_field(s, "gradient_blocks")
-                                   : px_const(p, stack->gradient_at_const);
-    sum_run(s, b, all, at, i ? px_sub(p, blocks_at, at) : blocks_at);
+    if (!s->stage || i == 0) {
+        ProgExpr *from = s->stage ? step_stage_field(s, "gradient_blocks")
+                                  : px_const(p, stack->gradient_at_const);
+        sum_run(s, b, all, at, i ? px_sub(p, from, at) : from);
+        at = from;
+    }
     ProgBlock *body = step_each_block(s, b, i);
     ProgExpr *blocks = s->l->chunks > 1
         ? step_stage_field(s, "count")
@@ -73,7 +80,7 @@ static ProgExpr *sum_stack_apart(Steps *s, ProgBlock *b, int i,
     sum_run(s, body, same, px_add(p, own, num(s, dense)),
             num(s, each - dense));
     step_end_blocks(s);
-    return px_add(p, blocks_at, px_mul(p, blocks, num(s, each)));
+    return px_add(p, at, px_mul(p, blocks, num(s, each)));
 }
 
 void step_sum_apart(Steps *s, ProgBlock *b)

@@ -156,6 +156,7 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part,
     put_int(&row, "repeat", place.repeat);
     put_int(&row, "rank", type->rank);
     put_int(&row, "slice", (int64_t)w->slice);
+    put_int(&row, "experts", w->experts);
     for (int axis = 0; axis < 3; axis++) {
         int64_t size =
             axis < type->rank ? l->m->dims.at[type->dims[axis]].size : 1;
@@ -164,7 +165,7 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part,
                 || (axis == 1 && w->slice == SLICE_COLUMNS)
                 || (axis == 2 && w->slice == SLICE_LAST)))
             size *= l->m->mesh.tensor;
-        if (axis == 0 && w->slice == SLICE_EXPERTS)
+        if (axis == 0 && w->experts)
             size *= l->m->mesh.experts;
         put_int(&row, fields[axis], size);
     }
@@ -465,7 +466,8 @@ static int64_t parameter_count(const Lower *l)
             count += type_elements(l->m, &w->file_type);
         else if (!w->constant && !w->derived)
             count += copies * type_elements(l->m, &w->type)
-                * (w->slice ? l->slices : 1);
+                * (w->slice ? l->m->mesh.tensor : 1)
+                * (w->experts ? l->m->mesh.experts : 1);
     }
     return count;
 }

@@ -57,7 +57,7 @@ static void place_in_block(Lower *l, int stack, bool experts)
     StackLayout *s = &l->stacks[stack];
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
-        if (w->stack != stack || (w->slice == SLICE_EXPERTS) != experts)
+        if (w->stack != stack || w->experts != experts)
             continue;
         l->weight_at[i] = s->floats;
         s->floats += weight_size(l, w);

@@ -114,8 +114,7 @@ typedef struct Lower {
     ProgFunc *shared_weights, *shared_sums[MOST_SITES];
     bool trains;                    /* there are gradients at all */
     int64_t slices;                 /* ranks of which each has its part of some
-                                       weights: tensor's, or the experts' */
-    const char *slice_field;        /* of Control: which is this rank's */
+                                       weights: tensor's times the experts' */
     bool early;                     /* a block's gradient leaves at once */
     int64_t shards;                 /* ranks that split units; 1: none do */
     int64_t expert_shards;          /* ranks that split the same experts */

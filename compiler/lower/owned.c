@@ -128,7 +128,7 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
         if (!whole)
             first = NULL;
         else if (!first)
-            first = ps_if(p, here, px_eq(p, step_control(s, l->slice_field),
+            first = ps_if(p, here, px_eq(p, step_control(s, "slice"),
                                          num(s, 0)), NULL);
         if (whole)
             where = first;

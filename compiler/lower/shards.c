@@ -42,7 +42,7 @@ bool in_unit(const Lower *l, const Unit *unit, int weight)
 {
     const Weight *w = &l->m->weights.at[weight];
     if (w->stack != unit->stack || w->constant || w->derived
-        || (w->slice == SLICE_EXPERTS) != unit->experts)
+        || w->experts != unit->experts)
         return false;
     if (w->stack >= 0)
         return true;
@@ -185,7 +185,7 @@ static int64_t offset_in_unit(const Lower *l, int weight)
 {
     const Weight *w = &l->m->weights.at[weight];
     int64_t at = l->weight_at[weight];
-    if (w->slice == SLICE_EXPERTS)
+    if (w->experts)
         return at - l->stacks[w->stack].experts_at;
     if (w->stack >= 0)
         return at;

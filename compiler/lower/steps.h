@@ -125,15 +125,21 @@ void step_gather_aux(Steps *s, ProgBlock *b);
 ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int site,
                          int from, int to);
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
-void step_sum_partial(Steps *s, ProgBlock *b);
-void step_sum_block_parts(Steps *s, ProgBlock *b);      /* of the open block */
-void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 /* The message of that name over the ranks of an axis, and where it is from. */
 Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from);
 /* A stage's ranks make so many calls of a message, each of so many bytes, in
  * this step: what a train step does is foretold. */
 void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
               int64_t bytes);
+/* slices.c: what each of several ranks has of weights. */
+void step_sum_partial(Steps *s, ProgBlock *b);
+void step_sum_block_parts(Steps *s, ProgBlock *b);      /* of the open block */
+/* Which of Lower.slices parts of the norms is the rank's; all get all. */
+ProgExpr *step_slice(Steps *s);
+void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
+/* Is it the rank that makes the weight's norms, of those that have it? NULL:
+ * each has a part of its own. */
+ProgExpr *step_counts_norms(Steps *s, const Weight *w);
 /* apart.c: gradients' sums, where ranks share the experts. */
 void step_sum_apart(Steps *s, ProgBlock *b);
 /* ranks.c: rows of x to the next stage, or of dx to the one before; of a

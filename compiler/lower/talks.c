@@ -23,8 +23,7 @@ static bool is_whole_group(const Module *m)
 void lower_talks(Lower *l)
 {
     const Mesh *mesh = &l->m->mesh;
-    l->slices = mesh->tensor > 1 ? mesh->tensor : mesh->experts;
-    l->slice_field = mesh->tensor > 1 ? "slice" : "expert";
+    l->slices = mesh->tensor * mesh->experts;
     l->stages = (int)mesh->stages;
     const Step *train = module_find_step(l->m, "train");
     l->halves = l->stages > 1 && train->stages.at[0].chunks.at[0].pending;

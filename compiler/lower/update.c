@@ -181,7 +181,7 @@ static void each_tensor_of_block(Steps *s, ProgBlock *body, TensorRule *rule,
         for (int i = 0; i < m->weights.count; i++) {
             const Weight *w = &m->weights.at[i];
             if (w->stack != stack || !is_updated(w)
-                || (w->slice == SLICE_EXPERTS) != experts)
+                || w->experts != experts)
                 continue;
             s->p->here = w->origin.model;
             rule(s, body, i, within, each);
@@ -353,9 +353,9 @@ static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
 {
     Prog *p = s->p;
     const Weight *w = &s->l->m->weights.at[weight];
-    if (s->l->slices > 1 && !w->slice)              /* all slices have it */
-        b = ps_if(p, b, px_eq(p, step_control(s, s->l->slice_field), num(s, 0)),
-                  NULL);
+    ProgExpr *counts = step_counts_norms(s, w);
+    if (counts)
+        b = ps_if(p, b, counts, NULL);
     ProgExpr *place = s->stage ? stage_norm(s, at, each)
                     : s->block ? nth(s, at, s->block, each)
                                : num(s, at);
@@ -464,8 +464,7 @@ void step_norm(Steps *s, ProgBlock *b)
     if (tensor > 1)         /* in them of slice 0, of slice 1, … */
         s->norm = step_let(s, b, "slice_norms",
                            px_offset(p, var(s, s->norm),
-                                     px_mul(p, step_control(s, l->slice_field),
-                                            num(s, slice))));
+                                     px_mul(p, step_slice(s), num(s, slice))));
     if (s->stage && l->shards == 1 && !chunks)
         s->block_norms = step_let(
             s, b, "block_norms",

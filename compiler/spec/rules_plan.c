@@ -186,21 +186,13 @@ static void check_shard_group(Loader *loader)
               saying(loader, group), saying(loader, data));
 }
 
-/* What tensor ranks slice, and what they do not yet. */
+/* What tensor ranks slice. */
 static void check_tensor(Loader *loader)
 {
     const Spec *s = loader->spec;
     const KeyId tensor = KEY_parallel_tensor;
-    const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->parallel_experts > 1, KEY_parallel_experts },
-    };
     if (loader->bad[tensor] || s->parallel_tensor == 1)
         return;
-    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
-        if (unbuilt[i].is && sound(loader, tensor, unbuilt[i].key))
-            clash(loader, tensor, unbuilt[i].key,
-                  "`%s` is not built yet with `%s`", saying(loader, tensor),
-                  saying(loader, unbuilt[i].key));
     divides(loader, tensor, KEY_model_heads);
     divides(loader, tensor, KEY_model_kv_heads);
     if (s->model_ff != MODEL_FF_NONE)

@@ -113,6 +113,8 @@ holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2 \
 parallel.shard=parameters"
 holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 \
 model.norm.place=post"
+holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2 \
+parallel.tensor=2 parallel.shard=parameters"
 holds bert-base.yaml "parallel.data=2 memory.recompute=block"
 holds original-transformer.yaml "parallel.data=2"
 holds original-transformer.yaml "parallel.pipeline.stages=2"

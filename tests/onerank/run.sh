@@ -135,6 +135,9 @@ one_spec mixture && {
     plan --set parallel.experts=5 --set parallel.data=5 --set train.batch=5 \
         --via cc
 }
+one_spec mixture --set model.experts.count=4 --set model.ff.dim=36 &&
+    plan --set parallel.experts=2 --set parallel.data=2 --set parallel.tensor=2 \
+        --set parallel.shard=parameters
 one_spec masked --set model.ff.dim=50 --set train.sequence=28 && {
     plan --set parallel.tensor=5
     plan --set parallel.context=2

@@ -9,9 +9,9 @@
 #     tests/tensor/run.sh [TRAINWRIGHT]   default: ./trainwright of this tree
 #     SPECS='rotary alibi'                only these
 #
-# A plan is words: tensor=2 sequence context=2 data=2 stages=2 shard=parameters
-# micro=1 recompute=block; via=cc and threads=2 are words, too. Ends with
-# `tensor: N passed, M failed`.
+# A plan is words: tensor=2 sequence context=2 data=2 experts=2 stages=2
+# shard=parameters micro=1 recompute=block; count=4 (experts), via=cc and
+# threads=2 are words, too. Ends with `tensor: N passed, M failed`.
 set -uf
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/../.." && pwd)
@@ -73,10 +73,11 @@ read_plan() { # WORD…
         value=${word#*=}
         case $word in
         sequence) flags="$flags --set parallel.sequence_parallel=true" ;;
-        tensor=* | data=* | context=* | shard=*)
+        tensor=* | data=* | context=* | shard=* | experts=*)
             flags="$flags --set parallel.$word" ;;
         stages=*) flags="$flags --set parallel.pipeline.$word" ;;
         groups=*) flags="$flags --set reproducible.$word" ;;
+        count=*) flags="$flags --set model.experts.$word" ;;
         micro=*) flags="$flags --set train.micro_batch=$value" ;;
         recompute=*) flags="$flags --set memory.recompute=$value" ;;
         via=*) flags="$flags --via $value" ;;
@@ -168,9 +169,9 @@ again() { # WORD…
     mv two.jsonl first.jsonl && rm -rf first && mv two first
     build "$@" && train two && check "$*: the same bits" same_run two first
 }
-# Fifteen steps under the plan, fifteen on one rank.
+# Fifteen steps under the plan, fifteen on one rank, which is $alone.
 resumed() { # WORD…
-    build "$@" && train two --steps 15 && build threads=1 || return
+    build "$@" && train two --steps 15 && build "$alone" || return
     timeout 60 ./program train --data "$data" --quiet --out two \
         --log two.jsonl --threads 1 --resume >two.said 2>&1
     check "$*, then one rank" near_log two one
@@ -219,12 +220,21 @@ some_plans() {
     plan tensor=2 sequence data=2
     plan tensor=2 sequence data=2 shard=gradients recompute=block
 }
+# Tensor ranks that share experts with those of their data ranks' neighbours.
+experts_plans() {
+    alone=count=4
+    one_rank count=4 || return
+    plan tensor=2 sequence data=2 experts=2 count=4 threads=2
+    again tensor=2 sequence data=2 experts=2 count=4 via=cc
+    plan tensor=2 data=4 experts=2 shard=optimizer count=4
+    resumed tensor=2 data=2 experts=2 count=4
+}
 
 all='decoder rotary alibi relative bert encoder-decoder translator classifier
     image mixture bare side-by-side preference'
 for spec in ${SPECS-$all}; do
     file=$here/specs/$spec.yaml
-    data=$(data_of) begin='' reference=''
+    data=$(data_of) begin='' reference='' alone=threads=1
     if [ "$spec" = preference ]; then   # what pairs are held against
         sed 's/objective: preference/objective: next-token/' "$file" >next.yaml
         file=next.yaml data=text.txt
@@ -232,9 +242,12 @@ for spec in ${SPECS-$all}; do
         file=$here/specs/$spec.yaml data=preferences.jsonl
         begin='--init next' reference='--reference next'
     fi
-    one_rank threads=1 || continue
+    one_rank "$alone" || continue
     case $spec in
     decoder) every_plan ;;
+    mixture)
+        some_plans
+        experts_plans ;;
     *) some_plans ;;
     esac
 done
