@@ -108,9 +108,9 @@ static Value *build_cross(Builder *b, Value *x, Value *memory, Value *lengths,
                     .variant = variant };
     to.x = pre ? build_norm(b, "cross_norm", "cross_norm", x) : x;
     to.x = build_spread(b, "cross.in", to.x);
-    if (memory)                 /* of shares encoder_norm sums the gradient */
-        to.memory = b->shares > 1 ? memory
-                                  : build_spread(b, "cross.memory", memory);
+    if (memory)                 /* where it is gathered, so is its gradient */
+        to.memory = gathers_memory(b)
+            ? memory : build_spread(b, "cross.memory", memory);
     if (!memory)
         to.memory = x; /* a cached block's keys lie in the cache */
     Value *branch = build_attention(b, &to);
@@ -149,7 +149,8 @@ void build_block(Builder *b, const char *name, Variant variant)
     Value *x = func_param(b->m, b->f, "x", stream), *memory = NULL,
           *source_lengths = NULL;
     if (decoder && variant != VARIANT_CACHED)
-        memory = func_param(b->m, b->f, "memory", whole);
+        memory = func_param(b->m, b->f, "memory",
+                            gathers_memory(b) ? whole : stream);
     Attended to = { .variant = variant,
                     .lengths =
                         given(b, encoder ? "source_lengths" : "lengths") };
@@ -171,14 +172,19 @@ void build_block(Builder *b, const char *name, Variant variant)
         list_push(b->m->arena, &b->f->results, aux);
 }
 
-/* x [B,S,C], normed where norms stand before, of all shares: NAME [B,T,C]. */
-static Value *gather_normed(Builder *b, const char *norm, const char *result,
-                            bool partial)
+/* The rows of the stream, of a function outside blocks. */
+static Value *stream_param(Builder *b)
 {
     const ModelDims *d = &b->d;
     b->stack = -1;
-    Value *x = func_param(b->m, b->f, "x",
-                          type_of(DT_F32, 3, (int[]){ d->B, d->S, d->C }));
+    return func_param(b->m, b->f, "x",
+                      type_of(DT_F32, 3, (int[]){ d->B, d->S, d->C }));
+}
+
+/* x [B,S,C], normed where norms stand before, of all shares: NAME [B,T,C]. */
+static Value *gather_normed(Builder *b, const char *norm, const char *result,
+                            Value *x, bool partial)
+{
     const char *own = b->shares > 1
         ? arena_printf(b->m->arena, "%s.share", result) : result;
     if (norms_before(b->s))
@@ -191,8 +197,11 @@ static Value *gather_normed(Builder *b, const char *norm, const char *result,
 void build_encoder_norm(Builder *b)
 {
     b->f = func_new(b->m, "encoder_norm", "encoder_norm", -1);
+    Value *x = stream_param(b);
     list_push(b->m->arena, &b->f->results,
-              gather_normed(b, "encoder.norm", "memory", true));
+              gathers_memory(b)
+                  ? gather_normed(b, "encoder.norm", "memory", x, true)
+                  : build_norm(b, "encoder.norm", "memory", x));
 }
 
 /* With next sentences none does: of theirs every rank makes all of x's
@@ -207,6 +216,6 @@ void build_final_norm(Builder *b)
 {
     b->f = func_new(b->m, "final_norm", "final_norm", -1);
     list_push(b->m->arena, &b->f->results,
-              gather_normed(b, sided(b, "norm"), "normed",
+              gather_normed(b, sided(b, "norm"), "normed", stream_param(b),
                             head_makes_parts(b)));
 }

@@ -212,7 +212,7 @@ Module *build_module(const Spec *spec, const Diag *diag, Arena *arena)
         b.side = "encoder";
         build_embed(&b, "encoder_embed", "source");
         build_blocks(&b, 0, "encoder_block");
-        if (norms_before(spec) || b.shares > 1)
+        if (has_encoder_norm(&b))
             build_encoder_norm(&b);
         b.side = "decoder";
         build_embed(&b, "decoder_embed", "tokens");

@@ -107,6 +107,17 @@ static inline bool has_two_stacks(const Spec *s)
 {
     return s->model_kind == MODEL_KIND_ENCODER_DECODER;
 }
+/* Do ranks that share rows gather the encoder's once, for all blocks of the
+ * decoder? On a pipeline's stages, which hand on shares, each block does. */
+static inline bool gathers_memory(const Builder *b)
+{
+    return b->shares > 1 && b->s->parallel_pipeline_stages == 1;
+}
+/* Is there anything between the encoder's blocks and those that read them? */
+static inline bool has_encoder_norm(const Builder *b)
+{
+    return norms_before(b->s) || gathers_memory(b);
+}
 static inline bool is_relative(const Spec *s)
 {
     return s->model_position == MODEL_POSITION_RELATIVE

@@ -31,7 +31,7 @@ static Stmt *call(Builder *b, const char *func, const char *x,
         if (!strcmp(name, "x"))
             name = x;
         if (!strcmp(name, "memory"))
-            name = norms_before(b->s) || b->shares > 1 ? "memory" : "encoded";
+            name = has_encoder_norm(b) ? "memory" : "encoded";
         list_push(b->m->arena, &s->arguments, name);
     }
     for (int i = 0; results[i] && i < s->func->results.count; i++)

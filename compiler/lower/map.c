@@ -16,6 +16,13 @@ static int64_t model_size(const Lower *l, const char *dim)
     return found < 0 ? 0 : l->m->dims.at[found].size;
 }
 
+/* Floats of x that a rank has for each row of a micro-batch. */
+static int64_t stream_width(const Lower *l)
+{
+    int64_t shares = module_shares(l->m);
+    return (model_size(l, "C") + shares - 1) / shares;
+}
+
 static void add(Lower *l, StepMap *map, const char *name, const char *class,
                 int64_t floats)
 {
@@ -240,12 +247,13 @@ static bool is_of_decoder(const Lower *l, const StepMap *map)
 /* What a decoder's stage gets of the encoder for each open micro-batch. */
 static void add_memory(Lower *l, StepMap *map)
 {
-    int C = module_find_dim(l->m, "C");
+    bool whole = module_shares(l->m) == 1;
     if (!is_of_decoder(l, map) || !step_takes(map->step, "x"))
         return;
     const StepValue v = { .name = step_memory(l, map->step),
                           .region = "memory", .slots = SLOTS_ONE, .stack = -1,
-                          .dim = C, .width = l->m->dims.at[C].size };
+                          .dim = whole ? module_find_dim(l->m, "C") : 0,
+                          .width = stream_width(l) };
     list_push(l->arena, &map->values, v);
 }
 
@@ -599,8 +607,7 @@ bool step_goes_back(const Step *step)
 /* What a stage hands to the next one, and back: two slots of each. */
 static void add_mailboxes(Lower *l, StepMap *map)
 {
-    int64_t shares = module_shares(l->m);
-    int64_t rows = map->stride * ((model_size(l, "C") + shares - 1) / shares);
+    int64_t rows = map->stride * stream_width(l);
     static const struct { const char *name; Rows of; bool down; } boxes[] = {
         { "send_x", ROWS_X, false }, { "send_memory", ROWS_MEMORY, false },
         { "send_dx", ROWS_X, true }, { "send_dmemory", ROWS_MEMORY, true },

@@ -90,7 +90,6 @@ static void check_pipeline_stacks(Loader *loader)
                 kind = KEY_model_kind,
                 schedule = KEY_parallel_pipeline_schedule;
     const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->parallel_sequence_parallel, KEY_parallel_sequence_parallel },
         { s->parallel_pipeline_schedule
               == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED, schedule },
         { s->parallel_pipeline_schedule

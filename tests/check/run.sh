@@ -124,6 +124,7 @@ holds original-transformer.yaml "parallel.tensor=2 parallel.context=2 \
     parallel.pipeline.stages=2"
 holds original-transformer.yaml "parallel.pipeline.stages=3 zero2 \
     parallel.tensor=2 model.norm.place=pre model.position=learned"
+holds original-transformer.yaml "parallel.pipeline.stages=3 shares zero2"
 holds original-transformer.yaml "parallel.pipeline.stages=4 \
     parallel.pipeline.schedule=gpipe model.tie_embeddings=false \
     model.position=relative"

@@ -230,6 +230,15 @@ experts_plans() {
     resumed tensor=2 data=2 experts=2 count=4
 }
 
+# Stages hand on shares of x and memory.
+stacks_plans() {
+    plan tensor=2 sequence stages=3 micro=1 threads=2
+    plan tensor=4 sequence stages=4 recompute=block micro=2
+    plan tensor=2 sequence data=2 stages=2 shard=parameters micro=1
+    plan tensor=2 sequence context=2 stages=2 shard=optimizer
+    plan tensor=2 sequence stages=2 via=cc
+}
+
 all='decoder rotary alibi relative bert encoder-decoder translator classifier
     image mixture bare side-by-side preference'
 for spec in ${SPECS-$all}; do
@@ -248,6 +257,9 @@ for spec in ${SPECS-$all}; do
     mixture)
         some_plans
         experts_plans ;;
+    encoder-decoder | translator)
+        some_plans
+        stacks_plans ;;
     *) some_plans ;;
     esac
 done
