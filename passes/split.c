@@ -1,9 +1,9 @@
 /* split.c: the backward of a block in two halves, for a pipeline that fills its
- * bubble with the second (zero-bubble, Qi et al. 2023). `block.backward`
- * becomes `block.backward_input`, which gives what the block before waits for,
- * and `block.backward_weight`, which sums the gradients of the block's own
- * parameters; the step calls the second for all blocks once the first has been
- * through them.
+ * bubble with the second (zero-bubble, Qi et al. 2023). `block.backward` (of
+ * two stacks each's) becomes `block.backward_input`, which gives what the block
+ * before waits for, and `block.backward_weight`, which sums the gradients of
+ * the block's own parameters; the step calls the second for all blocks once the
+ * first has been through them.
  *
  * The cut: what a result needs is the input half's, what only gradients of
  * parameters need the weight half's. What the second half reads of the first is
@@ -279,11 +279,18 @@ static void split(Module *m, Func *f)
     follow_loop(&cut, module_find_step(m, "train"));
 }
 
+static bool is_block_backward(const Module *m, const Func *f)
+{
+    return f->stack >= 0 && f->record
+        && !strcmp(f->name, arena_printf(m->arena, "%s.backward", f->record));
+}
+
 bool pass_split(Module *m, const Plan *plan, Diag *diag)
 {
     (void)diag;
-    Func *block = module_find_func(m, "block.backward");
-    if (plan->halves && block)
-        split(m, block);
+    int count = m->funcs.count;         /* halves come behind */
+    for (int i = 0; plan->halves && i < count; i++)
+        if (is_block_backward(m, m->funcs.at[i]))
+            split(m, m->funcs.at[i]);
     return true;
 }

@@ -300,6 +300,7 @@ const StepValue *find_value(const StepMap *map, const char *name);
 const char *step_memory(const Lower *l, const Step *step);
 /* "records" of a stack's blocks, "pool_record" of another function. */
 const char *record_region(const Lower *l, const Func *f);
+const char *pending_region(const Lower *l, int stack);
 /* Rows of a statement's chunks. */
 const ProgConst *chunk_rows(const StepMap *map, const Stmt *chunks);
 /* Given by token: of shared sequences a rank takes its own. */

@@ -531,15 +531,26 @@ static void add_totals(Lower *l, StepMap *map)
             add(l, map, step_totals[i], "scalars", 2 * (map->levels + 1));
 }
 
+/* "records", of two stacks "encoder_records". */
+static const char *stack_region(const Lower *l, int stack, const char *name)
+{
+    const char *prefix = l->m->stacks.at[stack].prefix;
+    if (!*prefix)
+        return name;
+    return arena_printf(l->arena, "%.*s_%s", (int)strlen(prefix) - 1, prefix,
+                        name);
+}
+
 const char *record_region(const Lower *l, const Func *f)
 {
     if (f->stack < 0)
         return arena_printf(l->arena, "%s_record", f->root);
-    const char *prefix = l->m->stacks.at[f->stack].prefix;
-    if (!*prefix)
-        return "records";
-    return arena_printf(l->arena, "%.*s_records", (int)strlen(prefix) - 1,
-                        prefix);
+    return stack_region(l, f->stack, "records");
+}
+
+const char *pending_region(const Lower *l, int stack)
+{
+    return stack_region(l, stack, "pending");
 }
 
 static void add_record(void *context, const Stmt *s, const Stmt *around)
@@ -563,10 +574,13 @@ static void add_pending(void *context, const Stmt *s, const Stmt *around)
 {
     ValueWalk *walk = context;
     const StepMap *map = walk->map;
+    const Func *f = s->func;
     (void)around;
-    if (s->func->pending_floats && !find_region(map, "pending"))
-        add(walk->l, walk->map, "pending", "saved",
-            map->pending * s->func->pending_floats * map->stride);
+    if (!f->pending_floats || !runs_here(map, walk->l, f)
+        || find_region(map, pending_region(walk->l, f->stack)))
+        return;
+    add(walk->l, walk->map, pending_region(walk->l, f->stack), "saved",
+        map->pending * f->pending_floats * map->stride);
 }
 
 static bool is_logits(const StepValue *v)

@@ -62,37 +62,45 @@ static void name_chunks(Lower *l, StepMap *map, int group,
     }
 }
 
-/* Records that the first stage with such a region, whose r is, has room
- * for. */
-static int64_t records_of(const Lower *l, const StepMap *map, const Region *r,
-                          int stack)
+/* The map that r is of: of the first stage with such a region. */
+static const StepMap *map_of(const Lower *l, const StepMap *map,
+                             const Region *r)
 {
     for (int i = 0; map->by_stage && i < l->stages; i++)
         if (find_region(&map->by_stage[i], r->name))
-            return records_here(l, &map->by_stage[i], stack);
-    return records_here(l, map, stack);
+            return &map->by_stage[i];
+    return map;
+}
+
+static bool ends(const char *name, const char *with)
+{
+    size_t length = strlen(name), last = strlen(with);
+    return length >= last && !strcmp(name + length - last, with);
 }
 
 /* A record of one block, where all blocks have one. */
 static void name_record(Lower *l, StepMap *map, int group, Region *r)
 {
-    size_t length = strlen(r->name), ending = strlen("records");
-    if (!strcmp(r->name, "pending")) {
+    const StepMap *own = map_of(l, map, r);
+    if (ends(r->name, "pending")) {
+        const char *name = *l->m->stacks.at[0].prefix ? r->name
+                                                      : "block_pending";
         r->each = prog_const(l->p, group,
-                             upper(l->arena, map->step->name, "block_pending"),
-                             r->floats / map->pending,
+                             upper(l->arena, map->step->name, name),
+                             r->floats / own->pending,
                              "what waits of a block for its weights");
         return;
     }
-    if (length < ending || strcmp(r->name + length - ending, "records") != 0)
+    if (!ends(r->name, "records"))
         return;
     int64_t slots = 1;
     for (int i = 0; map->keeps_stream && i < l->m->stacks.count; i++) {
         const char *prefix = l->m->stacks.at[i].prefix;
         if (!strncmp(prefix, r->name, strlen(prefix) - (*prefix != 0)))
-            slots = records_of(l, map, r, i);
+            slots = records_here(l, own, i);
     }
-    const char *name = arena_strndup(l->arena, r->name, length - 1);
+    const char *name =
+        arena_strndup(l->arena, r->name, strlen(r->name) - 1);
     r->each = prog_const(l->p, group, upper(l->arena, map->step->name, name),
                          r->floats / slots, "a block's record");
 }

@@ -25,12 +25,14 @@ static void merge_blocks(Steps *s, ProgBlock *b, ProgExpr *elder,
     Prog *p = s->p;
     ProgExpr *each = px_const(p, s->l->stacks[0].gradient_floats_const);
     ProgExpr *at = step_stage_field(s, "gradient_blocks");
+    ProgExpr *n = px_mul(p, step_chunk_field(s, "count"), each);
+    if (s->l->decoder)
+        n = px_sub(p, step_stage_field(s, "gradient_behind"), at);
     if (s->model_chunk)
         at = px_add(p, at,
                     px_mul(p, px_sub(p, step_first_block(s),
                                      step_chunk_field(s, "others")), each));
-    merge_run(s, b, elder, level, at,
-              px_mul(p, step_chunk_field(s, "count"), each));
+    merge_run(s, b, elder, level, at, n);
 }
 
 /* Those outside of blocks. */
@@ -41,9 +43,10 @@ static void merge_outside(Steps *s, ProgBlock *b, ProgExpr *elder,
     ProgExpr *each = px_const(p, s->l->stacks[0].gradient_floats_const);
     ProgExpr *blocks = step_stage_field(s, "gradient_blocks");
     merge_run(s, b, elder, level, num(s, 0), blocks);
-    ProgVar *behind = step_let(
-        s, b, "behind",
-        px_add(p, blocks, px_mul(p, step_stage_field(s, "count"), each)));
+    ProgExpr *end = s->l->decoder
+        ? step_stage_field(s, "gradient_behind")
+        : px_add(p, blocks, px_mul(p, step_stage_field(s, "count"), each));
+    ProgVar *behind = step_let(s, b, "behind", end);
     merge_run(s, b, elder, level, var(s, behind),
               px_sub(p, step_gradient_floats(s), var(s, behind)));
 }

@@ -311,7 +311,9 @@ static bool is_said(const Lower *l, const char *field)
     bool two = stacks || !strcmp(field, "norms");
     return (l->shards > 1 || !shares) && (l->chunks == 1 || !chunk)
         && (l->decoder ? !range : !two)
-        && (l->halves || strcmp(field, "pending") != 0);
+        && (l->halves || strcmp(field, "pending") != 0)
+        && ((l->halves && l->decoder)
+            || strcmp(field, "gradient_behind") != 0);
 }
 
 static void stage_fields(Lower *l)
@@ -330,6 +332,7 @@ static void stage_fields(Lower *l)
         { "pending", "and may wait for the gradients of weights" },
         { "blocks", "where its blocks lie, in floats: among the parameters," },
         { "gradient_blocks", "among the gradients or moments" },
+        { "gradient_behind", "and where what stands behind them begins there" },
         { "before_share", "a rank's share of what stands before them" },
         { "behind", "where what stands behind them begins," },
         { "behind_share", "and a rank's share of it" },
@@ -369,6 +372,8 @@ static void stage_row(Lower *l, int stage)
         { "pending", first->pending },
         { "blocks", part->blocks_at },
         { "gradient_blocks", part->gradient_blocks_at },
+        { "gradient_behind", part->gradient_blocks_at
+              + part_blocks(l, stage) * l->stacks[stack].gradient_floats },
         { "before_share", part->blocks_at / l->shards },
         { "behind", part->behind_at },
         { "behind_share", part->behind_floats / l->shards },

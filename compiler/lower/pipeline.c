@@ -221,46 +221,48 @@ void step_open_slot(Steps *s, ProgBlock *b, int stack)
                           px_offset(p, step_region(s, name), at));
 }
 
-/* Where micro-batch `run` stands: its group, its place in it, its slot. */
-static void open_pending(Steps *s, ProgBlock *b, ProgVar *number)
+void step_open_pending(Steps *s, ProgBlock *b, int stack)
 {
     Prog *p = s->p;
-    const Region *pending = find_region(s->map, "pending");
+    const char *name = pending_region(s->l, stack);
+    const Region *pending = find_region(s->map, name);
     if (!pending)
         return;
-    ProgExpr *slot = px_rem(p, var(s, number), step_stage_field(s, "pending"));
+    ProgExpr *slot = px_rem(p, var(s, s->run), step_stage_field(s, "pending"));
     ProgExpr *all = px_mul(p, step_stage_field(s, "count"),
                            px_const(p, pending->each));
     s->pending = step_let(s, b, "pending",
-                          px_offset(p, step_region(s, "pending"),
+                          px_offset(p, step_region(s, name),
                                     px_mul(p, slot, all)));
 }
 
+/* Where micro-batch `run` stands: its group, its place in it, its slot. */
 static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
 {
     Prog *p = s->p;
     int64_t micros = s->map->micros;
-    ProgVar *number = step_let(s, b, "run", run);
-    ProgExpr *micro = var(s, number);
+    s->run = step_let(s, b, "run", run);
+    ProgExpr *micro = var(s, s->run);
     if (s->map->groups > 1) {
         s->group = step_let(s, b, "group",
-                            px_div(p, var(s, number), num(s, micros)));
+                            px_div(p, var(s, s->run), num(s, micros)));
         micro = px_rem(p, micro, num(s, micros));
     }
     if (micros > 1)
         s->micro = step_let(s, b, "micro", micro);
     s->slot = step_let(s, b, "slot",
-                       px_rem(p, var(s, number), step_chunk_field(s, "slots")));
-    if (!s->l->decoder)
+                       px_rem(p, var(s, s->run), step_chunk_field(s, "slots")));
+    if (!s->l->decoder) {
         step_open_slot(s, b, 0);
-    open_pending(s, b, number);
+        step_open_pending(s, b, 0);
+    }
     ProgExpr *sums = step_region(s, "gradients");
     if (s->group)
         sums = px_offset(p, sums, px_mul(p, step_ones(s, false),
                                          step_gradient_floats(s)));
     s->gradients = step_let(s, b, "gradients", sums);
     step_point_at_gradients(s, b);
-    step_set_first(s, b, var(s, number));
+    step_set_first(s, b, var(s, s->run));
     ProgExpr *goes_on = s->micro ? px_lt(p, num(s, 0), var(s, s->micro))
                                  : px_i32(p, 0);
     step_set_call(s, b, "accumulate", goes_on);
@@ -373,6 +375,8 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     if (s->l->decoder) {
         step_stacks(s, to.forward, body, count, false);
         step_stacks(s, to.backward, body, count, true);
+        if (to.weights)
+            step_stack_weights(s, to.weights, body, count);
     } else {
         one_stack(s, &to, body, count);
     }
@@ -381,7 +385,7 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     if (to.weights)
         close_run(s, to.weights, groups, MERGE_BLOCKS);
     s->runs = 1;
-    s->group = s->micro = s->slot = s->first = s->model_chunk = NULL;
+    s->group = s->micro = s->run = s->slot = s->first = s->model_chunk = NULL;
     s->stream = s->records = s->pending = NULL;
     s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
     step_point_at_gradients(s, b);

@@ -115,8 +115,6 @@ static void lower_encoder(const Way *w, ProgBlock *b)
     Steps *s = w->s;
     PartOf begin = w->down ? PART_MEMORY : PART_FIRST;
     PartOf end = w->down ? PART_FIRST : PART_MEMORY;
-    if (s->slot)
-        step_open_slot(s, b, 0);
     Apart to = apart(w, b, 0, part_stage(s->l, begin));
     if (w->down)
         receive_memory(w, to.own);
@@ -163,21 +161,58 @@ static void lower_decoder_backward(const Way *w, ProgBlock *b)
     send_memory(w, b);
 }
 
+/* What a stage with blocks of the stack keeps of the micro-batch. */
+static void open_stack(const Way *w, ProgBlock *b, int stack)
+{
+    Steps *s = w->s;
+    if (s->slot)
+        step_open_slot(s, b, stack);
+    if (stack)
+        open_memory(s, b);
+    if (w->down)
+        step_open_pending(s, b, stack);
+}
+
+static void close_stack(Steps *s)
+{
+    s->stream = s->records = s->pending = s->memory = NULL;
+}
+
+/* Where stages with blocks of the encoder are apart, and the others. */
+static Apart part_stacks(Steps *s, ProgBlock *b)
+{
+    Apart stacks;
+    stacks.own = ps_if(s->p, b, px_lt(s->p, step_control(s, "stage"),
+                                      px_const(s->p, s->l->decoder_const)),
+                       &stacks.others);
+    return stacks;
+}
+
 void step_stacks(Steps *s, ProgBlock *b, const Stmt *const *body, int count,
                  bool down)
 {
     const Way way = { s, body, count, down };
-    ProgBlock *decoder;
-    ProgExpr *before = px_lt(s->p, step_control(s, "stage"),
-                             px_const(s->p, s->l->decoder_const));
-    lower_encoder(&way, ps_if(s->p, b, before, &decoder));
-    s->stream = s->records = NULL;
-    if (s->slot)
-        step_open_slot(s, decoder, 1);
-    open_memory(s, decoder);
+    Apart stacks = part_stacks(s, b);
+    open_stack(&way, stacks.own, 0);
+    lower_encoder(&way, stacks.own);
+    close_stack(s);
+    open_stack(&way, stacks.others, 1);
     if (down)
-        lower_decoder_backward(&way, decoder);
+        lower_decoder_backward(&way, stacks.others);
     else
-        lower_decoder_forward(&way, decoder);
-    s->stream = s->records = s->memory = NULL;
+        lower_decoder_forward(&way, stacks.others);
+    close_stack(s);
+}
+
+void step_stack_weights(Steps *s, ProgBlock *b, const Stmt *const *body,
+                        int count)
+{
+    const Way way = { s, body, count, true };
+    Apart stacks = part_stacks(s, b);
+    for (int stack = 0; stack < 2; stack++) {
+        ProgBlock *own = stack ? stacks.others : stacks.own;
+        open_stack(&way, own, stack);
+        step_statement(s, own, body[find_repeat(&way, stack, true) + 1]);
+        close_stack(s);
+    }
 }

@@ -282,6 +282,8 @@ static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     const Func *f = stmt->func;
     const FuncCode *code = find_code(s->l, f);
+    const Region *pending = code->uses_pending
+        ? find_region(s->map, pending_region(s->l, f->stack)) : NULL;
     List(ProgExpr *) args = {0};
     Arena *a = s->l->arena;
     call_comment(s, b, f);
@@ -297,12 +299,11 @@ static void call_func(Steps *s, ProgBlock *b, const Stmt *stmt)
         list_push(a, &args, saved_parameter(s, f, code->saved_params.at[i]));
     if (code->uses_saved)
         list_push(a, &args, record_at(s, f));
-    if (code->uses_pending)
+    if (pending)
         list_push(a, &args,
                   px_offset(s->p, var(s, s->pending),
                             px_mul(s->p, step_chunk_block(s),
-                                   px_const(s->p, find_region(s->map, "pending")
-                                                      ->each))));
+                                   px_const(s->p, pending->each))));
     if (code->uses_frame)
         list_push(a, &args, step_region(s, "frame"));
     if (code->uses_cache)

@@ -16,8 +16,8 @@ typedef struct Steps {
     ProgVar *dshared[MOST_SITES];   /* by use; NULL: no parameter has so many */
     ProgVar *values, *gradients, *totals[STEP_TOTALS], *count, *labels;
     ProgVar *stage, *place;         /* rows of the tables; NULL: no stages */
-    ProgVar *slot, *stream, *records, *pending;     /* of the open
-                                                       micro-batch */
+    ProgVar *run, *slot, *stream, *records, *pending;       /* of the open
+                                                               micro-batch */
     ProgVar *memory;                /* its, on a stage of a decoder */
     ProgVar *model_chunk;           /* open row of the table of chunks; NULL: a
                                        stage's blocks are one chunk, or none is
@@ -167,6 +167,8 @@ ProgExpr *step_is_stage(Steps *s, int stage);
 ProgBlock *step_on_stages(Steps *s, ProgBlock *b, int weight);
 /* Inputs of blocks and records of the open micro-batch. */
 void step_open_slot(Steps *s, ProgBlock *b, int stack);
+/* What its backward leaves for the weights, where it is cut. */
+void step_open_pending(Steps *s, ProgBlock *b, int stack);
 /* Where the rows of a stream that come from outside begin, or, behind its
  * blocks, those that go out. */
 ProgExpr *step_stream(Steps *s, const Stmt *repeat, bool behind);
@@ -174,6 +176,8 @@ ProgExpr *step_stream(Steps *s, const Stmt *repeat, bool behind);
  * stage's blocks, forward or backward, of the statements of its body. */
 void step_stacks(Steps *s, ProgBlock *b, const Stmt *const *body, int count,
                  bool down);
+void step_stack_weights(Steps *s, ProgBlock *b, const Stmt *const *body,
+                        int count);
 /* The table of actions, which stands before the step. */
 void lower_actions(Lower *l, const Step *step);
 /* In place of the loops over groups and micro-batches. */

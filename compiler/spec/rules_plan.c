@@ -92,8 +92,6 @@ static void check_pipeline_stacks(Loader *loader)
     const struct { bool is; KeyId key; } unbuilt[] = {
         { s->parallel_pipeline_schedule
               == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED, schedule },
-        { s->parallel_pipeline_schedule
-              == PARALLEL_PIPELINE_SCHEDULE_ZERO_BUBBLE, schedule },
     };
     int64_t blocks = s->model_blocks_encoder + s->model_blocks_decoder;
     for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)

@@ -125,6 +125,8 @@ holds original-transformer.yaml "parallel.tensor=2 parallel.context=2 \
 holds original-transformer.yaml "parallel.pipeline.stages=3 zero2 \
     parallel.tensor=2 model.norm.place=pre model.position=learned"
 holds original-transformer.yaml "parallel.pipeline.stages=3 shares zero2"
+holds original-transformer.yaml "groups4 parallel.pipeline.stages=3 \
+    parallel.pipeline.schedule=zero-bubble model.position=relative"
 holds original-transformer.yaml "parallel.pipeline.stages=4 \
     parallel.pipeline.schedule=gpipe model.tie_embeddings=false \
     model.position=relative"
@@ -250,7 +252,7 @@ s/neighbour\(s, !down\)/neighbour(s, down)/
 swapped-order | passes/schedule.c | out of order | model.blocks=3 parallel.pipeline.stages=3
 s/(ahead; i\+\+\)\s+add_action\(m, run, ACTION_FORWARD, 0, )i\)/$1ahead - 1 - i)/
 reused-slot | compiler/lower/pipeline.c | records | parallel.pipeline.stages=2
-s/px_rem\(p, var\(s, number\), step_chunk_field\(s, "slots"\)\)/num(s, 0)/
+s/px_rem\(p, var\(s, s->run\), step_chunk_field\(s, "slots"\)\)/num(s, 0)/
 chunks-in-turn | passes/schedule.c | wait for each other | model.blocks=4 $interleaved
 s/chunk = chunks - 1 - chunk;/chunk = chunk + 0;/
 same-chunk | compiler/lower/pipeline.c | messages | model.blocks=4 $interleaved
@@ -260,7 +262,7 @@ s/else if \(what == MERGE_ALL\)/if (what == MERGE_ALL)/
 weights-out-of-order | passes/schedule.c | out of order | model.blocks=4 $halves
 s/(before\)\s+add_action\(m, run, ACTION_WEIGHTS, 0, )summed\+\+/$1(summed++, !before) + i/
 weights-too-late | compiler/lower/pipeline.c | records | model.blocks=4 $halves
-s/(px_rem\(p, var\(s, number\), )step_stage_field\(s, "pending"\)\)/$1num(s, 1))/
+s/(px_rem\(p, var\(s, s->run\), )step_stage_field\(s, "pending"\)\)/$1num(s, 1))/
 weights-of-two-groups | passes/schedule.c | group's weights | groups4 $halves | transformer-xl
 s/while \(group &&/while (group < 0 \&\&/
 cut-forgets-a-gradient | passes/split.c | loss | model.blocks=4 $halves

@@ -118,7 +118,7 @@ same_halves() { # CASE of tests/reference
 
 if [ -x "$trainwright" ]; then
     for file in passes/*.ir; do one_pass "$file"; done
-    for case in gpt2 llama bert transformer-xl; do
+    for case in gpt2 llama bert transformer-xl seq2seq; do
         if same_halves $case >"$temporary/said" 2>&1; then pass; else
             fail "halves of $case: $(head -n 2 "$temporary/said")"
         fi

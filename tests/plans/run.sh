@@ -400,6 +400,10 @@ stacks_plans() {
     plan stages=4 split=[2,1,1,1] micro=1 threads=2
     plan stages=5 schedule=gpipe data=2
     plan via=cc stages=3 split=[3,1,1] micro=1
+    plan stages=5 schedule=zero-bubble micro=1 threads=2
+    plan stages=3 schedule=zero-bubble data=2 micro=1 recompute=block
+    plan via=cc stages=4 schedule=zero-bubble split=[2,1,1,1]
+    plan stages=3 schedule=zero-bubble data=2 shard=parameters micro=1 threads=2
     resume stages=4 then stages=2 data=2
     stacks_shards
 }
