@@ -87,6 +87,14 @@ static void seat_players(Game *g)
     }
 }
 
+/* The number of a rank among those that have the same experts. */
+static int64_t same_experts(const Game *g, const Seat *seat)
+{
+    int64_t chunks = g->facts->context;
+    return seat->replica / chunks / g->facts->experts * chunks
+        + seat->replica % chunks;
+}
+
 /* Do two ranks differ along the axis alone? */
 static bool same_group(const Game *g, const char *axis, const Seat *a,
                        const Seat *b)
@@ -113,6 +121,14 @@ static bool same_group(const Game *g, const char *axis, const Seat *a,
     if (!strcmp(axis, "same share"))
         return stage && slice
             && a->replica % g->facts->shards == b->replica % g->facts->shards;
+    int64_t same = same_experts(g, a), as = same_experts(g, b);
+    int64_t shards = g->facts->expert_shards;
+    if (!strcmp(axis, "experts' shard group"))
+        return stage && slice && batch % experts == other % experts
+            && same / shards == as / shards;
+    if (!strcmp(axis, "same experts' share"))
+        return stage && slice && batch % experts == other % experts
+            && same % shards == as % shards;
     if (!strcmp(axis, "tensor"))
         return stage && replica;
     if (!strcmp(axis, "pipeline"))
@@ -465,8 +481,8 @@ static int64_t times(const Game *g, const ProgData *t, int row, int64_t ranks)
     bool experts = facts_int(t, row, "experts");
     if (g->facts->shards == 1)
         return ranks;
-    return g->facts->replicas / g->facts->shards
-        * (experts ? g->facts->experts : 1);
+    return g->facts->replicas
+        / (experts ? g->facts->expert_shards : g->facts->shards);
 }
 
 /* Trained elements of a stage's tensors that `ranks` of it update. */

@@ -40,8 +40,25 @@ static void set_one(Shrink *k, const char *setting)
     list_push(k->c->arena, &k->one, setting);
 }
 
-/* Data is cut to two replicas where there are too many ranks to run, or to two
- * shard groups of two. */
+/* A shard group of two, or with all experts twice, if it has all of them. */
+static int64_t small_group(const Shrink *k)
+{
+    int64_t experts = k->s->parallel_experts, group = k->shard_group;
+    return group % experts ? least(group, 2)
+                           : experts * least(group / experts, 2);
+}
+
+/* Replicas of two shard groups, or of those of two that have the experts. */
+static int64_t few_replicas(const Shrink *k, bool grouped, int64_t others)
+{
+    int64_t experts = k->s->parallel_experts, twice = 2 * experts;
+    if (grouped)
+        return largest(4, largest(2 * small_group(k), twice));
+    bool fits = twice * others <= MOST_RANKS && k->data % twice == 0;
+    return largest(2, fits && experts > 1 ? twice : experts);
+}
+
+/* Data is cut to few replicas where there are too many ranks to run. */
 static bool shrink_mesh(Shrink *k)
 {
     const Spec *s = k->s;
@@ -52,14 +69,14 @@ static bool shrink_mesh(Shrink *k)
     k->groups = s->reproducible_groups;
     k->shard_group = least(s->parallel_shard_group, s->parallel_data);
     bool grouped = k->shard_group > 0 && k->shard_group < k->data;
-    int64_t few = largest(grouped ? 4 : 2, s->parallel_experts);
     int64_t others = k->context * k->stages * k->tensor;
+    int64_t few = few_replicas(k, grouped, others);
     bool power = (k->groups & (k->groups - 1)) == 0;
     if (power && k->data * others > MOST_RANKS && k->data > few
         && k->data % few == 0) {
         k->groups = k->groups / k->data * few;
         k->data = few;
-        k->shard_group = grouped ? least(k->shard_group, 2)
+        k->shard_group = grouped ? small_group(k)
                                  : least(k->shard_group, few);
     }
     if (power && k->groups > MOST_GROUPS)

@@ -181,6 +181,7 @@ Facts *facts_of(const Prog *p, Arena *arena)
     facts->replicas = facts->data * facts->context;
     facts->shard = facts_int(program, 0, "shard");
     facts->shards = facts_int(program, 0, "shard_ranks");
+    facts->expert_shards = facts_int(program, 0, "expert_shards");
     facts->groups = facts_int(program, 0, "groups");
     facts->parameters = facts_int(program, 0, "parameters");
     for (int i = 0; i < facts->stages; i++)
@@ -197,6 +198,9 @@ int64_t facts_members(const Facts *facts, const char *axis)
          : !strcmp(axis, "same chunk")   ? facts->data
          : !strcmp(axis, "shard group")  ? facts->shards
          : !strcmp(axis, "same share")   ? facts->replicas / facts->shards
+         : !strcmp(axis, "experts' shard group") ? facts->expert_shards
+         : !strcmp(axis, "same experts' share")
+             ? facts->replicas / facts->experts / facts->expert_shards
          : !strcmp(axis, "tensor")       ? facts->tensor
          : !strcmp(axis, "pipeline")     ? facts->stages
          : !strcmp(axis, "ends")         ? 2

@@ -36,6 +36,7 @@ typedef struct Facts {
     int64_t replicas;               /* data · context */
     int64_t shard, groups, parameters;
     int64_t shards;                 /* ranks of a shard group */
+    int64_t expert_shards;          /* … that split the same experts */
     List(FactStage) by_stage;
 } Facts;
 

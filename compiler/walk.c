@@ -529,8 +529,9 @@ Walked *walk_train(const Facts *facts, Seat seat, Arena *arena)
     *field_of(control, "expert") = 
         known_int(seat.replica / facts->context % facts->experts);
     *field_of(control, "expert_share") =
-        known_int(seat.replica / facts->context / facts->experts
-                      * facts->context + seat.replica % facts->context);
+        known_int((seat.replica / facts->context / facts->experts
+                       * facts->context + seat.replica % facts->context)
+                  % facts->expert_shards);
     *field_of(control, "share") = known_int(seat.replica % facts->shards);
     *field_of(control, "slice") = known_int(seat.slice);
     *field_of(control, "first") = 

@@ -164,6 +164,21 @@ int64_t mesh_copies(const Mesh *mesh)
     return mesh->data * mesh->context / mesh_shards(mesh);
 }
 
+int64_t mesh_expert_shards(const Mesh *mesh)
+{
+    int64_t ranks = mesh_shards(mesh) / mesh->context;
+    if (mesh->shard == SHARD_NONE)
+        return 1;
+    return (ranks % mesh->experts ? 1 : ranks / mesh->experts)
+        * mesh->context;
+}
+
+int64_t mesh_expert_copies(const Mesh *mesh)
+{
+    return mesh->data * mesh->context / mesh->experts
+        / mesh_expert_shards(mesh);
+}
+
 int64_t step_replicas(const Module *m, const Step *step)
 {
     for (int i = 0; i < step->body.count; i++)

@@ -315,6 +315,11 @@ typedef struct Mesh {
  * with the same share. */
 int64_t mesh_shards(const Mesh *mesh);
 int64_t mesh_copies(const Mesh *mesh);
+/* The same of experts, which fewer ranks have: those of a shard group with the
+ * same ones split them, where all sets of experts are in a group alike often;
+ * otherwise those of a context. */
+int64_t mesh_expert_shards(const Mesh *mesh);
+int64_t mesh_expert_copies(const Mesh *mesh);
 
 typedef struct Module {
     Arena *arena;

@@ -74,8 +74,10 @@ static int owner_of(const World *world, const Weight *weight, int member,
     int context = program_context(program), experts = program_experts(program);
     if (!weight->tensor->experts)
         return member + share - world_owner(world);
-    int expert = member / context % experts;
-    return (share / context * experts + expert) * context + share % context;
+    int batch = member / context, expert = batch % experts;
+    int same = batch / experts * context + member % context;
+    same += share - same % program_expert_shards(program);
+    return (same / context * experts + expert) * context + same % context;
 }
 
 Place place_of(const Rank *rank, const Weight *weight, PlaceKind kind,

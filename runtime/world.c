@@ -41,6 +41,11 @@ int program_shards(const Program *program)
     return at_least_one(program->shard_ranks);
 }
 
+int program_expert_shards(const Program *program)
+{
+    return at_least_one(program->expert_shards);
+}
+
 int program_data(const Program *program)
 {
     return at_least_one(program->data) * program_context(program);
@@ -118,7 +123,7 @@ int world_owner(const World *world)
 
 int world_expert_owner(const World *world)
 {
-    return world ? axis_member(world, AXIS_SAME) : 0;
+    return world ? axis_member(world, AXIS_EXPERT_SHARDS) : 0;
 }
 
 int world_stage(const World *world)
@@ -172,6 +177,9 @@ int axis_members(const World *world, Axis axis)
     case AXIS_CHUNK:    return world->data / world->context;
     case AXIS_SHARDS:   return world->shards;
     case AXIS_COPIES:   return world->data / world->shards;
+    case AXIS_EXPERT_SHARDS: return world->expert_shards;
+    case AXIS_EXPERT_COPIES:
+        return world->data / world->experts / world->expert_shards;
     case AXIS_TENSOR:   return world->tensor;
     case AXIS_PIPELINE: return world->stages;
     case AXIS_ENDS:     return world->stages > 1 ? 2 : 1;
@@ -183,18 +191,25 @@ int axis_members(const World *world, Axis axis)
     return world->ranks;
 }
 
+/* Number of those that have the same experts, in the order of the data axis. */
+static int same_member(const World *world)
+{
+    return world_batch(world) / world->experts * world->context
+        + world_chunk(world);
+}
+
 int axis_member(const World *world, Axis axis)
 {
     switch (axis) {
     case AXIS_DATA:     return world_replica(world);
     case AXIS_CONTEXT:  return world_chunk(world);
     case AXIS_EXPERTS:  return world_expert(world);
-    case AXIS_SAME:
-        return world_batch(world) / world->experts * world->context
-            + world_chunk(world);
+    case AXIS_SAME:     return same_member(world);
     case AXIS_CHUNK:    return world_batch(world);
     case AXIS_SHARDS:   return world_owner(world);
     case AXIS_COPIES:   return world_replica(world) / world->shards;
+    case AXIS_EXPERT_SHARDS: return same_member(world) % world->expert_shards;
+    case AXIS_EXPERT_COPIES: return same_member(world) / world->expert_shards;
     case AXIS_TENSOR:   return world_slice(world);
     case AXIS_PIPELINE: return world_stage(world);
     case AXIS_ENDS:     return world_stage(world) > 0;
@@ -206,10 +221,19 @@ int axis_member(const World *world, Axis axis)
     return world->rank;
 }
 
+/* The rank of a member of those with the same experts. */
+static int same_rank(const World *world, int member)
+{
+    int batch = member / world->context * world->experts + world_expert(world);
+    return world_rank_at(world, world_stage(world),
+                         batch * world->context + member % world->context,
+                         world_slice(world));
+}
+
 int axis_rank(const World *world, Axis axis, int member)
 {
     int stage = world_stage(world), replica = world_replica(world);
-    int slice = world_slice(world);
+    int slice = world_slice(world), same = same_member(world);
     switch (axis) {
     case AXIS_DATA:     return world_rank_at(world, stage, member, slice);
     case AXIS_CONTEXT:
@@ -219,11 +243,7 @@ int axis_rank(const World *world, Axis axis, int member)
         return world_rank_at(world, stage, replica
                              + (member - world_expert(world)) * world->context,
                              slice);
-    case AXIS_SAME:
-        return world_rank_at(world, stage,
-                             (member / world->context * world->experts
-                              + world_expert(world)) * world->context
-                             + member % world->context, slice);
+    case AXIS_SAME:     return same_rank(world, member);
     case AXIS_CHUNK:
         return world_rank_at(world, stage, member * world->context
                              + world_chunk(world), slice);
@@ -233,6 +253,11 @@ int axis_rank(const World *world, Axis axis, int member)
     case AXIS_COPIES:
         return world_rank_at(world, stage, member * world->shards
                              + world_owner(world), slice);
+    case AXIS_EXPERT_SHARDS:
+        return same_rank(world, same - same % world->expert_shards + member);
+    case AXIS_EXPERT_COPIES:
+        return same_rank(world, member * world->expert_shards
+                                + same % world->expert_shards);
     case AXIS_TENSOR:   return world_rank_at(world, stage, replica, member);
     case AXIS_PIPELINE: return world_rank_at(world, member, replica, slice);
     case AXIS_ENDS:
@@ -260,6 +285,8 @@ Axis axis_of(const World *world, long message)
         : strcmp(axis, "same chunk") == 0 ? AXIS_CHUNK
         : strcmp(axis, "shard group") == 0 ? AXIS_SHARDS
         : strcmp(axis, "same share") == 0 ? AXIS_COPIES
+        : strcmp(axis, "experts' shard group") == 0 ? AXIS_EXPERT_SHARDS
+        : strcmp(axis, "same experts' share") == 0 ? AXIS_EXPERT_COPIES
         : strcmp(axis, "pipeline") == 0 ? AXIS_PIPELINE
         : strcmp(axis, "ends") == 0 ? AXIS_ENDS
         : strcmp(axis, "embeddings") == 0 ? AXIS_EMBEDDINGS

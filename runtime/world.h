@@ -32,6 +32,7 @@ int program_data(const Program *program);     /* · context: one axis */
 int program_context(const Program *program);
 int program_experts(const Program *program);
 int program_shards(const Program *program);     /* ranks of a shard group */
+int program_expert_shards(const Program *program);  /* of the same experts */
 int program_stages(const Program *program);
 int program_tensor(const Program *program);
 
@@ -46,7 +47,7 @@ int world_slice(const World *world);
 int world_chunk(const World *world);            /* of the context */
 int world_expert(const World *world);           /* of those with the experts */
 int world_owner(const World *world);            /* of the shard group */
-int world_expert_owner(const World *world);     /* of those with its experts */
+int world_expert_owner(const World *world);     /* of its experts' shares */
 /* Which share of the batch is the rank's, and of how many. */
 int world_batch(const World *world);
 int world_batches(const World *world);

@@ -31,6 +31,8 @@ typedef enum Axis {
     AXIS_CHUNK,
     AXIS_SHARDS,                /* a shard group */
     AXIS_COPIES,                /* those with the same share */
+    AXIS_EXPERT_SHARDS,         /* of AXIS_SAME those that split the experts */
+    AXIS_EXPERT_COPIES,         /* and those with the same share of them */
     AXIS_TENSOR,
     AXIS_PIPELINE,
     AXIS_ENDS,
@@ -94,6 +96,7 @@ struct World {
     const Program *program;     /* as this rank's stage has it */
     const Program *whole;
     int rank, ranks, data, context, experts, shards, tensor, stages;
+    int expert_shards;          /* of those with the same experts */
     int decoder;                /* its first stage; 0: there is one stack */
     int threads;                /* of each rank */
     int messages;

@@ -128,6 +128,7 @@ World *world_make(const Program *program, bool shared, Error *error)
         .ranks = ranks, .data = program_data(program),
         .context = program_context(program),
         .experts = program_experts(program),
+        .expert_shards = program_expert_shards(program),
         .shards = program_shards(program), .tensor = program_tensor(program),
         .stages = program_stages(program), .decoder = program->decoder,
         .messages = program->message_count,

@@ -99,12 +99,23 @@ void step_sum_apart(Steps *s, ProgBlock *b)
     sum_run(s, b, all, at, px_sub(s->p, step_gradient_floats(s), at));
 }
 
-ProgExpr *step_experts_message(Steps *s, const char *name, int kind,
+ProgExpr *step_experts_message(Steps *s, const char *name, int kind, int stage,
                                int64_t bytes, int64_t calls)
 {
-    Talk *talk = find_talk(s->l, name, "same experts",
-                           s->l->m->mesh.shard_from);
-    foretell(s, talk, 0, calls,
+    const char *axis =
+        s->l->expert_copies > 1 ? "experts' shard group" : "same experts";
+    Talk *talk = find_talk(s->l, name, axis, s->l->m->mesh.shard_from);
+    foretell(s, talk, stage, calls,
              collective_bytes((Collective)kind, bytes, s->l->expert_shards));
+    return px_const(s->p, talk->index);
+}
+
+ProgExpr *step_expert_copies_message(Steps *s, const char *name, int stage,
+                                     int64_t bytes, int64_t calls)
+{
+    Talk *talk = find_talk(s->l, name, "same experts' share",
+                           s->l->m->mesh.shard_group_from);
+    foretell(s, talk, stage, calls,
+             collective_bytes(ALL_REDUCE, bytes, s->l->expert_copies));
     return px_const(s->p, talk->index);
 }

@@ -530,6 +530,7 @@ static void describe_model(Lower *l, Row *row)
     put_int(row, "tensor", l->m->mesh.tensor);
     put_int(row, "chunks", l->m->mesh.context);
     put_int(row, "expert_ranks", l->m->mesh.experts);
+    put_int(row, "expert_shards", l->expert_shards);
     put_int(row, "shard", (int64_t)l->m->mesh.shard);
     put_int(row, "shard_ranks", l->shards);
     put_int(row, "parameters", parameter_count(l));

@@ -126,7 +126,6 @@ static void place_weights(Lower *l)
     const Module *m = l->m;
     int64_t at = 0, gradient = 0, start = 0;
     bool placed[2] = {false};
-    l->expert_shards = l->shards > 1 ? l->shards / m->mesh.experts : 1;
     for (int i = 0; i < m->weights.count; i++)
         l->weight_at[i] = l->site_at[0][i] = l->site_at[1][i] =
             l->site_at[2][i] = -1;

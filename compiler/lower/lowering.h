@@ -119,6 +119,7 @@ typedef struct Lower {
     int64_t shards;                 /* ranks that split units; 1: none do */
     int64_t expert_shards;          /* ranks that split the same experts */
     int64_t copies;                 /* ranks with the same shares */
+    int64_t expert_copies;          /* … of the same experts */
     int64_t share_floats;           /* of one moment that a rank has */
     const ProgConst *share_floats_const;    /* NULL: MOMENT / SHARDS */
     const ProgConst *experts_const[2];  /* by stack: experts_at */

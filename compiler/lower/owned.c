@@ -233,7 +233,7 @@ static void gather_expert_norms(Steps *s, ProgBlock *b, const ProgVar *all)
         return;
     ProgExpr *args[] = {
         var(s, s->me),
-        step_experts_message(s, "gather experts' shares' norms", ALL_GATHER,
+        step_experts_message(s, "gather experts' shares' norms", ALL_GATHER, 0,
                              8 * norms, 1),
         px_offset(p, var(s, all), num(s, shard_norms(l) * l->shards)),
         num(s, norms),

@@ -17,7 +17,9 @@
  * SHARDS neighbours on the data axis are a shard group, which has all shares
  * (HYBRID_SHARD, Zhao et al. 2023). Where there are several, gradients are
  * summed in each and then over the ranks with the same share; shares are
- * gathered in a group alone.
+ * gathered in a group alone. Of experts a group's ranks with the same ones have
+ * shares, if it has whole sets of them; if not, the ranks of a context, where
+ * there is one: then those who have the same experts are in other groups.
  */
 #include "steps.h"
 #include "../../runtime/collectives.h"
@@ -338,14 +340,14 @@ ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
                               const Unit *unit, int64_t times)
 {
     ProgExpr *index = NULL;
-    if (unit->experts)
-        return step_experts_message(s, of_experts(s->l, name), kind,
-                                    4 * unit_share(unit),
-                                    times * unit_count(s->l, unit));
-    for (int i = 0; i < s->l->stages; i++)
-        index = step_shard_message(s, name, kind, i,
-                                   4 * stage_share(s->l, unit, i),
-                                   times * stage_count(s->l, unit, i));
+    for (int i = 0; i < s->l->stages; i++) {
+        int64_t bytes = 4 * stage_share(s->l, unit, i);
+        int64_t calls = times * stage_count(s->l, unit, i);
+        index = unit->experts
+            ? step_experts_message(s, of_experts(s->l, name), kind, i, bytes,
+                                   calls)
+            : step_shard_message(s, name, kind, i, bytes, calls);
+    }
     return index;
 }
 
@@ -463,8 +465,11 @@ ProgExpr *step_gradient_share(Steps *s, const Unit *unit)
 static ProgExpr *copies_message(Steps *s, const Unit *unit, int stage,
                                 int64_t calls)
 {
-    return step_copies_message(s, "sum shares of groups", stage,
-                               4 * stage_share(s->l, unit, stage), calls);
+    int64_t bytes = 4 * stage_share(s->l, unit, stage);
+    return unit->experts
+        ? step_expert_copies_message(s, "sum experts' shares of groups", stage,
+                                     bytes, calls)
+        : step_copies_message(s, "sum shares of groups", stage, bytes, calls);
 }
 
 static void reduce(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *values,
@@ -532,6 +537,8 @@ static void add_copies(Steps *s, ProgBlock *b)
         const Unit *unit = &l->units.at[i];
         ProgExpr *index = NULL;
         if (s->stage && i == 0)         /* reduce_before has */
+            continue;
+        if (unit->experts && l->expert_copies == 1)
             continue;
         for (int stage = 0; stage < l->stages; stage++)
             index = copies_message(s, unit, stage,

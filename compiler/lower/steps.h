@@ -256,8 +256,10 @@ void write_gathering(Lower *l);
  * same shares (a sum), of all replicas (a sum, once). */
 ProgExpr *step_shard_message(Steps *s, const char *name, int kind, int stage,
                              int64_t bytes, int64_t calls);
-ProgExpr *step_experts_message(Steps *s, const char *name, int kind,
+ProgExpr *step_experts_message(Steps *s, const char *name, int kind, int stage,
                                int64_t bytes, int64_t calls);
+ProgExpr *step_expert_copies_message(Steps *s, const char *name, int stage,
+                                     int64_t bytes, int64_t calls);
 ProgExpr *step_copies_message(Steps *s, const char *name, int stage,
                               int64_t bytes, int64_t calls);
 ProgExpr *step_replicas_message(Steps *s, const char *name, int stage,

@@ -34,6 +34,8 @@ void lower_talks(Lower *l)
         && (mesh->each_micro || is_whole_group(l->m));
     l->shards = mesh_shards(mesh);
     l->copies = mesh_copies(mesh);
+    l->expert_shards = mesh_expert_shards(mesh);
+    l->expert_copies = mesh_expert_copies(mesh);
     if (mesh->data * mesh->stages * mesh->tensor * mesh->context > 1)
         l->talk_constants =
             prog_add_const_group(l->p, "What ranks say to each other, along "

@@ -255,9 +255,6 @@ static void check_experts(Loader *loader)
     bool shards = s->parallel_shard != PARALLEL_SHARD_NONE;
     const struct { bool is; KeyId key; } unbuilt[] = {
         { shards && s->parallel_pipeline_stages > 1, KEY_parallel_shard },
-        { shards && s->parallel_shard_group > 0
-              && s->parallel_shard_group < s->parallel_data,
-          KEY_parallel_shard_group },
     };
     if (loader->bad[ranks] || s->parallel_experts == 1)
         return;

@@ -126,6 +126,7 @@ sequence 2 plan tensor=2,sequence_parallel=true
 context 2 plan context=2 --via=cc
 experts 2 experts data=2,experts=2
 slices 4 experts data=2,experts=2,tensor=2
+sets 4 experts data=4,experts=2,shard=parameters,shard_group=2
 mixed 4 plan data=2,stages=2,shard=optimizer,micro=1
 folded 4 plan data=2,tensor=2,shard=gradients
 groups 4 plan data=4,shard=parameters,shard_group=2

@@ -134,18 +134,24 @@ near() { # SPEC LENGTH SETTING… [with SETTING…]
 
 # The same bits whether ranks that share experts split what they have or not: the
 # log, weights and moments, gradients; and from the middle of the run on.
-shares() { # KEPT SETTING…: parallel.shard is KEPT
-    kept=$1
+shares() { # KEPT[:GROUP] SETTING…: parallel.shard is KEPT, in groups of GROUP
+    kept=${1%:*} group='' batch=12 what="shares $*"
+    case $1 in *:*) group=parallel.shard_group=${1#*:} ;; esac
     shift
-    what="shares $kept $*" file=$root/tests/bits/specs/mixture.yaml
-    size='train.steps=8 train.batch=12 train.checkpoint.every=4'
+    for word in "$@"; do
+        case $word in train.batch=*) batch=${word#*=} ;; esac
+    done
+    file=$root/tests/bits/specs/mixture.yaml
+    size="train.steps=8 train.batch=$batch train.checkpoint.every=4"
     rm -rf "$work/now" && mkdir "$work/now" && cd "$work/now" || exit 1
-    ../tool examples 12 batch.safetensors tokens=256:24 targets=-256:24 \
+    ../tool examples "$batch" batch.safetensors tokens=256:24 targets=-256:24 \
         lengths=25 || exit 1
     for of in none "$kept"; do
+        [ $of = none ] && grouped='' || grouped=$group
         # shellcheck disable=SC2046,SC2086  # lists
         timeout 120 "$compiler" build "$file" -o $of $(for setting in $size \
-            model.context=24 train.sequence=24 parallel.shard=$of "$@"
+            model.context=24 train.sequence=24 parallel.shard=$of \
+            ${grouped-} "$@"
             do echo --set $setting; done) >said 2>&1 &&
             timeout -k 3 60 ./$of train --data ../text.txt --quiet --threads 2 \
                 --out $of.run --log $of.jsonl >said 2>&1 &&
@@ -265,6 +271,15 @@ if [ -z "${ONLY-}" ] || [ "${ONLY-}" = shares ]; then
             train.micro_batch=3 model.ff.dim=36 model.ff.bias=true
         shares parameters parallel.data=4 $four
         shares parameters parallel.data=2 $four train.micro_batch=3
+        shares optimizer:2 parallel.data=8 parallel.experts=4 train.batch=16 \
+            model.experts.count=4
+        shares gradients:2 parallel.data=6 parallel.experts=3 \
+            model.experts.count=6 model.norm.place=post
+        shares gradients:2 parallel.data=4 parallel.context=2 $four \
+            model.experts.capacity=0
+        shares parameters:4 parallel.data=8 $four train.batch=16
+        shares parameters:2 parallel.data=4 $four parallel.tensor=2 \
+            model.ff.dim=36 train.micro_batch=1
         shares parameters parallel.data=6 parallel.experts=2 \
             model.experts.count=6 model.norm.place=post train.micro_batch=1
     }
