@@ -383,12 +383,17 @@ static void survey_node(Survey *s, const Node *n)
     }
 }
 
+/* What a backward computes of a forward's products it computes again: that is
+ * not counted. */
 static void survey_func(Survey *s, const Func *f)
 {
+    double flops = s->flops;
     if (f->frame_floats * s->stride > s->frame)
         s->frame = f->frame_floats * s->stride;
     for (int i = 0; i < f->nodes.count; i++)
         survey_node(s, f->nodes.at[i]);
+    if (strstr(f->name, ".backward"))
+        s->flops = flops;
 }
 
 static void survey(Survey *s, const Stmt *stmt)
