@@ -193,6 +193,8 @@ int64_t expert_norms(const Lower *l);
 int64_t all_share_norms(const Lower *l);    /* … that all who split them own */
 int64_t part_unit_packed(const Lower *l, const Unit *unit, int part);
 int64_t part_share_floats(const Lower *l, int part);
+/* Where the share of what stands behind a stage's blocks begins in a rank's. */
+int64_t part_behind_packed(const Lower *l, int stage);
 /* … that all ranks own of the chunk of the model that has the most. */
 int64_t shard_norm_room(const Lower *l);
 /* parts.c */

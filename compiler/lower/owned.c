@@ -54,15 +54,16 @@ static ProgFunc *order_func(Lower *l)
     return f;
 }
 
-/* Before a unit's norms, among those of one rank. */
+/* Before a unit's norms, among those of one rank: of experts among those of
+ * theirs, of which a stage has one unit. */
 static ProgExpr *norms_before_unit(Steps *s, int i)
 {
-    Prog *p = s->p;
     const Unit *unit = &s->l->units.at[i];
     if (!s->stage || i == 0)
         return num(s, unit->norms);
-    return px_div(p, px_div(p, step_unit_begin(s, unit),
-                            px_const(p, s->l->shards_const)), num(s, 1024));
+    return unit->experts ? num(s, 0)
+                         : px_div(s->p, step_packed_begin(s, unit),
+                                  num(s, 1024));
 }
 
 /* void square_share(const Thread *me, double *sums, const float *g, long at,
@@ -186,8 +187,52 @@ static void order_chunks(Steps *s, ProgBlock *b, ProgExpr *ordered,
     s->model_chunk = NULL;
 }
 
-/* Each block's of experts behind its others, of the experts that this rank has:
- * of the others the first of the ranks that share experts counts them. */
+/* Where a unit's norms belong, of the open block if it is one's: they lie as
+ * the parameters do, or chunk by chunk. */
+static ProgExpr *ordered_place(Steps *s, const Unit *unit)
+{
+    Prog *p = s->p;
+    const Lower *l = s->l;
+    int last = l->stages - 1, chunk = l->chunks - 1;
+    bool block = unit->stack >= 0;
+    const StackLayout *stack = block ? &l->stacks[unit->stack] : NULL;
+    if (l->chunks == 1 || unit == l->units.at) {
+        ProgExpr *at = step_unit_begin(s, unit);
+        if (block)
+            at = px_add(p, at, px_mul(p, step_own_block(s),
+                                      px_const(p, stack->floats_const)));
+        return px_div(p, at, num(s, 1024));
+    }
+    if (!block) {
+        const ModelChunk *end = part_chunk(l, last, chunk);
+        return num(s, chunk_norms_at(l, last, chunk)
+                          + (end->to - end->from) * l->stacks[end->stack].floats
+                              / 1024);
+    }
+    ProgExpr *at = px_select(p, step_begins(s), step_stage_field(s, "blocks"),
+                             num(s, 0));
+    if (unit->experts)
+        at = px_add(p, at, px_const(p, l->experts_const[unit->stack]));
+    at = px_add(p, at, px_mul(p, step_chunk_block(s),
+                              px_const(p, stack->floats_const)));
+    return px_add(p, step_chunk_field(s, "norms"), px_div(p, at, num(s, 1024)));
+}
+
+/* Who orders a unit's norms: of experts each rank those that it has, of others
+ * the first of the ranks that share experts; of several chunks the stage that
+ * has them. */
+static ProgBlock *where_ordered(Steps *s, ProgBlock *b, const Unit *unit)
+{
+    if (!unit->experts)
+        b = ps_if(s->p, b, px_eq(s->p, step_control(s, "expert"), num(s, 0)),
+                  NULL);
+    if (s->l->chunks == 1 || unit->stack >= 0)
+        return b;
+    return ps_if(s->p, b, unit == s->l->units.at ? step_is_first(s)
+                                                 : step_is_last(s), NULL);
+}
+
+/* Each block's of experts behind its others. */
 static void order_experts(Steps *s, ProgBlock *b, const ProgVar *ordered,
                           const ProgVar *all)
 {
@@ -196,30 +241,43 @@ static void order_experts(Steps *s, ProgBlock *b, const ProgVar *ordered,
     int64_t dense = shard_norms(l) * l->shards;
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
-        ProgBlock *where = unit->experts
-            ? b : ps_if(p, b, px_eq(p, step_control(s, "expert"), num(s, 0)),
-                        NULL);
-        ProgBlock *body = step_each_block(s, where, unit->stack);
+        ProgBlock *body = step_each_block(s, where_ordered(s, b, unit),
+                                          unit->stack);
         ProgExpr *each = px_div(p, step_share(s, unit), num(s, 1024));
-        ProgExpr *to = step_unit_begin(s, unit);
-        ProgExpr *from = num(s, unit->norms + (unit->experts ? dense : 0));
-        if (unit->stack >= 0) {
-            const StackLayout *stack = &l->stacks[unit->stack];
-            to = px_add(p, to, px_mul(p, step_own_block(s),
-                                      px_const(p, stack->floats_const)));
+        ProgExpr *from = px_add(p, norms_before_unit(s, i),
+                                num(s, unit->experts ? dense : 0));
+        if (unit->stack >= 0)
             from = px_add(p, from, px_mul(p, step_own_block(s), each));
-        }
         ProgExpr *args[] = {
-            px_offset(p, var(s, ordered), px_div(p, to, num(s, 1024))),
+            px_offset(p, var(s, ordered), ordered_place(s, unit)),
             px_offset(p, var(s, all), from),
             num(s, 1),
-            px_div(p, step_share(s, unit), num(s, 1024)),
+            each,
             px_const(p, unit->experts ? l->expert_shards_const
                                       : l->shards_const),
             num(s, unit->experts ? expert_norms(l) : shard_norms(l)),
         };
         step_call(s, body, order_func(l), args, 6);
         step_end_blocks(s);
+    }
+}
+
+/* A unit's, all of its blocks, behind the other's. */
+static void order_units(Steps *s, ProgBlock *b, const ProgVar *ordered,
+                        const ProgVar *all)
+{
+    Prog *p = s->p;
+    for (int i = 0; i < s->l->units.count; i++) {
+        const Unit *unit = &s->l->units.at[i];
+        ProgExpr *shards = px_const(p, s->l->shards_const);
+        s->stack = unit->stack < 0 ? 0 : unit->stack;
+        ProgExpr *blocks = px_sub(p, step_blocks(s), step_first_block(s));
+        order_unit(s, b, unit,
+                   px_offset(p, var(s, ordered),
+                             px_mul(p, shards, norms_before_unit(s, i))),
+                   px_offset(p, var(s, all), norms_before_unit(s, i)),
+                   unit->stack < 0 ? num(s, 1) : blocks);
+        s->stack = 0;
     }
 }
 
@@ -231,10 +289,13 @@ static void gather_expert_norms(Steps *s, ProgBlock *b, const ProgVar *all)
     int64_t norms = expert_norms(l);
     if (l->expert_shards == 1 || !norms)
         return;
+    ProgExpr *index = NULL;
+    for (int i = 0; i < l->stages; i++)
+        index = step_experts_message(s, "gather experts' shares' norms",
+                                     ALL_GATHER, i, 8 * norms, 1);
     ProgExpr *args[] = {
         var(s, s->me),
-        step_experts_message(s, "gather experts' shares' norms", ALL_GATHER, 0,
-                             8 * norms, 1),
+        index,
         px_offset(p, var(s, all), num(s, shard_norms(l) * l->shards)),
         num(s, norms),
     };
@@ -292,27 +353,10 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
                                          px_i32(p, 0)), NULL);
     if (l->m->mesh.experts > 1)
         order_experts(s, first, ordered, all);
-    if (s->stage && l->chunks > 1)
+    else if (s->stage && l->chunks > 1)
         order_chunks(s, first, var(s, ordered), var(s, all));
-    if (l->m->mesh.experts > 1 || (s->stage && l->chunks > 1)) {
-        step_barrier(s, b);
-        return;
-    }
-    for (int i = 0; i < l->units.count; i++) {
-        const Unit *unit = &l->units.at[i];
-        s->stack = unit->stack < 0 ? 0 : unit->stack;
-        ProgExpr *blocks = px_sub(p, step_blocks(s), step_first_block(s));
-        ProgExpr *order[] = {
-            px_offset(p, var(s, ordered),
-                      px_mul(p, px_const(p, l->shards_const),
-                             norms_before_unit(s, i))),
-            px_offset(p, var(s, all), norms_before_unit(s, i)),
-            unit->stack < 0 ? num(s, 1) : blocks,
-            px_div(p, step_share(s, unit), num(s, 1024)),
-        };
-        step_call(s, first, order_func(l), order, 4);
-        s->stack = 0;
-    }
+    else
+        order_units(s, first, ordered, all);
     step_barrier(s, b);
 }
 

@@ -169,6 +169,7 @@ static void place_part(Lower *l, int stage)
     int own = part_stack(l, stage);
     const StackLayout *stack = &l->stacks[own];
     int64_t blocks = part_blocks(l, stage), at = 0, gradient = 0;
+    int64_t behind = 0;
     bool placed = false;
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < l->m->weights.count; i++) {
@@ -179,6 +180,7 @@ static void place_part(Lower *l, int stage)
                 at += blocks * stack->floats;
                 gradient += blocks * stack->gradient_floats;
                 part->behind_at = at;
+                behind = gradient;
                 placed = true;
             }
             if (w->stack >= 0 || w->constant != (pass == 1)
@@ -193,8 +195,8 @@ static void place_part(Lower *l, int stage)
         }
         if (pass > 0)
             continue;
-        at = unit_aligned(l, at);
-        gradient = unit_aligned(l, gradient);
+        at = part->behind_at + unit_aligned(l, at - part->behind_at);
+        gradient = behind + unit_aligned(l, gradient - behind);
         part->behind_floats = at - part->behind_at;
     }
     part->moment_floats = gradient;
@@ -300,10 +302,14 @@ static bool has_site(const Lower *l, int weight, int site)
     return any;
 }
 
-/* Some stand there only where replicas split units, some only where a stage's
- * blocks are one chunk. */
+/* Some stand there only where replicas split units, or units of experts apart,
+ * some only where a stage's blocks are one chunk. */
 static bool is_said(const Lower *l, const char *field)
 {
+    bool packed =
+        !strcmp(field, "behind_packed") || !strcmp(field, "moment_share");
+    if (packed)
+        return l->shards > 1 && l->m->mesh.experts > 1;
     bool shares = !strncmp(field, "before", 6) || !strncmp(field, "behind", 6);
     bool range = !strcmp(field, "from") || !strcmp(field, "to");
     bool chunk = range || !strcmp(field, "slots");
@@ -336,6 +342,8 @@ static void stage_fields(Lower *l)
         { "before_share", "a rank's share of what stands before them" },
         { "behind", "where what stands behind them begins," },
         { "behind_share", "and a rank's share of it" },
+        { "behind_packed", "which begins there among a rank's shares" },
+        { "moment_share", "of one moment, so many floats" },
         { "moment", "floats of one moment" },
         { "gradients", "floats of all gradients, those of each use apart" },
     };
@@ -377,6 +385,8 @@ static void stage_row(Lower *l, int stage)
         { "before_share", part->blocks_at / l->shards },
         { "behind", part->behind_at },
         { "behind_share", part->behind_floats / l->shards },
+        { "behind_packed", part_behind_packed(l, stage) },
+        { "moment_share", part_share_floats(l, stage) },
         { "moment", part->moment_floats },
         { "gradients", part->gradient_floats },
     };

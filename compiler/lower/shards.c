@@ -72,15 +72,33 @@ bool gathers(const Lower *l, const Step *step)
     return ranks && l->shards > 1 && l->m->mesh.shard == SHARD_PARAMETERS;
 }
 
-/* Of the stage that has the most. */
-static int64_t stage_shard_norms(const Lower *l)
+/* Floats of a rank's share; before and behind blocks stages have different
+ * ones. */
+static int64_t stage_share(const Lower *l, const Unit *unit, int stage)
 {
-    int64_t most = 0;
-    for (int i = 0; i < l->stages; i++) {
-        int64_t floats = l->parts[i].moment_floats / l->shards;
-        most = floats > most ? floats : most;
-    }
-    return most / 1024;
+    if (!l->parts || unit->stack >= 0)
+        return unit_share(unit);
+    const PartLayout *part = &l->parts[stage];
+    return (is_first(l, unit) ? part->blocks_at : part->behind_floats)
+        / l->shards;
+}
+
+static int64_t stage_count(const Lower *l, const Unit *unit, int stage)
+{
+    return unit->stack < 0 ? 1 : stack_blocks_on(l, unit->stack, stage);
+}
+
+/* All of a rank's shares of the units before one, or of all of them: of experts
+ * or of others. */
+static int64_t stage_shares(const Lower *l, int stage, const Unit *before,
+                            bool experts)
+{
+    int64_t floats = 0;
+    for (int i = 0; i < l->units.count && &l->units.at[i] != before; i++)
+        if (l->units.at[i].experts == experts)
+            floats += stage_share(l, &l->units.at[i], stage)
+                * stage_count(l, &l->units.at[i], stage);
+    return floats;
 }
 
 int64_t shard_norm_room(const Lower *l)
@@ -100,20 +118,18 @@ int64_t shard_norm_room(const Lower *l)
     return most / 1024;
 }
 
+/* Of the stage that has the most. */
 static int64_t share_norms(const Lower *l, bool experts)
 {
-    int64_t blocks = 0;
-    for (int i = 0; i < l->units.count; i++)
-        if (l->units.at[i].experts == experts)
-            blocks += unit_count(l, &l->units.at[i])
-                * unit_share(&l->units.at[i]) / 1024;
-    return blocks;
+    int64_t most = 0;
+    for (int i = 0; i < l->stages; i++) {
+        int64_t floats = stage_shares(l, i, NULL, experts);
+        most = floats > most ? floats : most;
+    }
+    return most / 1024;
 }
 
-int64_t shard_norms(const Lower *l)
-{
-    return l->parts ? stage_shard_norms(l) : share_norms(l, false);
-}
+int64_t shard_norms(const Lower *l) { return share_norms(l, false); }
 
 int64_t expert_norms(const Lower *l) { return share_norms(l, true); }
 
@@ -145,15 +161,17 @@ static const char *unit_name(const Lower *l, int i)
 }
 
 /* Where units of experts have fewer shares than the others, a rank's shares do
- * not lie where the whole's share of SHARDS would. */
+ * not lie where the whole's share of SHARDS would: those of experts lie behind
+ * all others. Those of stages are in their table. */
 static void name_packed(Lower *l, int group, Unit *unit)
 {
     if (l->m->mesh.experts == 1)
         return;
-    unit->packed_const = prog_const(
-        l->p, group,
-        arena_printf(l->arena, "%s_PACKED", upper(l, unit->name)),
-        unit->packed, "where it begins among a rank's shares");
+    if (!l->parts)
+        unit->packed_const = prog_const(
+            l->p, group,
+            arena_printf(l->arena, "%s_PACKED", upper(l, unit->name)),
+            unit->packed, "where it begins among a rank's shares");
     if (unit->experts)
         l->experts_const[unit->stack] = prog_const(
             l->p, group,
@@ -175,7 +193,7 @@ static int name_shards(Lower *l)
     group = prog_add_wide_group(l->p, "Units: parameters before, in and behind "
                                 "the blocks, in floats.");
     list_push(l->arena, &l->layouts, group);
-    if (experts)
+    if (experts && !l->parts)
         l->share_floats_const =
             prog_const(l->p, group, "MOMENT_SHARE", l->share_floats,
                        "a rank's shares of one moment");
@@ -224,18 +242,20 @@ static void drop_between(Lower *l)
 /* The sizes of shares, and where parameters begin in their units. */
 void name_units(Lower *l)
 {
-    int64_t norms[2] = {0};
+    int64_t shares[2] = {0};            /* of experts behind the others */
     if (l->shards == 1)
         return;
     for (int i = 0; i < l->units.count; i++) {
         Unit *unit = &l->units.at[i];
         unit->name = unit_name(l, i);
-        unit->packed = l->share_floats;
-        l->share_floats += unit_count(l, unit) * unit_share(unit);
-        unit->norms = norms[unit->experts];
-        norms[unit->experts] +=
-            unit_count(l, unit) * unit_share(unit) / 1024;
+        unit->packed = shares[unit->experts];
+        unit->norms = unit->packed / 1024;
+        shares[unit->experts] += unit_count(l, unit) * unit_share(unit);
     }
+    for (int i = 0; i < l->units.count; i++)
+        if (l->units.at[i].experts)
+            l->units.at[i].packed += shares[0];
+    l->share_floats = shares[0] + shares[1];
     if (l->parts)
         drop_between(l);
     int group = name_shards(l);
@@ -270,16 +290,6 @@ ProgExpr *step_share(Steps *s, const Unit *unit)
                                             unit->name));
 }
 
-/* The same of a stage, for forecasts. */
-static int64_t stage_share(const Lower *l, const Unit *unit, int stage)
-{
-    if (!l->parts || unit->stack >= 0)
-        return unit_share(unit);
-    const PartLayout *part = &l->parts[stage];
-    return (is_first(l, unit) ? part->blocks_at : part->behind_floats)
-        / l->shards;
-}
-
 int64_t part_unit_share(const Lower *l, const Unit *unit, int part)
 {
     return stage_share(l, unit, part < 0 ? 0 : part);
@@ -290,6 +300,8 @@ int64_t part_unit_at(const Lower *l, const Unit *unit, int part)
     if (part < 0 || !l->parts)
         return unit->at;
     const PartLayout *layout = &l->parts[part];
+    if (unit->experts)
+        return layout->blocks_at + l->stacks[unit->stack].experts_at;
     return unit->stack >= 0  ? layout->blocks_at
          : is_first(l, unit) ? 0
                              : layout->behind_at;
@@ -299,19 +311,24 @@ int64_t part_unit_packed(const Lower *l, const Unit *unit, int part)
 {
     if (part < 0 || !l->parts)
         return unit->packed;
-    return part_unit_at(l, unit, part) / unit->shards;
+    return (unit->experts ? stage_shares(l, part, NULL, false) : 0)
+        + stage_shares(l, part, unit, unit->experts);
+}
+
+int64_t part_behind_packed(const Lower *l, int stage)
+{
+    return stage_shares(l, stage, NULL, false)
+        - l->parts[stage].behind_floats / l->shards;
 }
 
 int64_t part_share_floats(const Lower *l, int part)
 {
-    if (part >= 0 && l->parts)
-        return l->parts[part].moment_floats / l->shards;
-    return l->shards > 1 ? l->share_floats : l->moment_floats;
-}
-
-static int64_t stage_count(const Lower *l, const Unit *unit, int stage)
-{
-    return unit->stack < 0 ? 1 : stack_blocks_on(l, unit->stack, stage);
+    bool whole = part < 0 || !l->parts;
+    if (l->shards == 1)
+        return whole ? l->moment_floats : l->parts[part].moment_floats;
+    return whole ? l->share_floats
+                 : stage_shares(l, part, NULL, false)
+                       + stage_shares(l, part, NULL, true);
 }
 
 ProgExpr *step_whole_moment(Steps *s)
@@ -324,6 +341,8 @@ ProgExpr *step_moment_share(Steps *s)
 {
     if (s->l->share_floats_const)
         return px_const(s->p, s->l->share_floats_const);
+    if (s->stage && s->l->m->mesh.experts > 1)
+        return step_stage_field(s, "moment_share");
     return px_div(s->p, step_whole_moment(s),
                   px_const(s->p, s->l->shards_const));
 }
@@ -378,7 +397,7 @@ static ProgExpr *in_block(Steps *s, const Unit *unit, ProgExpr *at)
 ProgExpr *step_unit_begin(Steps *s, const Unit *unit)
 {
     if (s->stage && unit->stack >= 0)
-        return step_stage_field(s, "blocks");
+        return in_block(s, unit, step_stage_field(s, "blocks"));
     if (s->stage)
         return is_first(s->l, unit) ? num(s, 0)
                                     : step_stage_field(s, "behind");
@@ -388,14 +407,26 @@ ProgExpr *step_unit_begin(Steps *s, const Unit *unit)
                     px_const(s->p, s->l->stacks[unit->stack].at_const));
 }
 
+ProgExpr *step_packed_begin(Steps *s, const Unit *unit)
+{
+    Prog *p = s->p;
+    if (unit->packed_const)
+        return px_const(p, unit->packed_const);
+    if (s->l->m->mesh.experts == 1 || is_first(s->l, unit))
+        return px_div(p, step_unit_begin(s, unit),
+                      px_const(p, s->l->shards_const));
+    if (unit->experts)
+        return px_add(p, step_stage_field(s, "behind_packed"),
+                      step_stage_field(s, "behind_share"));
+    return step_stage_field(s, unit->stack < 0 ? "behind_packed"
+                                               : "before_share");
+}
+
 /* Of a unit in what has a rank's shares alone: moments, ZeRO-3's weights. */
 ProgExpr *step_packed_share(Steps *s, const Unit *unit, ProgExpr *base)
 {
     Prog *p = s->p;
-    ProgExpr *at = unit->packed_const
-        ? px_const(p, unit->packed_const)
-        : px_div(p, step_unit_begin(s, unit),
-                 px_const(p, s->l->shards_const));
+    ProgExpr *at = step_packed_begin(s, unit);
     if (unit->stack >= 0)
         at = px_add(p, at, px_mul(p, step_own_block(s), step_share(s, unit)));
     return px_offset(p, base, at);

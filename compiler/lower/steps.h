@@ -222,7 +222,9 @@ ProgExpr *step_share(Steps *s, const Unit *unit);           /* its floats */
 ProgExpr *step_unit_begin(Steps *s, const Unit *unit);      /* among weights */
 ProgExpr *step_whole_moment(Steps *s);  /* floats of a moment, of all ranks */
 ProgExpr *step_moment_share(Steps *s);  /* of one rank's */
-/* The share, at `base` of something that has nothing but shares. */
+/* Before the unit's in what has nothing but shares; the share, at `base` of
+ * such. */
+ProgExpr *step_packed_begin(Steps *s, const Unit *unit);
 ProgExpr *step_packed_share(Steps *s, const Unit *unit, ProgExpr *base);
 ProgExpr *step_weight_share(Steps *s, const Unit *unit);
 ProgExpr *step_gradient_share(Steps *s, const Unit *unit);

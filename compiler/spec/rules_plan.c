@@ -252,10 +252,6 @@ static void check_experts(Loader *loader)
 {
     const Spec *s = loader->spec;
     const KeyId ranks = KEY_parallel_experts, data = KEY_parallel_data;
-    bool shards = s->parallel_shard != PARALLEL_SHARD_NONE;
-    const struct { bool is; KeyId key; } unbuilt[] = {
-        { shards && s->parallel_pipeline_stages > 1, KEY_parallel_shard },
-    };
     if (loader->bad[ranks] || s->parallel_experts == 1)
         return;
     if (s->model_experts == MODEL_EXPERTS_NONE) {
@@ -263,11 +259,6 @@ static void check_experts(Loader *loader)
               "there are none", saying(loader, ranks));
         return;
     }
-    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
-        if (unbuilt[i].is && sound(loader, ranks, unbuilt[i].key))
-            clash(loader, ranks, unbuilt[i].key,
-                  "`%s` is not built yet with `%s`", saying(loader, ranks),
-                  saying(loader, unbuilt[i].key));
     divides(loader, ranks, data);
     divides(loader, ranks, KEY_model_experts_count);
 }

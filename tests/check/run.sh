@@ -115,6 +115,8 @@ holds mixtral-8x7b.yaml "parallel.data=2 parallel.experts=2 \
 model.norm.place=post"
 holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2 \
 parallel.tensor=2 parallel.shard=parameters"
+holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2 \
+parallel.shard=parameters parallel.pipeline.stages=2 train.micro_batch=1"
 holds mixtral-8x7b.yaml "parallel.data=8 parallel.experts=2 \
 parallel.shard=gradients parallel.shard_group=4"
 holds mixtral-8x7b.yaml "parallel.data=16 parallel.experts=4 \

@@ -127,6 +127,7 @@ context 2 plan context=2 --via=cc
 experts 2 experts data=2,experts=2
 slices 4 experts data=2,experts=2,tensor=2
 sets 4 experts data=4,experts=2,shard=parameters,shard_group=2
+apart 4 experts data=2,experts=2,stages=2,shard=parameters,micro=1
 mixed 4 plan data=2,stages=2,shard=optimizer,micro=1
 folded 4 plan data=2,tensor=2,shard=gradients
 groups 4 plan data=4,shard=parameters,shard_group=2

@@ -235,6 +235,15 @@ encoder-decoder 24 parallel.data=2 parallel.experts=2 parallel.tensor=2 \
     model.experts.top_k=2 model.experts.aux_loss=0.02 model.ff.dim=36
 preference 24 parallel.data=2 parallel.experts=2 parallel.tensor=2 parallel.shard=parameters \
     with model.experts.count=4 model.experts.top_k=1 model.experts.aux_loss=0.02 model.ff.dim=54
+encoder-decoder 24 parallel.data=4 parallel.experts=2 parallel.pipeline.stages=3 \
+    parallel.shard=parameters parallel.shard_group=2 train.micro_batch=1 with \
+    model.experts.count=4 model.experts.top_k=2 model.experts.aux_loss=0.02
+preference 24 parallel.data=4 parallel.experts=2 parallel.pipeline.stages=2 \
+    parallel.shard=parameters train.micro_batch=1 with model.experts.count=4 \
+    model.experts.top_k=1 model.experts.aux_loss=0.02
+bert 32 parallel.data=2 parallel.experts=2 parallel.pipeline.stages=2 \
+    parallel.shard=gradients train.micro_batch=1 memory.recompute=block with \
+    model.experts.count=4 model.experts.top_k=2
 graph 12 parallel.context=2 with model.input.graph.nodes=12
 graph 12 parallel.context=3 parallel.data=2 with model.input.graph.nodes=12
 END_PLANS
@@ -271,6 +280,16 @@ if [ -z "${ONLY-}" ] || [ "${ONLY-}" = shares ]; then
             train.micro_batch=3 model.ff.dim=36 model.ff.bias=true
         shares parameters parallel.data=4 $four
         shares parameters parallel.data=2 $four train.micro_batch=3
+        shares optimizer parallel.data=2 $four parallel.pipeline.stages=3 \
+            model.blocks=5 train.micro_batch=1 parallel.pipeline.schedule=gpipe
+        shares gradients parallel.data=4 $four parallel.pipeline.stages=2 \
+            model.blocks=3 train.micro_batch=1 model.tie_embeddings=true \
+            parallel.pipeline.schedule=zero-bubble
+        shares parameters parallel.data=4 $four parallel.pipeline.stages=2 \
+            model.blocks=5 train.micro_batch=1 model.tie_embeddings=true \
+            parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=2
+        shares parameters:2 parallel.data=4 $four parallel.pipeline.stages=2 \
+            train.micro_batch=1 parallel.tensor=2 model.ff.dim=36
         shares optimizer:2 parallel.data=8 parallel.experts=4 train.batch=16 \
             model.experts.count=4
         shares gradients:2 parallel.data=6 parallel.experts=3 \
