@@ -202,9 +202,16 @@ relative 24 parallel.context=2
 relative 24 parallel.context=2 parallel.shard=parameters
 relative 24 parallel.tensor=2 with model.ff.dim=44
 relative 24 parallel.context=3 with model.position=relative-learned
+relative 24 parallel.tensor=2 parallel.pipeline.stages=2 train.micro_batch=1 \
+    parallel.pipeline.schedule=zero-bubble with model.ff.dim=44
 image 0 parallel.context=5
 encoder-decoder 24 parallel.context=2
 encoder-decoder 24 parallel.context=3 train.micro_batch=2 parallel.data=2
+encoder-decoder 24 parallel.tensor=2 parallel.sequence_parallel=true \
+    parallel.pipeline.stages=2 parallel.pipeline.schedule=interleaved \
+    parallel.pipeline.virtual=2 train.micro_batch=1 with model.ff.dim=50
+encoder-decoder 24 parallel.tensor=2 parallel.context=2 parallel.pipeline.stages=3 \
+    parallel.pipeline.schedule=zero-bubble train.micro_batch=1 with model.ff.dim=50
 mixture 24 parallel.context=2 with model.experts.capacity=0 \
     model.experts.count=4
 mixture 24 parallel.context=2 parallel.data=2 parallel.experts=2 with model.experts.capacity=0 \
