@@ -191,34 +191,24 @@ static bool try_send(Game *g, Player *p, const Event *e)
     return true;
 }
 
-/* Is e a call of the block behind the last that rows went through, or of the
- * one before it on their way back? An encoder's last and a decoder's first are
- * neighbours. */
-static bool is_neighbour(const Game *g, const Event *sent, const Event *e,
-                         bool back)
-{
-    int64_t last = g->facts->encoder - 1;
-    bool decoder = !strncmp(e->func->name, "decoder_", 8);
-    if (last >= 0 && !back && decoder && e->block == 0)
-        return sent->block == last;
-    if (last >= 0 && back && !decoder && e->block == last)
-        return sent->block == 0;
-    return e->block == sent->block + (back ? -1 : 1);
-}
-
-/* Rows come to the next block: where the next call is one that has a record, it
- * tells. */
+/* Rows come to the block behind the last that they went through, or before it
+ * on their way back: where the next call is one that has a record, it tells. */
 static bool goes_on(const Game *g, const Player *p, const Event *sent)
 {
     const char *name = message_name(g, sent);
     bool back = !strcmp(name, "send dx") || !strcmp(name, "send dmemory");
+    int64_t stage = p->walked->seat.stage, decoder = g->facts->decoder;
+    const FactChunk *own = &g->facts->by_stage.at[stage].chunks.at[0];
+    int64_t next = sent->block + (back ? -1 : 1);
+    if (decoder && stage == (back ? decoder - 1 : decoder))
+        next = back ? own->to - 1 : 0;          /* the other stack's */
     for (int i = p->next + 1; i < p->walked->events.count; i++) {
         const Event *e = &p->walked->events.at[i];
         bool block = e->kind == EVENT_RECORD && strstr(e->func->name, "block");
         if (e->kind == EVENT_TALK)
             return true;
         if (block && strstr(e->func->name, back ? "backward" : "forward"))
-            return is_neighbour(g, sent, e, back);
+            return e->block == next;
         if (block)
             return true;
     }
@@ -340,6 +330,32 @@ static void play(Game *g)
     }
 }
 
+/* ---- gathers in two halves ---- */
+/* Each that has begun ends, in the order in which they began. */
+static void check_halves(Game *g, const Player *p)
+{
+    List(const Event *) begun = {0};
+    int ended = 0;
+    for (int i = 0; i < p->walked->events.count && !g->wrong; i++) {
+        const Event *e = &p->walked->events.at[i];
+        if (e->kind != EVENT_TALK)
+            continue;
+        if (is_named(e, "begin_gather_f32"))
+            list_push(g->c->arena, &begun, e);
+        if (!is_named(e, "end_gather_f32"))
+            continue;
+        const Event *first = ended < begun.count ? begun.at[ended++] : NULL;
+        if (!first)
+            complain(g, p, e, "ends, and has not begun");
+        else if (first->message != e->message || first->n != e->n
+                 || !same_place(first, e))
+            complain(g, p, e, "ends with another size or place than it began "
+                     "with");
+    }
+    if (ended < begun.count)
+        complain(g, p, begun.at[ended], "begins, and never ends");
+}
+
 /* ---- the forecast ---- */
 typedef struct TalkSize {
     const char *func;
@@ -357,6 +373,7 @@ static const TalkSize sizes[] = {
     { "reduce_scatter_f32", REDUCE_SCATTER, 4 },
     { "all_gather_f32", ALL_GATHER, 4 },
     { "all_gather_f64", ALL_GATHER, 8 },
+    { "end_gather_f32", ALL_GATHER, 4 },
     { "exchange_f32", SEND, 4 },
     { "broadcast_f64", BROADCAST, 8 },
     { "send_f32", SEND, 4 },
@@ -567,6 +584,8 @@ void check_messages(Check *c)
     }
     say(&g, "static", "every size and place of a plan is known before it runs");
     play(&g);
+    for (int i = 0; i < g.players.count && !g.wrong; i++)
+        check_halves(&g, &g.players.at[i]);
     say(&g, "messages", "every send has its receive and every collective its "
         "members, in one order, with one size and place; none waits for ever");
     for (int i = 0; i < g.players.count && !g.wrong; i++)

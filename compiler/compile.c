@@ -30,6 +30,15 @@ static PipelineKind pipeline_of(int choice)
     }
 }
 
+static RecomputeKind recompute_of(int choice)
+{
+    switch (choice) {
+    case MEMORY_RECOMPUTE_ATTENTION: return RECOMPUTE_ATTENTION;
+    case MEMORY_RECOMPUTE_BLOCK: return RECOMPUTE_BLOCK;
+    default: return RECOMPUTE_NONE;     /* auto is chosen later */
+    }
+}
+
 Plan plan_of(const Spec *s)
 {
     bool pairs = s->train_objective == TRAIN_OBJECTIVE_PREFERENCE;
@@ -70,19 +79,14 @@ Plan plan_of(const Spec *s)
         plan.mesh.shard_group = s->parallel_shard_group;
     if (mesh_shards(&plan.mesh) == 1)   /* groups of one split nothing */
         plan.mesh.shard = SHARD_NONE, plan.mesh.shard_group = 0;
+    if (plan.mesh.shard == SHARD_PARAMETERS)
+        plan.mesh.prefetch = s->parallel_overlap;
     plan.pipeline = pipeline_of(s->parallel_pipeline_schedule);
     plan.chunks = s->parallel_pipeline_virtual;
     plan.halves = plan.pipeline == PIPELINE_ZERO_BUBBLE;
     if (s->parallel_pipeline_split.count)
         plan.split = s->parallel_pipeline_split.at;
-    switch (s->memory_recompute) {
-    case MEMORY_RECOMPUTE_NONE:
-    case MEMORY_RECOMPUTE_AUTO: plan.recompute = RECOMPUTE_NONE; break;
-    case MEMORY_RECOMPUTE_ATTENTION:
-        plan.recompute = RECOMPUTE_ATTENTION;
-        break;
-    case MEMORY_RECOMPUTE_BLOCK: plan.recompute = RECOMPUTE_BLOCK; break;
-    }
+    plan.recompute = recompute_of(s->memory_recompute);
     switch (s->train_optimizer_type) {
     case TRAIN_OPTIMIZER_TYPE_ADAMW: plan.optimizer = OPTIMIZER_ADAMW; break;
     case TRAIN_OPTIMIZER_TYPE_ADAM: plan.optimizer = OPTIMIZER_ADAM; break;

@@ -307,6 +307,8 @@ typedef struct Mesh {
                                        neighbours; 0: all */
     bool each_micro;                /* gradients of blocks are summed over ranks
                                        in every micro-batch */
+    bool prefetch;                  /* a block's parameters are gathered while
+                                       the one before computes */
     int64_t bucket;                 /* bytes of gradients that are summed at a time */
     Loc data_from, stages_from, tensor_from, shares_from, context_from,
         experts_from, shard_from, shard_group_from;

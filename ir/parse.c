@@ -475,7 +475,7 @@ static bool stack(Parser *p)
 }
 
 /* mesh data=D stages=S context=C tensor=T shard=WHAT shard_group=G each_micro
- * experts=E bucket=BYTES */
+ * prefetch experts=E bucket=BYTES */
 static bool parse_mesh(Parser *p)
 {
     enum { MOST_RANKS = 1 << 20 };
@@ -498,6 +498,7 @@ static bool parse_mesh(Parser *p)
                               &mesh->shard_group)))
         return false;
     mesh->each_micro = shard >= 0 && parse_accept_word(p, "each_micro");
+    mesh->prefetch = shard >= 0 && parse_accept_word(p, "prefetch");
     if (shard >= 0 && parse_accept_word(p, "experts")
         && !(parse_expect(p, '=')
              && parse_integer(p, "experts", 1, MOST_RANKS, &mesh->experts)))

@@ -694,6 +694,8 @@ void module_print(const Module *m, Buf *out)
                        (long long)m->mesh.shard_group);
         if (m->mesh.each_micro)
             buf_printf(&p.line, " each_micro");
+        if (m->mesh.prefetch)
+            buf_printf(&p.line, " prefetch");
         if (m->mesh.experts > 1)
             buf_printf(&p.line, " experts=%lld", (long long)m->mesh.experts);
         if (m->mesh.bucket != INT64_MAX)

@@ -257,6 +257,41 @@ void all_gather_f64(const Thread *me, long message, double *values, long each)
     gather(me, message, (float *)(void *)values, 2 * each);
 }
 
+void meet(const Thread *me, long message)
+{
+    Talk talk;
+    if (talk_open(&talk, me, message))
+        talk_end(&talk);
+}
+
+void begin_gather_f32(const Thread *me, long message, float *all,
+                      const float *own, long each)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    talk_rejoin(&talk);
+    for (int m = 0; m < talk.members; m++)
+        talk_pass(&talk, m, floats_at(own, each),
+                  floats_at(all + m * each, each));
+}
+
+void end_gather_f32(const Thread *me, long message, float *all,
+                    const float *own, long each)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    talk_rejoin(&talk);
+    for (int step = 0; step < talk.members; step++) {
+        int member = (talk.member + step) % talk.members;
+        talk_fetch(&talk, member, floats_at(own, each),
+                   floats_at(all + member * each, each));
+    }
+    talk_leave(&talk);
+    talk_count(&talk, ALL_GATHER, each * (long)sizeof(float));
+}
+
 /* Columns that a member has of `total`. */
 static long columns_of(int member, long total, long width)
 {

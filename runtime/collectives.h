@@ -57,6 +57,20 @@ void reduce_scatter_f32(const Thread *me, long message, float *values,
 void all_gather_f32(const Thread *me, long message, float *values, long each);
 void all_gather_f64(const Thread *me, long message, double *values, long each);
 
+/* All members have come so far; none says anything. */
+void meet(const Thread *me, long message);
+
+/* all_gather_f32 in two halves, between which a rank computes. `own` is this
+ * member's part, at the same place on every member: it was written before they
+ * last met, and stays until they meet again. begin sends what others want of it
+ * and receives theirs into `all`, where ranks share no memory; where they do,
+ * end reads the parts where they lie and waits for nobody. After end every
+ * member has all; several gathers may be under way. */
+void begin_gather_f32(const Thread *me, long message, float *all,
+                      const float *own, long each);
+void end_gather_f32(const Thread *me, long message, float *all,
+                    const float *own, long each);
+
 /* all[rows][total] of every member's own[rows][width], side by side: of the
  * last what there is room for. */
 void gather_columns_f32(const Thread *me, long message, float *all,

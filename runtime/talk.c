@@ -100,13 +100,32 @@ void talk_end(const Talk *talk)
         talk_meet(talk, NULL, 0);
 }
 
-/* Where a member has what is at `here`. */
+/* The threads of a rank meet, no others. */
+void talk_rejoin(Talk *talk)
+{
+    talk->base = NULL;
+    barrier(talk->me);
+}
+
+void talk_leave(const Talk *talk)
+{
+    if (talk->world->mail)
+        talk_arrive(talk);
+    else
+        barrier(talk->me);
+}
+
+/* Where a member has what is at `here`: as far from the base, where one was
+ * named, or from the beginning of its memory. */
 static float *there(const Talk *talk, int member, const void *here)
 {
     const World *world = talk->world;
+    char *memory = world->memory[axis_rank(world, talk->axis, member)];
     const int64_t *at = axis_slot(world, talk->axis, member);
-    char *base = world->memory[axis_rank(world, talk->axis, member)] + *at;
-    return (float *)(void *)(base + ((const char *)here - talk->base));
+    if (!talk->base)
+        return (float *)(void *)(memory + ((const char *)here
+                                           - world->memory[world->rank]));
+    return (float *)(void *)(memory + *at + ((const char *)here - talk->base));
 }
 
 static MpiRuns runs_of(Floats floats)
@@ -194,13 +213,18 @@ static void copy_floats(const Thread *me, Floats to, Floats from)
 void talk_pull(const Talk *talk, int member, Floats mine, Floats its,
                Floats here)
 {
-    if (member != talk->member && talk->world->mail) {
-        talk_pass(talk, member, mine, here);
-        return;
-    }
-    if (member != talk->member)
+    talk_pass(talk, member, mine, here);
+    talk_fetch(talk, member, its, here);
+}
+
+void talk_fetch(const Talk *talk, int member, Floats its, Floats here)
+{
+    if (member == talk->member)
+        copy_floats(talk->me, here, its);
+    else if (!talk->world->mail) {
         its.at = there(talk, member, its.at);
-    copy_floats(talk->me, here, its);
+        copy_floats(talk->me, here, its);
+    }
 }
 
 void talk_push(const Talk *talk, int member, Floats mine, Floats to,

@@ -65,6 +65,11 @@ void talk_received(const Talk *talk);
 void talk_begin(Talk *talk, const void *base);
 void talk_end(const Talk *talk);
 
+/* In their place where nobody has to be waited for: what is read was there when
+ * the members last met, and is at the same place on all. */
+void talk_rejoin(Talk *talk);
+void talk_leave(const Talk *talk);
+
 /* All members meet, each with bytes for its slot, at most WORLD_SLOT; then
  * axis_slot has them. Needs neither begin nor end. */
 void talk_meet(const Talk *talk, const void *mine, size_t bytes);
@@ -97,6 +102,10 @@ void talk_next(const Talk *talk);
  * `here`. Itself is a member, too. Together pulls may be any number. */
 void talk_pull(const Talk *talk, int member, Floats mine, Floats its,
                Floats here);
+
+/* This one copies what is at `its` there to `here`; over messages it is what
+ * talk_pass has begun to receive, and only its own is copied. */
+void talk_fetch(const Talk *talk, int member, Floats its, Floats here);
 
 /* This one copies `mine` to `there` at a member, which copies to `here`. */
 void talk_push(const Talk *talk, int member, Floats mine, Floats there,

@@ -51,6 +51,12 @@ int64_t gathered_floats(const Lower *l, const Unit *unit, int stage)
     return floats;
 }
 
+/* Blocks have two in turn where one arrives while another is used. */
+int64_t gathered_places(const Lower *l, const Unit *unit)
+{
+    return unit->stack >= 0 && l->m->mesh.prefetch ? 2 : 1;
+}
+
 /* Of experts that no two ranks have there is one share. */
 static void copy_unit(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *all,
                       ProgExpr *own)
@@ -175,28 +181,108 @@ static void point_at_experts(Steps *s, ProgBlock *b, const Unit *unit)
                                    px_const(p, l->offsets[i])));
 }
 
+/* Where the open block's parameters are gathered. */
+static ProgExpr *gathered_block(Steps *s)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    const Unit *unit = block_unit(l, s->stack);
+    ProgExpr *at = step_region(s, gathered_region(l, unit));
+    if (gathered_places(l, unit) == 1)
+        return at;
+    ProgExpr *turn = px_rem(p, var(s, s->block), num(s, 2));
+    return px_offset(p, at, px_mul(p, turn, px_const(p, unit->gathered)));
+}
+
+/* A unit of the open block: where all of it goes, and this rank's share. */
+static ProgExpr *gathered_unit(Steps *s, const Unit *unit)
+{
+    ProgExpr *all = gathered_block(s);
+    return unit->experts
+        ? px_offset(s->p, all, px_const(s->p, s->l->experts_const[s->stack]))
+        : all;
+}
+
+static ProgExpr *kept_share(Steps *s, const Unit *unit)
+{
+    return step_packed_share(s, unit, step_control(s, "weights"));
+}
+
+/* A half of the open block's gathering (see begin_gather_f32). */
+static void half_gather(Steps *s, ProgBlock *b, const char *half,
+                        ProgExpr *const *messages)
+{
+    for (int i = 0; i < s->l->units.count; i++) {
+        const Unit *unit = &s->l->units.at[i];
+        ProgExpr *args[] = { var(s, s->me), messages[i],
+                             NULL, NULL, step_share(s, unit) };
+        if (!messages[i])
+            continue;
+        args[2] = gathered_unit(s, unit);
+        args[3] = kept_share(s, unit);
+        step_call(s, b, prog_library(s->p, half), args, 5);
+    }
+}
+
+/* The open block's have been on their way since the block before; those of the
+ * next set out. */
+static void gather_in_turn(Steps *s, ProgBlock *b, ProgExpr *const *messages)
+{
+    Prog *p = s->p;
+    ProgVar *block = s->block;
+    ProgExpr *last = px_sub(p, step_blocks(s), num(s, 1));
+    ProgExpr *first = step_first_block(s), *l = var(s, block);
+    bool down = s->down;
+    ps_comment(p, b, "parameters arrive while the block before computes");
+    half_gather(s, ps_if(p, b, px_eq(p, l, down ? last : first), NULL),
+                "begin_gather_f32", messages);
+    half_gather(s, b, "end_gather_f32", messages);
+    b = ps_if(p, b, down ? px_lt(p, first, l) : px_lt(p, l, last), NULL);
+    s->block = step_let(s, b, "next", down ? px_sub(p, l, num(s, 1))
+                                           : px_add(p, l, num(s, 1)));
+    half_gather(s, b, "begin_gather_f32", messages);
+    s->block = block;
+}
+
 /* The open block's, for one call. */
 void step_gather_block(Steps *s, ProgBlock *b)
 {
     Lower *l = s->l;
-    const char *region = gathered_region(l, block_unit(l, s->stack));
+    ProgExpr *messages[8] = {0};
+    bool in_turn = gathered_places(l, block_unit(l, s->stack)) > 1;
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
         if (unit->stack != s->stack || unit->shards == 1)
             continue;
-        ProgExpr *all = step_region(s, region);
-        if (unit->experts)
-            all = px_offset(s->p, all,
-                            px_const(s->p, l->experts_const[s->stack]));
-        step_gather_unit(
-            s, b, unit, "gather weights", all,
-            step_packed_share(s, unit, step_control(s, "weights")));
+        if (in_turn)
+            messages[i] = step_unit_message(s, "gather weights", ALL_GATHER,
+                                            unit, s->runs);
+        else
+            step_gather_unit(s, b, unit, "gather weights",
+                             gathered_unit(s, unit), kept_share(s, unit));
     }
+    if (in_turn)
+        gather_in_turn(s, b, messages);
     step_point(s, b, l->stacks[s->stack].weights, s->w[s->stack],
-               step_region(s, region));
+               gathered_block(s));
     for (int i = 0; i < l->units.count; i++)
         if (l->units.at[i].stack == s->stack && l->units.at[i].shards == 1)
             point_at_experts(s, b, &l->units.at[i]);
+}
+
+/* A rank may read others' shares until it ends a step, and where that only goes
+ * forward nothing else is waited for. */
+void step_leave_shares(Steps *s, ProgBlock *b)
+{
+    const Unit *unit = &s->l->units.at[0];
+    if (!s->l->m->mesh.prefetch)
+        return;
+    ProgExpr *args[] = {
+        var(s, s->me),
+        step_unit_message(s, "gather weights", ALL_GATHER, unit, 0),
+    };
+    ps_comment(s->p, b, "until here others may read this rank's share");
+    step_call(s, b, prog_library(s->p, "meet"), args, 2);
 }
 
 /* ---- derived weights ---- */

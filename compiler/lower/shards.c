@@ -271,6 +271,11 @@ void name_units(Lower *l)
             l->p, group,
             arena_printf(l->arena, "%s_SHARE", upper(l, unit->name)),
             unit_share(unit), "a rank's share");
+        if (gathered_places(l, unit) > 1 && !unit->experts)
+            unit->gathered = prog_const(
+                l->p, group,
+                arena_printf(l->arena, "%s_GATHERED", upper(l, unit->name)),
+                gathered_floats(l, unit, -1), "all shares of one");
     }
     name_offsets(l, group);
 }

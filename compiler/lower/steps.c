@@ -751,6 +751,8 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
             step_statement(&s, &s.func->body, map->step->body.at[i]);
     if (s.stage && score)
         step_share_sums(&s, &s.func->body);
+    if (gathers(l, map->step) && !has_gradients(&s))
+        step_leave_shares(&s, &s.func->body);
     report(&s);
     prog_define(p, s.func);
     return s.func;

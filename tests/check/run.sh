@@ -133,11 +133,6 @@ holds original-transformer.yaml "parallel.pipeline.stages=3 zero2 \
 holds original-transformer.yaml "parallel.pipeline.stages=3 shares zero2"
 holds original-transformer.yaml "groups4 parallel.pipeline.stages=3 \
     parallel.pipeline.schedule=zero-bubble model.position=relative"
-holds original-transformer.yaml "parallel.pipeline.stages=3 $four \
-    train.batch=8 train.micro_batch=1 parallel.pipeline.schedule=interleaved \
-    parallel.pipeline.virtual=2 model.position=relative model.norm.place=pre"
-holds original-transformer.yaml "shares parallel.pipeline.stages=2 \
-    parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
 holds original-transformer.yaml "parallel.pipeline.stages=4 \
     parallel.pipeline.schedule=gpipe model.tie_embeddings=false \
     model.position=relative"
@@ -166,8 +161,14 @@ for hash in spec_hash source_hash; do
 done
 "$tw" check tiny.yaml --set parallel.data=2 -o again.json >said 2>&1
 cmp -s c.json again.json && pass || fail "two certificates differ"
-before=$(ls -d /tmp/trainwright-check-* 2>/dev/null | wc -l)
-[ "$before" -eq 0 ] && pass || fail "a directory is left in /tmp"
+# Others may be at a check as well: theirs go when they have ended.
+there=$(ls -d /tmp/trainwright-check-* 2>/dev/null)
+for _ in $(seq 120); do
+    left=$(ls -d $there 2>/dev/null)
+    [ -z "$there" ] || [ -z "$left" ] && break
+    sleep 1
+done
+[ -z "$there" ] || [ -z "$left" ] && pass || fail "left in /tmp: $left"
 
 # ---- diff -------------------------------------------------------------------
 differs() { # EFFECT KEY=VALUE…
@@ -258,6 +259,8 @@ group | compiler/lower/ranks.c | forecast | parallel={"data":4,"shard":"optimize
 s/"same share",/"data",/
 late|compiler/lower/shards.c|loss|parallel={"data":2,"shard":"gradients"} reproducible.order=fast
 s/step_call\(s, later, add_into_func/step_call(s, later, copy_func/
+next-block-forgotten | compiler/lower/gather.c | messages | parallel={"data":2,"shard":"parameters"}
+s/half_gather\(s, b, "begin_gather_f32", messages\);\s+(s->block = block)/$1/
 swapped-send | compiler/lower/ranks.c | messages | parallel.pipeline.stages=2
 s/neighbour\(s, !down\)/neighbour(s, down)/
 swapped-order | passes/schedule.c | out of order | model.blocks=3 parallel.pipeline.stages=3
@@ -283,7 +286,7 @@ s/map->floats \+= round_up\(floats, 1024\);/map->floats += round_up(floats, 1024
 shifted-row | compiler/lower/ranks.c | loss | parallel.pipeline.stages=2
 s/(mailboxes\[of\]\[down\]\), )rows,/$1px_offset(s->p, rows, num(s, step_row_width(s))),/
 wrong-forecast | compiler/lower/ranks.c | forecast | parallel.pipeline.stages=2
-s/(foretell\(s, talk, i, micros \* .*,\s+bytes)\)/$1 - 4)/
+s/(foretell\(s, talk, i, micros \* .*, bytes)\)/$1 - 4)/
 on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.pipeline.stages=3
 s/here \|= stage == part_stage\(l, parts\[i\]\)/here |= stage >= 0/
 late-chunk-forgotten | runtime/kernels/pool.c | loss | parallel.context=2 | classifier

@@ -118,6 +118,7 @@ plans='data 2 plan data=2
 moments 2 plan data=2,shard=optimizer
 gradients 2 plan data=2,shard=gradients
 weights 2 plan data=2,shard=parameters
+still 2 plan data=2,shard=parameters,overlap=false
 gpipe 2 plan stages=2,schedule=gpipe,micro=1
 steady 2 plan stages=2,schedule=1f1b,micro=1
 interleaved 2 plan stages=2,schedule=interleaved,virtual=2,micro=1

@@ -176,6 +176,35 @@ static void test_parts(const Thread *me, Test *t, long each)
                leaves.i);
 }
 
+static void meet(const Thread *me, Test *t)
+{
+    all_reduce_count(me, COUNT, 1);
+    note(me, t, COUNT, ALL_REDUCE, 8, world_data(t->world));
+}
+
+/* Two gathers are under way together, and another collective between. */
+static void test_halves(const Thread *me, Test *t, long each)
+{
+    int data = world_data(t->world), apart = world_tensor(t->world);
+    int first = world_rank(t->world) - world_replica(t->world) * apart;
+    float *all = t->arena->values, *own = t->arena->other;
+    fill(me, t, own, 2 * each);
+    meet(me, t);
+    begin_gather_f32(me, GATHER, all, own, each);
+    begin_gather_f32(me, GATHER, all + data * each, own + each, each);
+    meet(me, t);
+    end_gather_f32(me, GATHER, all, own, each);
+    end_gather_f32(me, GATHER, all + data * each, own + each, each);
+    for (int half = 0; half < 2; half++) {
+        note(me, t, GATHER, ALL_GATHER, 4 * each, data);
+        for (long i = 0; me->index == 0 && data > 1 && i < data * each; i++)
+            expect(me, t, all[half * data * each + i]
+                       == number(t, first + (int)(i / each) * apart,
+                                 half * each + i % each), "halves", i);
+    }
+    meet(me, t);
+}
+
 /* ---- over ranks that share sequences ------------------------------------ */
 
 /* Where position t of a member's sequence lies in the whole: of its two chunks
@@ -349,6 +378,7 @@ static void test_all(const Thread *me, void *context)
     if (join_processes() > 0) {         /* more than the room for messages */
         test_sums(me, t, LARGE);
         test_parts(me, t, LARGE / world_data(t->world) / 16 * 16);
+        test_halves(me, t, LARGE / world_data(t->world) / 16 * 16);
         test_rows(me, t, LARGE / 2);
         test_chunks(me, t, 1, 2, LARGE / 2);
         test_shares(me, t, 1, 1, LARGE);
@@ -360,6 +390,7 @@ static void test_all(const Thread *me, void *context)
         barrier(me);
         test_sums(me, t, sizes[round % 5]);
         test_parts(me, t, sizes[round % 5] / 8 / 16 * 16 + 16);
+        test_halves(me, t, sizes[round % 5] / 8 / 16 * 16 + 16);
         test_stages(me, t);
         test_rows(me, t, sizes[(round + 2) % 5] / 2);
         test_chunks(me, t, 1 + round % 3, 2 + 2 * (round % 4), 1 + 7 * round);
