@@ -176,7 +176,7 @@ static void test_parts(const Thread *me, Test *t, long each)
                leaves.i);
 }
 
-static void meet(const Thread *me, Test *t)
+static void count_all(const Thread *me, Test *t)
 {
     all_reduce_count(me, COUNT, 1);
     note(me, t, COUNT, ALL_REDUCE, 8, world_data(t->world));
@@ -189,10 +189,10 @@ static void test_halves(const Thread *me, Test *t, long each)
     int first = world_rank(t->world) - world_replica(t->world) * apart;
     float *all = t->arena->values, *own = t->arena->other;
     fill(me, t, own, 2 * each);
-    meet(me, t);
+    count_all(me, t);
     begin_gather_f32(me, GATHER, all, own, each);
     begin_gather_f32(me, GATHER, all + data * each, own + each, each);
-    meet(me, t);
+    count_all(me, t);
     end_gather_f32(me, GATHER, all, own, each);
     end_gather_f32(me, GATHER, all + data * each, own + each, each);
     for (int half = 0; half < 2; half++) {
@@ -202,7 +202,7 @@ static void test_halves(const Thread *me, Test *t, long each)
                        == number(t, first + (int)(i / each) * apart,
                                  half * each + i % each), "halves", i);
     }
-    meet(me, t);
+    meet(me, GATHER);
 }
 
 /* ---- over ranks that share sequences ------------------------------------ */
