@@ -191,24 +191,34 @@ static bool try_send(Game *g, Player *p, const Event *e)
     return true;
 }
 
-/* Rows come to the block behind the last that they went through, or before it
- * on their way back: where the next call is one that has a record, it tells. */
+/* Is e a call of the block behind the last that rows went through, or of the
+ * one before it on their way back? An encoder's last and a decoder's first are
+ * neighbours. */
+static bool is_neighbour(const Game *g, const Event *sent, const Event *e,
+                         bool back)
+{
+    int64_t last = g->facts->encoder - 1;
+    bool decoder = !strncmp(e->func->name, "decoder_", 8);
+    if (last >= 0 && !back && decoder && e->block == 0)
+        return sent->block == last;
+    if (last >= 0 && back && !decoder && e->block == last)
+        return sent->block == 0;
+    return e->block == sent->block + (back ? -1 : 1);
+}
+
+/* Rows come to the next block: where the next call is one that has a record, it
+ * tells. */
 static bool goes_on(const Game *g, const Player *p, const Event *sent)
 {
     const char *name = message_name(g, sent);
     bool back = !strcmp(name, "send dx") || !strcmp(name, "send dmemory");
-    int64_t stage = p->walked->seat.stage, decoder = g->facts->decoder;
-    const FactChunk *own = &g->facts->by_stage.at[stage].chunks.at[0];
-    int64_t next = sent->block + (back ? -1 : 1);
-    if (decoder && stage == (back ? decoder - 1 : decoder))
-        next = back ? own->to - 1 : 0;          /* the other stack's */
     for (int i = p->next + 1; i < p->walked->events.count; i++) {
         const Event *e = &p->walked->events.at[i];
         bool block = e->kind == EVENT_RECORD && strstr(e->func->name, "block");
         if (e->kind == EVENT_TALK)
             return true;
         if (block && strstr(e->func->name, back ? "backward" : "forward"))
-            return e->block == next;
+            return is_neighbour(g, sent, e, back);
         if (block)
             return true;
     }

@@ -119,13 +119,14 @@ static void shrink_stacks(Shrink *k)
     const SpecCounts *given = &s->parallel_pipeline_split;
     int64_t all[2] = { s->model_blocks_encoder, s->model_blocks_decoder };
     int64_t few[2] = { least(all[0], 2), least(all[1], 2) }, done = 0;
-    int64_t own = k->stages > 1
-        ? plan_encoder_stages(all[0], all[1], k->stages) : 0;
+    int64_t chunks = k->stages * s->parallel_pipeline_virtual;
+    int64_t own = chunks > 1
+        ? plan_encoder_stages(all[0], all[1], chunks) : 0;
     Buf split = {0};
-    for (int64_t i = 0; k->stages > 1 && i < k->stages; i++) {
+    for (int64_t i = 0; chunks > 1 && i < chunks; i++) {
         bool decoder = given->count ? done == all[0] : i >= own;
         int64_t one = given->count ? least(given->at[i], 2)
-                    : decoder ? few_blocks(all[1], k->stages - own, i - own)
+                    : decoder ? few_blocks(all[1], chunks - own, i - own)
                               : few_blocks(all[0], own, i);
         if (i == 0)
             few[0] = few[1] = 0;

@@ -111,17 +111,30 @@ static void read_messages(FactStage *stage, Arena *arena,
     }
 }
 
-/* The blocks of a stage of an encoder-decoder, the decoder's counted behind
- * those of the encoder. */
-static FactChunk chunk_of_stack(const Facts *facts, const ProgData *stages,
-                                int number)
+/* Blocks of an encoder that is cut, which a decoder follows; 0: there is none.
+ */
+static int64_t encoder_blocks(const ProgData *rows)
 {
-    int64_t before = facts_int(stages, (int)facts->decoder - 1, "encoder_to");
-    if (number < facts->decoder)
-        return (FactChunk){ facts_int(stages, number, "encoder_from"),
-                            facts_int(stages, number, "encoder_to") };
-    return (FactChunk){ before + facts_int(stages, number, "decoder_from"),
-                        before + facts_int(stages, number, "decoder_to") };
+    int64_t blocks = 0;
+    bool two = false;
+    for (int i = 0; rows && i < rows->record->fields.count; i++)
+        two |= !strcmp(rows->record->fields.at[i].name, "encoder_to");
+    for (int i = 0; two && i < rows->rows; i++)
+        if (facts_int(rows, i, "encoder_to") > blocks)
+            blocks = facts_int(rows, i, "encoder_to");
+    return blocks;
+}
+
+/* The blocks of a row of an encoder-decoder, the decoder's counted behind those
+ * of the encoder. */
+static FactChunk chunk_of_stack(const Facts *facts, const ProgData *rows,
+                                int row)
+{
+    int64_t before = facts->encoder, to = facts_int(rows, row, "encoder_to");
+    if (to > 0)
+        return (FactChunk){ facts_int(rows, row, "encoder_from"), to };
+    return (FactChunk){ before + facts_int(rows, row, "decoder_from"),
+                        before + facts_int(rows, row, "decoder_to") };
 }
 
 /* Of a stage that has several chunks, rows of their table. */
@@ -136,8 +149,8 @@ static void read_chunks(FactStage *stage, const Facts *facts, Arena *arena,
     for (int i = 0; i < each; i++) {
         const ProgData *rows = table ? table : stages;
         int row = table ? number * each + i : number;
-        if (facts->decoder)
-            chunk = chunk_of_stack(facts, stages, number);
+        if (facts->encoder)
+            chunk = chunk_of_stack(facts, rows, row);
         else if (rows && facts->stages > 1)
             chunk = (FactChunk){ facts_int(rows, row, "from"),
                                  facts_int(rows, row, "to") };
@@ -175,6 +188,8 @@ Facts *facts_of(const Prog *p, Arena *arena)
     facts->data = facts_int(program, 0, "data");
     facts->stages = facts_int(program, 0, "stages");
     facts->decoder = facts_int(program, 0, "decoder");
+    const ProgData *chunks = facts_data(p, "model_chunks");
+    facts->encoder = encoder_blocks(chunks ? chunks : facts_data(p, "stages"));
     facts->tensor = facts_int(program, 0, "tensor");
     facts->context = facts_int(program, 0, "chunks");
     facts->experts = facts_int(program, 0, "expert_ranks");

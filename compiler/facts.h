@@ -32,7 +32,10 @@ typedef struct Facts {
     const Prog *prog;
     const ProgData *program;
     int64_t ranks, data, stages, tensor, context, experts;
-    int64_t decoder;                /* its first stage; 0: there is one stack */
+    int64_t decoder;                /* the stage where its blocks begin, of an
+                                       encoder-decoder */
+    int64_t encoder;                /* blocks of its encoder, where it is cut;
+                                       0: there is one stack, or one stage */
     int64_t replicas;               /* data · context */
     int64_t shard, groups, parameters;
     int64_t shards;                 /* ranks of a shard group */

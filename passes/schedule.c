@@ -303,12 +303,12 @@ int64_t plan_encoder_stages(int64_t encoder, int64_t decoder, int64_t stages)
     return least(own, least(encoder, stages - 1));
 }
 
-/* The same of an encoder-decoder, whose encoder has the first stages: each
+/* The same of an encoder-decoder, whose encoder has the first chunks: each
  * stack's are as even as can be. */
-static int64_t stack_stage_blocks(const Module *m, const Plan *plan, int64_t i)
+static int64_t stack_chunk_blocks(const Module *m, const Plan *plan, int64_t i)
 {
     int64_t encoder = stack_blocks(m, 0), decoder = stack_blocks(m, 1);
-    int64_t stages = plan->mesh.stages;
+    int64_t stages = plan->mesh.stages * plan->chunks;
     int64_t own = plan_encoder_stages(encoder, decoder, stages);
     if (plan->split)
         return plan->split[i];
@@ -318,7 +318,7 @@ static int64_t stack_stage_blocks(const Module *m, const Plan *plan, int64_t i)
     return decoder / stages + (i - own < decoder % stages);
 }
 
-/* Stages with their chunks, and nothing to do yet. A stage has blocks of one
+/* Stages with their chunks, and nothing to do yet. A chunk has blocks of one
  * stack. */
 static void add_stages(Module *m, Step *step, const Plan *plan)
 {
@@ -331,7 +331,7 @@ static void add_stages(Module *m, Step *step, const Plan *plan)
             next = 0;
         }
         ModelChunk chunk = { .stack = stack, .from = next, .slots = 1 };
-        next += two ? stack_stage_blocks(m, plan, i) : chunk_blocks(m, plan, i);
+        next += two ? stack_chunk_blocks(m, plan, i) : chunk_blocks(m, plan, i);
         chunk.to = next;
         if (i < stages)
             list_push(m->arena, &step->stages, (StageRun){0});

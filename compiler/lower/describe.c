@@ -115,7 +115,7 @@ static TensorPlace tensor_place(const Lower *l, int i, int part, int chunk)
     if (part < 0 || !l->parts)
         return place;
     const PartLayout *layout = &l->parts[part];
-    place.weight = block ? layout->blocks_at + l->weight_at[i]
+    place.weight = block ? layout->stack_at[w->stack] + l->weight_at[i]
                          : layout->weight_at[i];
     place.gradient = layout->site_at[0][i];
     if (block) {
@@ -127,7 +127,7 @@ static TensorPlace tensor_place(const Lower *l, int i, int part, int chunk)
         place.weight += before * stack->floats;
         place.gradient = l->site_at[0][i];
         if (place.gradient >= 0)
-            place.gradient += layout->gradient_blocks_at
+            place.gradient += layout->gradient_stack_at[w->stack]
                 + before * stack->gradient_floats;
     }
     if (w->frozen)
@@ -197,7 +197,10 @@ static ProgData *describe_tensors(Lower *l, const char *name, int part)
         bool block = l->m->weights.at[i].stack >= 0;
         int rows = part >= 0 && block ? l->chunks : 1;
         for (int chunk = 0; chunk < rows; chunk++)
-            if (part < 0 || !l->parts || weight_on_stage(l, i, part))
+            if (part < 0 || !l->parts
+                || (block ? part_chunk(l, part, chunk)->stack
+                            == l->m->weights.at[i].stack
+                          : weight_on_stage(l, i, part)))
                 describe_tensor(l, data, i, part, chunk);
     }
     return data;
@@ -526,7 +529,7 @@ static void describe_model(Lower *l, Row *row)
                 * l->m->mesh.context);
     put_int(row, "data", l->m->mesh.data);
     put_int(row, "stages", l->m->mesh.stages);
-    put_int(row, "decoder", l->decoder);
+    put_int(row, "decoder", l->decoder % l->stages);
     put_int(row, "tensor", l->m->mesh.tensor);
     put_int(row, "chunks", l->m->mesh.context);
     put_int(row, "expert_ranks", l->m->mesh.experts);

@@ -54,7 +54,8 @@ typedef struct StackLayout {
  * outside blocks; -1: the stage has none. */
 typedef struct PartLayout {
     int64_t *weight_at, *site_at[MOST_SITES];
-    int64_t blocks_at, gradient_blocks_at;
+    int64_t blocks_at, gradient_blocks_at;  /* of its first stack; by stack: */
+    int64_t stack_at[2], gradient_stack_at[2];
     int64_t behind_at, behind_floats;   /* a unit, where replicas split them */
     int64_t weight_floats, moment_floats, gradient_floats;
 } PartLayout;
@@ -135,9 +136,11 @@ typedef struct Lower {
     ProgData *stage_data;
     ProgFunc *stage_weights, *stage_sums[MOST_SITES];
     const ProgConst *stage_count, *action_count;
-    int decoder;                /* of an encoder-decoder: the first stage with
-                                   blocks of the decoder; 0: there is one
+    int decoder;                /* of an encoder-decoder: the first chunk of the
+                                   model (of one chunk a stage: the first stage)
+                                   with blocks of the decoder; 0: there is one
                                    stack */
+    bool mixed;                 /* stages have chunks of both stacks */
     const ProgConst *decoder_const;
     const ProgConst *action_kinds[ACTION_KINDS];    /* where backward is cut */
     bool halves;                    /* backward is cut: weights come later */
@@ -204,18 +207,24 @@ void place_parts(Lower *l);         /* after the layout of the whole */
 void name_parts(Lower *l);
 PartOf part_of(const Func *f);
 bool func_on_stage(const Lower *l, const Func *f, int stage);
-/* The stage that runs the functions of a part outside blocks. */
+/* The chunk of the model, counted through stages, that has the functions of a
+ * part outside blocks, and its stage. */
+int part_number(const Lower *l, PartOf part);
 int part_stage(const Lower *l, PartOf part);
+int last_number(const Lower *l);
+bool part_uses(const Lower *l, PartOf part, int weight);
 /* Does its forward leave a record for a backward that comes later? */
 bool part_waits(PartOf part);
 int64_t part_blocks(const Lower *l, int stage);
-/* The stack whose blocks the stage has. */
+/* The stack whose blocks the stage has, or its first chunk. */
 int part_stack(const Lower *l, int stage);
 /* Blocks of a stack that the stage has. */
 int64_t stack_blocks_on(const Lower *l, int stack, int stage);
 int64_t most_part_blocks(const Lower *l);
+/* Micro-batches whose memory a stage's decoder chunks before `chunk` keep. */
+int64_t part_memories(const Lower *l, int stage, int chunk);
 const ModelChunk *part_chunk(const Lower *l, int stage, int chunk);
-/* Blocks of the stage that its chunks before have. */
+/* Blocks of the stage that its chunks before have, of the chunk's stack. */
 int64_t part_blocks_before(const Lower *l, int stage, int chunk);
 /* Where the first slice's norms of a chunk lie among all: chunk by chunk, in
  * them stage by stage, which is the order of a checkpoint. */
@@ -229,6 +238,18 @@ int64_t weight_part_offset(const Lower *l, int weight);
 /* On several stages: an embedding that is the head's, too, or that encoder and
  * decoder share. */
 bool weight_is_tied(const Lower *l, int weight);
+/* mixed.c: where stages have chunks of both stacks. Does a part stand before
+ * its chunk's blocks? */
+bool part_embeds(PartOf part);
+/* Does a weight outside blocks count for the norm with this part, the first
+ * that uses it? Is it updated with it, the first on its stage? */
+bool part_counts(const Lower *l, PartOf part, int weight);
+bool part_updates(const Lower *l, PartOf part, int weight);
+/* Norms of what stands outside blocks, before those of a chunk's or behind;
+ * where those of a part begin; and the room for any chunk's. */
+int64_t mixed_norms(const Lower *l, int number, bool before);
+int64_t mixed_norms_at(const Lower *l, PartOf part);
+int64_t mixed_norm_room(const Lower *l);
 /* calls.c */
 void lower_func(Lower *l, const Func *f);
 FuncCode *find_code(Lower *l, const Func *f);
@@ -264,9 +285,10 @@ typedef struct StepMap {
     int64_t rows, stride;           /* of a micro-batch; rounded up to 16 */
     int stage;                      /* whose; -1: there is one */
     int64_t slots;                  /* open micro-batches of its first chunk */
-    int64_t inputs, records, pending;   /* of the stage's blocks: slots of x, of
-                                       records, for all that are open; of what
-                                       waits for the weights */
+    int64_t inputs[2], records[2];  /* of the stage's blocks, by stack: slots of
+                                       x, of records, for all that are open; */
+    int64_t pending, memories;      /* of what waits for the weights; of the
+                                       encoder's memory */
     const ProgRecord *places;       /* of regions, by stage: TrainPlaces */
     const ProgData *place_data;
     const struct StepMap

@@ -241,10 +241,11 @@ const char *step_memory(const Lower *l, const Step *step)
 
 static bool is_of_decoder(const Lower *l, const StepMap *map)
 {
-    return l->decoder && map->stage >= l->decoder;
+    return l->decoder && !l->mixed && map->stage >= l->decoder;
 }
 
-/* What a decoder's stage gets of the encoder for each open micro-batch. */
+/* What a decoder's stage gets of the encoder for each open micro-batch; of both
+ * stacks it has what the encoder gives apart from that. */
 static void add_memory(Lower *l, StepMap *map)
 {
     bool whole = module_shares(l->m) == 1;
@@ -259,7 +260,8 @@ static void add_memory(Lower *l, StepMap *map)
 
 int64_t records_here(const Lower *l, const StepMap *map, int stack)
 {
-    return map->stage < 0 ? stack_blocks(l->m, stack) : map->records;
+    return map->stage < 0 ? stack_blocks(l->m, stack)
+                          : map->records[stack];
 }
 
 static int64_t value_slots(const Lower *l, const StepMap *map,
@@ -269,7 +271,8 @@ static int64_t value_slots(const Lower *l, const StepMap *map,
         return is_of_decoder(l, map) && !strcmp(v->region, "memory")
                    ? map->slots : 1;
     if (v->slots == SLOTS_STREAM && map->keeps_stream)
-        return map->stage < 0 ? stack_blocks(l->m, v->stack) + 1 : map->inputs;
+        return map->stage < 0 ? stack_blocks(l->m, v->stack) + 1
+                              : map->inputs[v->stack];
     return 2;
 }
 
@@ -558,6 +561,23 @@ const char *pending_region(const Lower *l, int stack)
     return stack_region(l, stack, "pending");
 }
 
+/* Micro-batches that are open in the chunk that has a part. */
+static int64_t part_slots(const Lower *l, const StepMap *map, PartOf part)
+{
+    int chunk = map->stage < 0 ? 0 : part_number(l, part) / l->stages;
+    return map->stage < 0 ? map->slots
+        : map->step->stages.at[map->stage].chunks.at[chunk].slots;
+}
+
+/* Memory of every micro-batch that is open in a chunk of the decoder. */
+static void add_kept_memory(Lower *l, StepMap *map)
+{
+    const StepValue *x = find_value(map, "x");
+    if (l->mixed && map->stage >= 0 && x && step_takes(map->step, "x"))
+        add(l, map, "kept_memory", "saved",
+            map->memories * value_rows(map, x) * x->width);
+}
+
 static void add_record(void *context, const Stmt *s, const Stmt *around)
 {
     ValueWalk *walk = context;
@@ -567,7 +587,9 @@ static void add_record(void *context, const Stmt *s, const Stmt *around)
     (void)around;
     if (!name || find_region(map, name) || !runs_here(map, walk->l, f))
         return;
-    int64_t slots = part_waits(part_of(f)) ? map->slots : 1;
+    int64_t slots = 1;
+    if (part_waits(part_of(f)))
+        slots = part_slots(walk->l, map, part_of(f));
     if (f->stack >= 0 && map->keeps_stream)
         slots = records_here(walk->l, map, f->stack);
     add(walk->l, walk->map, name, "saved",
@@ -645,8 +667,9 @@ static void count_slots(StepMap *map, const StageRun *run)
     for (int i = 0; i < run->chunks.count; i++) {
         const ModelChunk *chunk = &run->chunks.at[i];
         int64_t blocks = chunk->to - chunk->from;
-        map->inputs += chunk->slots * (blocks + 1);
-        map->records += chunk->slots * blocks;
+        map->inputs[chunk->stack] += chunk->slots * (blocks + 1);
+        map->records[chunk->stack] += chunk->slots * blocks;
+        map->memories += chunk->stack ? chunk->slots : 0;
         map->pending += chunk->pending * blocks;
     }
 }
@@ -697,6 +720,7 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
                 * step->batch);
     add_inputs(l, &map);
     add_values(l, &map, false);
+    add_kept_memory(l, &map);
     step_calls(step, add_record, &walk);
     if (l->halves)
         step_calls(step, add_pending, &walk);

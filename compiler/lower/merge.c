@@ -23,10 +23,10 @@ static void merge_blocks(Steps *s, ProgBlock *b, ProgExpr *elder,
                          ProgVar *level)
 {
     Prog *p = s->p;
-    ProgExpr *each = px_const(p, s->l->stacks[0].gradient_floats_const);
-    ProgExpr *at = step_stage_field(s, "gradient_blocks");
+    ProgExpr *each = px_const(p, s->l->stacks[s->stack].gradient_floats_const);
+    ProgExpr *at = step_stack_field(s, "gradient_blocks");
     ProgExpr *n = px_mul(p, step_chunk_field(s, "count"), each);
-    if (s->l->decoder)
+    if (s->l->decoder && !s->model_chunk)
         n = px_sub(p, step_stage_field(s, "gradient_behind"), at);
     if (s->model_chunk)
         at = px_add(p, at,
@@ -35,20 +35,12 @@ static void merge_blocks(Steps *s, ProgBlock *b, ProgExpr *elder,
     merge_run(s, b, elder, level, at, n);
 }
 
-/* Those outside of blocks. */
-static void merge_outside(Steps *s, ProgBlock *b, ProgExpr *elder,
-                          ProgVar *level)
+/* Elements of a weight, rounded up to 16. */
+static ProgExpr *padded(Steps *s, const Weight *w)
 {
-    Prog *p = s->p;
-    ProgExpr *each = px_const(p, s->l->stacks[0].gradient_floats_const);
-    ProgExpr *blocks = step_stage_field(s, "gradient_blocks");
-    merge_run(s, b, elder, level, num(s, 0), blocks);
-    ProgExpr *end = s->l->decoder
-        ? step_stage_field(s, "gradient_behind")
-        : px_add(p, blocks, px_mul(p, step_stage_field(s, "count"), each));
-    ProgVar *behind = step_let(s, b, "behind", end);
-    merge_run(s, b, elder, level, var(s, behind),
-              px_sub(p, step_gradient_floats(s), var(s, behind)));
+    int64_t elements = type_elements(s->l->m, &w->type);
+    return elements % 16 ? num(s, (elements + 15) / 16 * 16)
+                         : elements_of(s->l, &w->type);
 }
 
 /* The sums of losses, by one thread. */
@@ -69,6 +61,73 @@ static void merge_totals(Steps *s, ProgBlock *b, ProgExpr *elder,
     }
 }
 
+/* The same of a chunk of either stack. */
+static void merge_stacks(Steps *s, ProgBlock *b, ProgExpr *elder,
+                         ProgVar *level)
+{
+    ProgBlock *decoder;
+    ProgBlock *encoder = ps_if(s->p, b, step_is_encoder(s), &decoder);
+    merge_blocks(s, encoder, elder, level);
+    s->stack = 1;
+    merge_blocks(s, decoder, elder, level);
+    s->stack = 0;
+}
+
+/* The stage's field that says where a gradient lies, of its use `site`. */
+static ProgExpr *site_at(Steps *s, int weight, int site)
+{
+    static const char *const fields[MOST_SITES] = { "d", "second_d",
+                                                    "third_d" };
+    const char *name = c_name(s->l, s->l->m->weights.at[weight].name);
+    return step_stage_field(s, arena_printf(s->l->arena, "%s%s", fields[site],
+                                            name));
+}
+
+/* Does a function of the part sum the weight's gradient of that use? */
+static bool sums_site(const Lower *l, PartOf part, int weight, int site)
+{
+    for (int i = 0; i < l->m->funcs.count; i++) {
+        const Func *f = l->m->funcs.at[i];
+        for (int j = 0; part_of(f) == part && j < f->gradients.count; j++)
+            if (f->gradients.at[j].weight == weight
+                && f->gradients.at[j].site == site)
+                return true;
+    }
+    return false;
+}
+
+/* Those of a part outside blocks, where its chunk of the model is open: a
+ * stage's other parts are in other groups. */
+static void merge_part(Steps *s, ProgBlock *b, PartOf part, ProgExpr *elder,
+                       ProgVar *level)
+{
+    const Lower *l = s->l;
+    b = ps_if(s->p, b, step_is_chunk(s, part_number(l, part)), NULL);
+    for (int i = 0; i < l->m->weights.count; i++)
+        for (int site = 0; site < MOST_SITES; site++)
+            if (l->m->weights.at[i].stack < 0 && sums_site(l, part, i, site))
+                merge_run(s, b, elder, level, site_at(s, i, site),
+                          padded(s, &l->m->weights.at[i]));
+    if (part == PART_LAST)
+        merge_totals(s, b, elder, level);
+}
+
+/* Those outside of blocks. */
+static void merge_outside(Steps *s, ProgBlock *b, ProgExpr *elder,
+                          ProgVar *level)
+{
+    Prog *p = s->p;
+    ProgExpr *each = px_const(p, s->l->stacks[0].gradient_floats_const);
+    ProgExpr *blocks = step_stage_field(s, "gradient_blocks");
+    merge_run(s, b, elder, level, num(s, 0), blocks);
+    ProgExpr *end = s->l->decoder
+        ? step_stage_field(s, "gradient_behind")
+        : px_add(p, blocks, px_mul(p, step_stage_field(s, "count"), each));
+    ProgVar *behind = step_let(s, b, "behind", end);
+    merge_run(s, b, elder, level, var(s, behind),
+              px_sub(p, step_gradient_floats(s), var(s, behind)));
+}
+
 /* Sums of finished groups wait in levels, one for every 1 in the number of
  * groups done; a group that ends a pair is added to its elder, and so on: the
  * fixed tree. On a stage with several chunks each chunk has its own group; what
@@ -86,6 +145,14 @@ void step_merge_groups(Steps *s, ProgBlock *b, Merged what)
     ProgExpr *own = px_sub(p, step_ones(s, false), var(s, pair));
     ProgVar *level = step_let(s, body, "level", own);
     ProgExpr *elder = px_sub(p, var(s, level), num(s, 1));
+    if (s->l->mixed) {
+        merge_stacks(s, body, elder, level);
+        for (int i = PART_FIRST; i <= (int)PART_LAST; i++)
+            if (i != PART_BLOCKS)
+                merge_part(s, body, (PartOf)i, elder, level);
+        step_barrier(s, b);
+        return;
+    }
     if (what == MERGE_BLOCKS || s->model_chunk)
         merge_blocks(s, body, elder, level);
     if (s->model_chunk)
@@ -97,14 +164,6 @@ void step_merge_groups(Steps *s, ProgBlock *b, Merged what)
     if (what != MERGE_BLOCKS)
         merge_totals(s, body, elder, level);
     step_barrier(s, b);
-}
-
-/* Elements of a weight, rounded up to 16. */
-static ProgExpr *padded(Steps *s, const Weight *w)
-{
-    int64_t elements = type_elements(s->l->m, &w->type);
-    return elements % 16 ? num(s, (elements + 15) / 16 * 16)
-                         : elements_of(s->l, &w->type);
 }
 
 int site_stage(const Lower *l, int weight, int site)
@@ -133,11 +192,13 @@ static ProgBlock *where_used(Steps *s, ProgBlock *b, int weight, int site)
         if (!count || stages[count - 1] != stage)
             stages[count++] = stage;
     }
-    if (stages[count - 1] == own)
+    if (count == 1 && stages[0] == own)
         return ps_if(s->p, b, step_is_stage(s, own), NULL);
     ProgExpr *any = step_is_stage(s, own);
     ProgBlock *both = b;
     for (int i = 0; i < count; i++) {
+        if (stages[i] == own)
+            continue;
         both = step_exchange(s, b, weight, site, own, stages[i]);
         any = px_or(s->p, any, step_is_stage(s, stages[i]));
     }

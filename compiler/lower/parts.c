@@ -1,10 +1,10 @@
 /* parts.c: what each stage of a pipeline keeps: its blocks, and of the
  * parameters outside blocks those that its functions use. The first stage has
  * what embeds, the last what follows the blocks; a tied embedding is on both.
- * Of an encoder-decoder a stage has blocks of one stack; its encoder's last
- * stage has the encoder's norm, its decoder's first what embeds there. Where it
- * lies differs by stage, so emitted code reads it from a table, stages: one row
- * a stage, one field a parameter. */
+ * Of an encoder-decoder the encoder's last stage has the encoder's norm, the
+ * decoder's first what embeds there; where stages have several chunks of the
+ * model see mixed.c. Where it lies differs by stage, so emitted code reads it
+ * from a table, stages: one row a stage, one field a parameter. */
 #include "lowering.h"
 
 enum { ALIGN_FLOATS = 1024 };
@@ -20,12 +20,22 @@ PartOf part_of(const Func *f)
                                               : PART_LAST;
 }
 
-int part_stage(const Lower *l, PartOf part)
+int last_number(const Lower *l)
+{
+    return l->stages * l->chunks - 1;
+}
+
+int part_number(const Lower *l, PartOf part)
 {
     return part == PART_FIRST   ? 0
          : part == PART_MEMORY  ? l->decoder - 1
          : part == PART_DECODER ? l->decoder
-                                : l->stages - 1;
+                                : last_number(l);
+}
+
+int part_stage(const Lower *l, PartOf part)
+{
+    return part_number(l, part) % l->stages;
 }
 
 bool part_waits(PartOf part)
@@ -49,11 +59,11 @@ bool func_on_stage(const Lower *l, const Func *f, int stage)
     if (l->stages == 1)
         return true;
     if (f->stack >= 0)
-        return f->stack == part_stack(l, stage);
+        return stack_blocks_on(l, f->stack, stage) > 0;
     return stage == part_stage(l, part_of(f));
 }
 
-static bool used_by(const Lower *l, int weight, PartOf part)
+bool part_uses(const Lower *l, PartOf part, int weight)
 {
     for (int i = 0; i < l->m->funcs.count; i++)
         if (part_of(l->m->funcs.at[i]) == part
@@ -64,8 +74,8 @@ static bool used_by(const Lower *l, int weight, PartOf part)
 
 bool weight_is_tied(const Lower *l, int weight)
 {
-    int uses = used_by(l, weight, PART_FIRST)
-        + used_by(l, weight, PART_DECODER) + used_by(l, weight, PART_LAST);
+    int uses = part_uses(l, PART_FIRST, weight)
+        + part_uses(l, PART_DECODER, weight) + part_uses(l, PART_LAST, weight);
     return l->m->weights.at[weight].stack < 0
         && !l->m->weights.at[weight].constant && uses > 1;
 }
@@ -75,14 +85,14 @@ bool weight_on_stage(const Lower *l, int weight, int stage)
     static const PartOf parts[] = { PART_FIRST, PART_MEMORY, PART_DECODER,
                                     PART_LAST };
     const Weight *w = &l->m->weights.at[weight];
-    bool here = used_by(l, weight, PART_BLOCKS);
+    bool here = part_uses(l, PART_BLOCKS, weight);
     if (l->stages == 1)
         return true;
     if (w->stack >= 0)
-        return w->stack == part_stack(l, stage);
+        return stack_blocks_on(l, w->stack, stage) > 0;
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         here |= stage == part_stage(l, parts[i])
-            && used_by(l, weight, parts[i]);
+            && part_uses(l, parts[i], weight);
     return here;
 }
 
@@ -134,24 +144,42 @@ int part_stack(const Lower *l, int stage)
     return part_chunk(l, stage, 0)->stack;
 }
 
-int64_t part_blocks_before(const Lower *l, int stage, int chunk)
+/* Blocks of a stack in a stage's first chunks, before `chunk`. */
+static int64_t chunks_blocks(const Lower *l, int stack, int stage, int chunk)
 {
     int64_t blocks = 0;
-    for (int i = 0; i < chunk; i++)
-        blocks += part_chunk(l, stage, i)->to - part_chunk(l, stage, i)->from;
+    for (int i = 0; i < chunk; i++) {
+        const ModelChunk *one = part_chunk(l, stage, i);
+        blocks += one->stack == stack ? one->to - one->from : 0;
+    }
     return blocks;
+}
+
+int64_t part_blocks_before(const Lower *l, int stage, int chunk)
+{
+    return chunks_blocks(l, part_chunk(l, stage, chunk)->stack, stage, chunk);
 }
 
 int64_t part_blocks(const Lower *l, int stage)
 {
-    return part_blocks_before(l, stage, l->chunks);
+    return chunks_blocks(l, 0, stage, l->chunks)
+        + chunks_blocks(l, 1, stage, l->chunks);
 }
 
 int64_t stack_blocks_on(const Lower *l, int stack, int stage)
 {
-    if (l->stages == 1)
-        return stack_blocks(l->m, stack);
-    return part_stack(l, stage) == stack ? part_blocks(l, stage) : 0;
+    return l->stages == 1 ? stack_blocks(l->m, stack)
+                          : chunks_blocks(l, stack, stage, l->chunks);
+}
+
+int64_t part_memories(const Lower *l, int stage, int chunk)
+{
+    int64_t slots = 0;
+    for (int i = 0; i < chunk; i++) {
+        const ModelChunk *one = part_chunk(l, stage, i);
+        slots += one->stack ? one->slots : 0;
+    }
+    return slots;
 }
 
 int64_t most_part_blocks(const Lower *l)
@@ -162,26 +190,32 @@ int64_t most_part_blocks(const Lower *l)
     return most;
 }
 
+static void place_part_stack(Lower *l, int stage, int stack, int64_t *at,
+                             int64_t *gradient)
+{
+    PartLayout *part = &l->parts[stage];
+    int64_t blocks = stack_blocks_on(l, stack, stage);
+    part->stack_at[stack] = *at = unit_aligned(l, *at);
+    part->gradient_stack_at[stack] = *gradient = unit_aligned(l, *gradient);
+    *at += blocks * l->stacks[stack].floats;
+    *gradient += blocks * l->stacks[stack].gradient_floats;
+    part->behind_at = *at;
+}
+
 /* Blocks stand where the first of their weights does, tables behind all. */
 static void place_part(Lower *l, int stage)
 {
     PartLayout *part = &l->parts[stage];
-    int own = part_stack(l, stage);
-    const StackLayout *stack = &l->stacks[own];
-    int64_t blocks = part_blocks(l, stage), at = 0, gradient = 0;
-    int64_t behind = 0;
-    bool placed = false;
+    int64_t at = 0, gradient = 0, behind = 0;
+    bool placed[2] = {false};
     for (int pass = 0; pass < 2; pass++) {
         for (int i = 0; i < l->m->weights.count; i++) {
             const Weight *w = &l->m->weights.at[i];
-            if (w->stack == own && !placed) {
-                part->blocks_at = at = unit_aligned(l, at);
-                part->gradient_blocks_at = gradient = unit_aligned(l, gradient);
-                at += blocks * stack->floats;
-                gradient += blocks * stack->gradient_floats;
-                part->behind_at = at;
+            if (w->stack >= 0 && !placed[w->stack]
+                && weight_on_stage(l, i, stage)) {
+                place_part_stack(l, stage, w->stack, &at, &gradient);
+                placed[w->stack] = true;
                 behind = gradient;
-                placed = true;
             }
             if (w->stack >= 0 || w->constant != (pass == 1)
                 || !weight_on_stage(l, i, stage))
@@ -199,6 +233,8 @@ static void place_part(Lower *l, int stage)
         gradient = behind + unit_aligned(l, gradient - behind);
         part->behind_floats = at - part->behind_at;
     }
+    part->blocks_at = part->stack_at[part_stack(l, stage)];
+    part->gradient_blocks_at = part->gradient_stack_at[part_stack(l, stage)];
     part->moment_floats = gradient;
     for (int site = 1; site < MOST_SITES; site++)
         for (int i = 0; i < l->m->weights.count; i++)
@@ -263,6 +299,8 @@ int64_t block_norms(const Lower *l, int stack)
  * stands behind them with its last. */
 int64_t part_norm_room(const Lower *l)
 {
+    if (l->mixed)
+        return mixed_norm_room(l);
     int64_t most = 1;
     for (int s = 0; s < l->stages; s++)
         for (int i = 0; i < l->chunks; i++) {
@@ -313,8 +351,13 @@ static bool is_said(const Lower *l, const char *field)
     bool shares = !strncmp(field, "before", 6) || !strncmp(field, "behind", 6);
     bool range = !strcmp(field, "from") || !strcmp(field, "to");
     bool chunk = range || !strcmp(field, "slots");
+    bool places = strstr(field, "blocks") != NULL;
     bool stacks = strchr(field, '_') && !strncmp(field + 2, "coder_", 6);
     bool two = stacks || !strcmp(field, "norms");
+    if (places)
+        return stacks == l->mixed;
+    if (l->mixed && (two || chunk))
+        return false;
     return (l->shards > 1 || !shares) && (l->chunks == 1 || !chunk)
         && (l->decoder ? !range : !two)
         && (l->halves || strcmp(field, "pending") != 0)
@@ -338,6 +381,11 @@ static void stage_fields(Lower *l)
         { "pending", "and may wait for the gradients of weights" },
         { "blocks", "where its blocks lie, in floats: among the parameters," },
         { "gradient_blocks", "among the gradients or moments" },
+        { "encoder_blocks", "where those of the encoder lie, in floats: among "
+          "the parameters," },
+        { "encoder_gradient_blocks", "among the gradients or moments;" },
+        { "decoder_blocks", "those of the decoder," },
+        { "decoder_gradient_blocks", "among the gradients or moments" },
         { "gradient_behind", "and where what stands behind them begins there" },
         { "before_share", "a rank's share of what stands before them" },
         { "behind", "where what stands behind them begins," },
@@ -380,6 +428,10 @@ static void stage_row(Lower *l, int stage)
         { "pending", first->pending },
         { "blocks", part->blocks_at },
         { "gradient_blocks", part->gradient_blocks_at },
+        { "encoder_blocks", part->stack_at[0] },
+        { "encoder_gradient_blocks", part->gradient_stack_at[0] },
+        { "decoder_blocks", part->stack_at[1] },
+        { "decoder_gradient_blocks", part->gradient_stack_at[1] },
         { "gradient_behind", part->gradient_blocks_at
               + part_blocks(l, stage) * l->stacks[stack].gradient_floats },
         { "before_share", part->blocks_at / l->shards },
@@ -413,45 +465,103 @@ int64_t chunk_norms_at(const Lower *l, int stage, int chunk)
     return (chunk * l->stages + stage) * l->slices * slice;
 }
 
+/* Norms of a chunk that stand before those of its blocks. */
+static int64_t norms_before(const Lower *l, int stage, int chunk)
+{
+    if (l->mixed)
+        return mixed_norms(l, chunk * l->stages + stage, true);
+    return stage == 0 && chunk == 0 && l->shards == 1
+        ? part_norms(l, 0, true) : 0;
+}
+
+/* Some stand there only where stages have chunks of both stacks, some only
+ * where they do not. */
+static bool chunk_says(const Lower *l, const char *field)
+{
+    static const char *const own[] = { "number", "encoder_from", "encoder_to",
+                                       "decoder_from", "decoder_to", "held",
+                                       "memories" };
+    for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+        if (!strcmp(field, own[i]))
+            return l->mixed;
+    return !l->mixed || (strcmp(field, "from") && strcmp(field, "to"));
+}
+
+typedef struct ChunkField {
+    const char *name, *doc;
+    int64_t number;
+} ChunkField;
+
+/* A row of the table: of what stands before it, by stack. */
+typedef struct Before { int64_t inputs[2], records[2]; } Before;
+
+static void chunk_row(Lower *l, int stage, int number, const Before *before,
+                      void rule(Lower *, const ChunkField *))
+{
+    const ModelChunk *chunk = part_chunk(l, stage, number);
+    bool decoder = chunk->stack > 0;
+    int64_t count = chunk->to - chunk->from, held = 0;
+    for (int i = 0; i < number; i++)
+        held += part_chunk(l, stage, i)->to - part_chunk(l, stage, i)->from;
+    const ChunkField fields[] = {
+        { "number", "in the model", number * l->stages + stage },
+        { "from", "its blocks: the first,", chunk->from },
+        { "to", "the one behind its last,", chunk->to },
+        { "encoder_from", "its blocks of the encoder: the first,",
+          decoder ? 0 : chunk->from },
+        { "encoder_to", "the one behind the last,", decoder ? 0 : chunk->to },
+        { "decoder_from", "the same of the decoder,",
+          decoder ? chunk->from : 0 },
+        { "decoder_to", "of which it has none if it has of the encoder,",
+          decoder ? chunk->to : 0 },
+        { "count", "and how many", count },
+        { "others", "blocks before it that other stages have",
+          chunk->from - part_blocks_before(l, stage, number) },
+        { "held", "the stage's blocks of both stacks before it", held },
+        { "slots", "micro-batches that may be open", chunk->slots },
+        { "inputs", "slots of x before its own,",
+          before->inputs[chunk->stack] },
+        { "records", "and blocks' records", before->records[chunk->stack] },
+        { "memories", "slots of the encoder's memory before its own",
+          part_memories(l, stage, number) },
+        { "norms", "where the norms of its blocks begin among all",
+          chunk_norms_at(l, stage, number) + norms_before(l, stage, number) },
+    };
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
+        if (chunk_says(l, fields[i].name))
+            rule(l, &fields[i]);
+}
+
+static void name_chunk_field(Lower *l, const ChunkField *field)
+{
+    prog_field(l->p, l->chunk, field->name, prog_i64(), field->doc);
+}
+
+static void put_chunk_field(Lower *l, const ChunkField *field)
+{
+    prog_datum_int(l->p, l->chunk_data, field->number);
+}
+
 /* A row a chunk, all of stage 0 first. */
 static void chunk_rows_of(Lower *l, int stage)
 {
-    int64_t inputs = 0, records = 0;
+    Before before = {0};
     for (int i = 0; i < l->chunks; i++) {
         const ModelChunk *chunk = part_chunk(l, stage, i);
         int64_t count = chunk->to - chunk->from;
-        int64_t before = stage == 0 && i == 0 && l->shards == 1
-            ? part_norms(l, 0, true) : 0;
-        const int64_t numbers[] = {
-            chunk->from, chunk->to, count,
-            chunk->from - part_blocks_before(l, stage, i), chunk->slots, inputs,
-            records, chunk_norms_at(l, stage, i) + before,
-        };
-        for (size_t j = 0; j < sizeof numbers / sizeof *numbers; j++)
-            prog_datum_int(l->p, l->chunk_data, numbers[j]);
-        inputs += chunk->slots * (count + 1);
-        records += chunk->slots * count;
+        chunk_row(l, stage, i, &before, put_chunk_field);
+        before.inputs[chunk->stack] += chunk->slots * (count + 1);
+        before.records[chunk->stack] += chunk->slots * count;
     }
 }
 
 static void name_chunks(Lower *l)
 {
-    static const char *const fields[][2] = {
-        { "from", "its blocks: the first," },
-        { "to", "the one behind its last," },
-        { "count", "and how many" },
-        { "others", "blocks before it that other stages have" },
-        { "slots", "micro-batches that may be open" },
-        { "inputs", "slots of x before its own," },
-        { "records", "and blocks' records" },
-        { "norms", "where the norms of its blocks begin among all" },
-    };
     if (l->chunks == 1)
         return;
     l->chunk = prog_record(l->p, "ModelChunk", "A run of blocks of a stage, "
                            "which has several; stage by stage.");
-    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
-        prog_field(l->p, l->chunk, fields[i][0], prog_i64(), fields[i][1]);
+    chunk_row(l, 0, 0, &(Before){0}, name_chunk_field);
     l->chunk_data = prog_data(l->p, "model_chunks", l->chunk, true, false);
     for (int s = 0; s < l->stages; s++)
         chunk_rows_of(l, s);
@@ -493,8 +603,10 @@ void name_parts(Lower *l)
     int group = prog_add_const_group(l->p, "The pipeline.");
     l->stage_count = prog_const(l->p, group, "STAGES", l->stages, "stages");
     if (l->decoder)
-        l->decoder_const = prog_const(l->p, group, "DECODER", l->decoder,
-                                      "the first with blocks of the decoder");
+        l->decoder_const = prog_const(
+            l->p, group, "DECODER", l->decoder,
+            l->mixed ? "the model's first chunk of the decoder"
+                     : "the first with blocks of the decoder");
     l->action_count = prog_const(l->p, group, "ACTIONS",
                                  run_of(l, 0)->actions.count,
                                  "of a stage in a training step");

@@ -33,10 +33,31 @@ ProgExpr *step_is_stage(Steps *s, int stage)
         return step_is_first(s);
     if (stage == s->l->stages - 1)
         return step_is_last(s);
+    if (s->l->mixed)
+        return px_eq(p, step_control(s, "stage"), num(s, stage));
     ProgExpr *decoder = px_const(p, s->l->decoder_const);
     return px_eq(p, step_control(s, "stage"),
                  stage == s->l->decoder ? decoder
                                         : px_sub(p, decoder, num(s, 1)));
+}
+
+/* Which chunk of the model is open, counted through the stages. */
+static ProgExpr *chunk_number(Steps *s)
+{
+    return s->l->chunks == 1 ? step_control(s, "stage")
+                             : step_chunk_field(s, "number");
+}
+
+ProgExpr *step_is_chunk(Steps *s, int number)
+{
+    if (s->l->chunks == 1)
+        return step_is_stage(s, number);
+    return px_eq(s->p, chunk_number(s), num(s, number));
+}
+
+ProgExpr *step_is_encoder(Steps *s)
+{
+    return px_lt(s->p, chunk_number(s), px_const(s->p, s->l->decoder_const));
 }
 
 ProgBlock *step_on_stages(Steps *s, ProgBlock *b, int weight)
@@ -397,14 +418,15 @@ void step_forward_stages(Steps *s, ProgBlock *b)
     const Step *step = s->map->step;
     const Stmt *const *body = (const Stmt *const *)step->body.at;
     int count = step->body.count, up = find_repeat(body, count, false);
+    ProgVar *chunk;
+    b = step_each_chunk(s, b, &chunk);
     if (s->l->decoder) {
         step_stacks(s, b, body, count, false);
+        s->model_chunk = NULL;
         return;
     }
     const Span before = { body, up };
     const Span behind = { body + up + 1, count - up - 1 };
-    ProgVar *chunk;
-    b = step_each_chunk(s, b, &chunk);
     enter(s, b, body[up], before);
     step_statement(s, b, body[up]);
     leave(s, b, body[up], behind);

@@ -21,6 +21,14 @@ static const char *range_field(Steps *s, const char *end)
         : end;
 }
 
+ProgExpr *step_stack_field(Steps *s, const char *field)
+{
+    return step_stage_field(s, s->l->mixed
+        ? arena_printf(s->l->arena, "%s_%s", s->stack ? "decoder" : "encoder",
+                       field)
+        : field);
+}
+
 ProgExpr *step_blocks(Steps *s)
 {
     if (s->stage)
@@ -268,6 +276,8 @@ ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
 static ProgExpr *aux_at(Steps *s)
 {
     ProgExpr *block = s->stage ? step_own_block(s) : step_block_number(s);
+    if (s->l->mixed && s->stage)
+        block = px_add(s->p, step_chunk_field(s, "held"), step_chunk_block(s));
     ProgExpr *from = px_mul(s->p, block, px_const(s->p, s->map->batch));
     if (s->first)
         from = px_add(s->p, from, var(s, s->first));

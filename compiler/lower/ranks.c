@@ -283,17 +283,34 @@ void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
 }
 
 /* ---- rows between stages ---- */
-/* How often a stage sends such rows of a micro-batch: once for each of its
- * chunks, but not where they end; from the encoder to the decoder goes memory
- * in place of x. */
+/* Does a chunk of the model send such rows of a micro-batch? Not where they
+ * end; from the encoder to the decoder goes memory in place of x. */
+static bool chunk_sends(const Lower *l, int number, Rows of, bool down)
+{
+    int last = last_number(l), decoder = l->decoder;
+    if (of == ROWS_MEMORY)
+        return down ? number >= decoder
+                    : number >= decoder - 1 && number < last;
+    if (decoder && number == (down ? decoder : decoder - 1))
+        return false;
+    return number != (down ? 0 : last);
+}
+
+/* How often a stage sends them, of its chunks of a stack. */
+static int64_t stack_sends(const Lower *l, int stage, int stack, Rows of,
+                           bool down)
+{
+    int64_t sends = 0;
+    for (int i = 0; i < l->chunks; i++)
+        sends += part_chunk(l, stage, i)->stack == stack
+            && chunk_sends(l, i * l->stages + stage, of, down);
+    return sends;
+}
+
 int64_t row_sends(const Lower *l, int stage, Rows of, bool down)
 {
-    int last = l->stages - 1, decoder = l->decoder;
-    if (of == ROWS_MEMORY)
-        return down ? stage >= decoder : stage >= decoder - 1 && stage < last;
-    if (decoder && stage == (down ? decoder : decoder - 1))
-        return 0;
-    return l->chunks - (stage == (down ? 0 : last));
+    return stack_sends(l, stage, 0, of, down)
+        + stack_sends(l, stage, 1, of, down);
 }
 
 static Talk *rows_message(Steps *s, Rows of, bool down)
@@ -306,23 +323,18 @@ static Talk *rows_message(Steps *s, Rows of, bool down)
                      s->l->m->mesh.stages_from);
 }
 
-/* Is this written for the stage? Those of an encoder-decoder's two stacks have
- * sends of their own. */
-static bool is_for_stage(const Steps *s, int stage)
-{
-    return !s->l->decoder || (stage >= s->l->decoder) == (s->memory != NULL);
-}
-
+/* An encoder-decoder's two stacks have sends of their own. */
 static Talk *rows_talk(Steps *s, Rows of, bool down)
 {
     const Step *step = s->map->step;
     Talk *talk = rows_message(s, of, down);
+    int stack = s->memory != NULL;
     int64_t micros = s->map->sequences / step->micro;
     int64_t bytes = 4 * s->map->rows * step_row_width(s)
         / module_shares(s->l->m);
     for (int i = 0; i < s->l->stages; i++)
-        if (is_for_stage(s, i))
-            foretell(s, talk, i, micros * row_sends(s->l, i, of, down), bytes);
+        foretell(s, talk, i, micros * stack_sends(s->l, i, stack, of, down),
+                 bytes);
     return talk;
 }
 

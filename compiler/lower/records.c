@@ -115,7 +115,7 @@ ProgExpr *step_gradient_block(Steps *s)
         ? num(s, 0)                     /* one serves all blocks in turn */
         : px_mul(s->p, step_own_block(s),
                  px_const(s->p, stack->gradient_floats_const));
-    ProgExpr *at = s->stage ? step_stage_field(s, "gradient_blocks")
+    ProgExpr *at = s->stage ? step_stack_field(s, "gradient_blocks")
                             : px_const(s->p, stack->gradient_at_const);
     return px_add(s->p, at, own);
 }
@@ -126,7 +126,7 @@ void step_point_at_block(Steps *s, ProgBlock *b)
     ProgExpr *own = px_mul(s->p, step_own_block(s),
                            px_const(s->p, stack->floats_const));
     ProgExpr *at = px_add(s->p,
-                          s->stage ? step_stage_field(s, "blocks")
+                          s->stage ? step_stack_field(s, "blocks")
                                    : px_const(s->p, stack->at_const),
                           own);
     if (gathers(s->l, s->map->step))

@@ -1,9 +1,10 @@
-/* stacks.c: an encoder-decoder on the stages of a pipeline: those before
- * DECODER have blocks of the encoder, the others of the decoder. Rows of the
- * encoder go down to its last stage; what that ends with, memory, goes with the
- * rows of x from stage to stage of the decoder, whose blocks all read it. Its
- * gradient, which they sum from the last one on, goes back the same way, and on
- * the encoder's last stage becomes the gradient of its rows. */
+/* stacks.c: an encoder-decoder on the stages of a pipeline: chunks of the model
+ * before DECODER, of one chunk a stage the stages, have blocks of the encoder,
+ * the others of the decoder. Rows of the encoder go down to its last chunk;
+ * what that ends with, memory, goes with the rows of x from chunk to chunk of
+ * the decoder, whose blocks all read it. Its gradient, which they sum from the
+ * last one on, goes back the same way, and in the encoder's last chunk becomes
+ * the gradient of its rows. */
 #include "steps.h"
 
 /* Statements of a micro-batch, and which way it goes through them. */
@@ -63,24 +64,27 @@ static ProgExpr *memory_at(const Way *w)
 /* A micro-batch's memory, until it has been backward. */
 static void open_memory(Steps *s, ProgBlock *b)
 {
-    ProgExpr *at = step_region(s, "memory");
-    if (s->slot)
+    ProgExpr *at = step_region(s, s->l->mixed ? "kept_memory" : "memory");
+    ProgExpr *slot = s->slot ? var(s, s->slot) : NULL;
+    if (slot && s->l->mixed)    /* behind those of the stage's chunks before */
+        slot = px_add(s->p, step_chunk_field(s, "memories"), slot);
+    if (slot)
         at = px_offset(s->p, at,
-                       px_mul(s->p, var(s, s->slot),
+                       px_mul(s->p, slot,
                               px_const(s->p, find_value(s->map, "x")->slot)));
     s->memory = step_let(s, b, "memory", at);
 }
 
-/* Where one of a stack's stages is apart, and where its others are; b and NULL
- * if it is the only one. */
+/* Where one of a stack's stages (chunks of the model) is apart, and where its
+ * others are; b and NULL if it is the only one. */
 typedef struct Apart { ProgBlock *own, *others; } Apart;
 
-static Apart apart(const Way *w, ProgBlock *b, int stack, int stage)
+static Apart apart(const Way *w, ProgBlock *b, int stack, int number)
 {
     const Lower *l = w->s->l;
     Apart to = { .own = b };
-    if ((stack ? l->stages - l->decoder : l->decoder) > 1)
-        to.own = ps_if(w->s->p, b, step_is_stage(w->s, stage), &to.others);
+    if ((stack ? last_number(l) + 1 - l->decoder : l->decoder) > 1)
+        to.own = ps_if(w->s->p, b, step_is_chunk(w->s, number), &to.others);
     return to;
 }
 
@@ -115,13 +119,13 @@ static void lower_encoder(const Way *w, ProgBlock *b)
     Steps *s = w->s;
     PartOf begin = w->down ? PART_MEMORY : PART_FIRST;
     PartOf end = w->down ? PART_FIRST : PART_MEMORY;
-    Apart to = apart(w, b, 0, part_stage(s->l, begin));
+    Apart to = apart(w, b, 0, part_number(s->l, begin));
     if (w->down)
         receive_memory(w, to.own);
     lower_part(w, to.own, begin);
     receive_x(w, to.others, 0);
     step_statement(s, b, blocks_of(w, 0));
-    to = apart(w, b, 0, part_stage(s->l, end));
+    to = apart(w, b, 0, part_number(s->l, end));
     lower_part(w, to.own, end);
     if (!w->down)
         send_memory(w, to.own);
@@ -137,10 +141,10 @@ static void lower_decoder_forward(const Way *w, ProgBlock *b)
     receive_memory(w, b);
     step_statement(s, b, blocks_of(w, 1));
     if (find_repeat(w, 1, true) == w->count) {          /* evaluation */
-        to = apart(w, b, 1, s->l->stages - 1);
+        to = apart(w, b, 1, last_number(s->l));
         lower_heads(w, to.own);
     } else if (to.others) {
-        ProgExpr *last = step_is_last(s);
+        ProgExpr *last = step_is_chunk(s, last_number(s->l));
         to.others = ps_if(s->p, b, px_ne(s->p, last->a, last->b), NULL);
     }
     send_x(w, to.others, 1);
@@ -150,7 +154,7 @@ static void lower_decoder_forward(const Way *w, ProgBlock *b)
 static void lower_decoder_backward(const Way *w, ProgBlock *b)
 {
     Steps *s = w->s;
-    Apart to = apart(w, b, 1, s->l->stages - 1);
+    Apart to = apart(w, b, 1, last_number(s->l));
     lower_heads(w, to.own);
     receive_x(w, to.others, 1);
     receive_memory(w, to.others);
@@ -178,13 +182,11 @@ static void close_stack(Steps *s)
     s->stream = s->records = s->pending = s->memory = NULL;
 }
 
-/* Where stages with blocks of the encoder are apart, and the others. */
+/* Where blocks of the encoder are apart, and the decoder's. */
 static Apart part_stacks(Steps *s, ProgBlock *b)
 {
     Apart stacks;
-    stacks.own = ps_if(s->p, b, px_lt(s->p, step_control(s, "stage"),
-                                      px_const(s->p, s->l->decoder_const)),
-                       &stacks.others);
+    stacks.own = ps_if(s->p, b, step_is_encoder(s), &stacks.others);
     return stacks;
 }
 

@@ -158,11 +158,17 @@ ProgExpr *step_ends(Steps *s);
 ProgExpr *step_chunk_row_at(Steps *s, ProgExpr *stage, ProgExpr *chunk);
 ProgExpr *step_last_stage(Steps *s);            /* STAGES - 1 */
 ProgExpr *step_stage_field(Steps *s, const char *field);
+/* The same of the open stack, where stages have both. */
+ProgExpr *step_stack_field(Steps *s, const char *field);
 int64_t step_row_width(const Steps *s);         /* C */
 ProgExpr *step_row_floats(Steps *s);            /* of a micro-batch's rows */
 void open_stage(Steps *s, ProgBlock *b);
 /* Is the rank's stage this one? */
 ProgExpr *step_is_stage(Steps *s, int stage);
+/* Is its open chunk of the model, or its only one, this one? */
+ProgExpr *step_is_chunk(Steps *s, int number);
+/* Has it blocks of the encoder? */
+ProgExpr *step_is_encoder(Steps *s);
 /* Where the stages are that have a weight outside blocks. */
 ProgBlock *step_on_stages(Steps *s, ProgBlock *b, int weight);
 /* Inputs of blocks and records of the open micro-batch. */

@@ -28,8 +28,10 @@ void lower_talks(Lower *l)
     const Step *train = module_find_step(l->m, "train");
     l->halves = l->stages > 1 && train->stages.at[0].chunks.at[0].pending;
     l->chunks = l->stages > 1 ? train->stages.at[0].chunks.count : 1;
-    for (int i = l->stages - 1; i > 0 && part_stack(l, i) > 0; i--)
+    for (int i = l->stages * l->chunks - 1;
+         i > 0 && part_chunk(l, i % l->stages, i / l->stages)->stack > 0; i--)
         l->decoder = i;
+    l->mixed = l->decoder && l->chunks > 1;
     l->early = mesh->shard >= SHARD_GRADIENTS && mesh->stages == 1
         && (mesh->each_micro || is_whole_group(l->m));
     l->shards = mesh_shards(mesh);

@@ -34,9 +34,14 @@ static ProgBlock *each_chunk_aux(Steps *s, ProgBlock *b, ProgExpr **at)
         step_let(s, b, "model_chunk",
                  step_chunk_row_at(s, var(s, stage), var(s, chunk)));
     s->block = prog_local(p, s->func, "l", prog_i64());
-    b = ps_for(p, b, s->block, step_first_block(s), step_blocks(s), num(s, 1));
+    bool mixed = s->l->mixed;
+    b = ps_for(p, b, s->block, mixed ? num(s, 0) : step_first_block(s),
+               mixed ? step_chunk_field(s, "count") : step_blocks(s),
+               num(s, 1));
     ProgExpr *run = px_mul(p, var(s, stage), num(s, s->map->replicas));
-    ProgExpr *own = step_own_block(s);
+    ProgExpr *own = mixed ? px_add(p, step_chunk_field(s, "held"),
+                                   var(s, s->block))
+                          : step_own_block(s);
     step_end_blocks(s);
     if (s->map->replicas > 1) {
         b = ps_for(p, b, replica, num(s, 0), num(s, s->map->replicas),
@@ -274,6 +279,35 @@ static void each_stack_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
     s->stack = 0;
 }
 
+/* Those outside blocks of a part, where stages have chunks of both stacks. */
+static void each_mixed_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
+                              PartOf part)
+{
+    const Lower *l = s->l;
+    int64_t at = mixed_norms_at(l, part);
+    b = ps_if(s->p, b, step_is_stage(s, part_stage(l, part)), NULL);
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        if (w->stack >= 0 || !is_updated(w)
+            || !(rule == update_rule ? part_updates(l, part, i)
+                                     : part_counts(l, part, i)))
+            continue;
+        s->p->here = w->origin.model;
+        rule(s, b, i, at, 0);
+        at += blocks_of(s, w);
+    }
+    s->p->here = (Loc){0};
+}
+
+static void each_mixed_stack(Steps *s, ProgBlock *b, TensorRule *rule,
+                             int stack)
+{
+    int64_t at = 0;
+    each_mixed_tensor(s, b, rule, stack ? PART_DECODER : PART_FIRST);
+    each_block_tensor(s, b, rule, stack, &at);
+    each_mixed_tensor(s, b, rule, stack ? PART_LAST : PART_MEMORY);
+}
+
 /* The stage's trained weights, in checkpoint order. */
 static void each_stage_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
 {
@@ -291,7 +325,12 @@ static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
     int64_t at = 0;
     bool looped[2] = {false};
     if (s->stage) {
-        each_stage_tensor(s, b, rule);
+        if (!s->l->mixed) {
+            each_stage_tensor(s, b, rule);
+            return;
+        }
+        for (int stack = 0; stack < 2; stack++)
+            each_mixed_stack(s, b, rule, stack);
         return;
     }
     for (int i = 0; i < m->weights.count; i++) {

@@ -2,7 +2,7 @@
  * wants of the model, and which combinations are not built yet. */
 #include "loader.h"
 
-/* A stage has blocks of one stack: the encoder's end where a stage does. */
+/* A stage or chunk has blocks of one stack: one ends where the encoder does. */
 static void check_split_stacks(Loader *loader)
 {
     const Spec *s = loader->spec;
@@ -10,6 +10,7 @@ static void check_split_stacks(Loader *loader)
                 encoder = KEY_model_blocks_encoder,
                 decoder = KEY_model_blocks_decoder;
     const SpecCounts *counts = &s->parallel_pipeline_split;
+    const char *part = s->parallel_pipeline_virtual > 1 ? "chunk" : "stage";
     int64_t sum = 0;
     bool ends = false;
     if (!sound(loader, split, encoder) || loader->bad[decoder])
@@ -24,10 +25,10 @@ static void check_split_stacks(Loader *loader)
               (long long)(s->model_blocks_encoder + s->model_blocks_decoder),
               saying(loader, encoder));
     else if (!ends)
-        clash(loader, split, encoder, "`%s` has a stage with blocks of both "
-              "stacks: a stage must end behind the %lld of `%s`",
-              saying(loader, split), (long long)s->model_blocks_encoder,
-              saying(loader, encoder));
+        clash(loader, split, encoder, "`%s` has a %s with blocks of both "
+              "stacks: a %s must end behind the %lld of `%s`",
+              saying(loader, split), part, part,
+              (long long)s->model_blocks_encoder, saying(loader, encoder));
 }
 
 static void check_split(Loader *loader)
@@ -90,20 +91,32 @@ static void check_pipeline_stacks(Loader *loader)
                 kind = KEY_model_kind,
                 schedule = KEY_parallel_pipeline_schedule;
     const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->parallel_pipeline_schedule
-              == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED, schedule },
+        { s->parallel_shard != PARALLEL_SHARD_NONE, KEY_parallel_shard },
+        { s->parallel_experts > 1, KEY_parallel_experts },
     };
     int64_t blocks = s->model_blocks_encoder + s->model_blocks_decoder;
-    for (size_t i = 0; i < sizeof unbuilt / sizeof *unbuilt; i++)
+    bool interleaved = s->parallel_pipeline_schedule
+        == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED;
+    for (size_t i = 0; interleaved && i < sizeof unbuilt / sizeof *unbuilt; i++)
         if (unbuilt[i].is && sound(loader, unbuilt[i].key, kind))
-            clash(loader, unbuilt[i].key, stages,
+            clash(loader, unbuilt[i].key, schedule,
                   "`%s` is not built yet with `%s` of an encoder-decoder",
-                  saying(loader, unbuilt[i].key), saying(loader, stages));
-    if (sound(loader, stages, KEY_model_blocks_encoder)
-        && sound(loader, stages, KEY_model_blocks_decoder)
-        && !check_stacks(loader) && s->parallel_pipeline_stages > blocks)
+                  saying(loader, unbuilt[i].key), saying(loader, schedule));
+    if (!sound(loader, stages, KEY_model_blocks_encoder)
+        || !sound(loader, stages, KEY_model_blocks_decoder)
+        || check_stacks(loader))
+        return;
+    if (s->parallel_pipeline_stages > blocks)
         clash(loader, stages, KEY_model_blocks_encoder, "`%s` are more than "
               "the %lld blocks of both stacks", saying(loader, stages),
+              (long long)blocks);
+    else if (!loader->bad[KEY_parallel_pipeline_virtual]
+             && s->parallel_pipeline_virtual
+                 > blocks / s->parallel_pipeline_stages)
+        clash(loader, KEY_parallel_pipeline_virtual, KEY_model_blocks_encoder,
+              "%lld stages with `%s` are more than the %lld blocks of both "
+              "stacks", (long long)s->parallel_pipeline_stages,
+              saying(loader, KEY_parallel_pipeline_virtual),
               (long long)blocks);
 }
 

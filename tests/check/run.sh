@@ -133,6 +133,11 @@ holds original-transformer.yaml "parallel.pipeline.stages=3 zero2 \
 holds original-transformer.yaml "parallel.pipeline.stages=3 shares zero2"
 holds original-transformer.yaml "groups4 parallel.pipeline.stages=3 \
     parallel.pipeline.schedule=zero-bubble model.position=relative"
+holds original-transformer.yaml "parallel.pipeline.stages=3 $four \
+    train.batch=8 train.micro_batch=1 parallel.pipeline.schedule=interleaved \
+    parallel.pipeline.virtual=2 model.position=relative model.norm.place=pre"
+holds original-transformer.yaml "shares parallel.pipeline.stages=2 \
+    parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
 holds original-transformer.yaml "parallel.pipeline.stages=4 \
     parallel.pipeline.schedule=gpipe model.tie_embeddings=false \
     model.position=relative"
@@ -286,7 +291,7 @@ s/map->floats \+= round_up\(floats, 1024\);/map->floats += round_up(floats, 1024
 shifted-row | compiler/lower/ranks.c | loss | parallel.pipeline.stages=2
 s/(mailboxes\[of\]\[down\]\), )rows,/$1px_offset(s->p, rows, num(s, step_row_width(s))),/
 wrong-forecast | compiler/lower/ranks.c | forecast | parallel.pipeline.stages=2
-s/(foretell\(s, talk, i, micros \* .*, bytes)\)/$1 - 4)/
+s/(foretell\(s, talk, i, micros \* .*,\s+bytes)\)/$1 - 4)/
 on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.pipeline.stages=3
 s/here \|= stage == part_stage\(l, parts\[i\]\)/here |= stage >= 0/
 late-chunk-forgotten | runtime/kernels/pool.c | loss | parallel.context=2 | classifier

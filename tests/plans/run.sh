@@ -418,6 +418,19 @@ stacks_shards() {
     resume stages=3 data=2 shard=parameters then stages=2 data=4 shard=gradients
     resume data=2 shard=optimizer then stages=2 data=2 shard=parameters
 }
+# Chunks of both stacks on a stage; the decoder begins on the first stage, on the
+# last and between, and the encoder is one chunk.
+mixed_plans() {
+    plan stages=2 schedule=interleaved virtual=2 micro=1 threads=2
+    plan stages=2 schedule=interleaved virtual=2 data=2 split=[1,1,1,2] recompute=block
+    plan via=cc stages=2 schedule=interleaved virtual=2 data=2 micro=1
+    resume stages=2 schedule=interleaved virtual=2 micro=1 then stages=3 data=2
+    size='--set model.blocks={"encoder":5,"decoder":4} --set reproducible.groups=4'
+    one_rank threads=1 || return
+    plan stages=3 schedule=interleaved virtual=3 micro=1 threads=2
+    plan stages=3 schedule=interleaved virtual=2 split=[2,1,1,1,2,2] micro=1
+    plan stages=2 schedule=interleaved virtual=2 split=[5,2,1,1] data=2
+}
 # `order: fast` sums blocks in every micro-batch, where there are several. A
 # spec's last plans: they are near another run of the one rank, which is longer.
 fast_plans() {
@@ -478,7 +491,8 @@ one_spec() {
         plan via=cc data=4 shard=parameters ;;
     encoder-decoder)
         whole_plans
-        stacks_plans ;;
+        stacks_plans
+        mixed_plans ;;
     translator)
         plan stages=3 micro=1
         stacks_shards ;;
