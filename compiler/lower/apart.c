@@ -28,8 +28,14 @@ static void sum_run(Steps *s, ProgBlock *b, const Talk *talk, ProgExpr *at,
     step_call(s, b, prog_library(s->p, "all_reduce_f32"), args, 4);
 }
 
-/* What a stage's runs are: before a stack's blocks, of each, behind them. A
- * stage of a pipeline has one stack's. */
+/* Do runs begin with what stands before the stack's blocks? A stage of one
+ * chunk has one stack's. */
+static bool has_before(const Lower *l, int stack)
+{
+    return l->stages == 1 || l->mixed || stack == 0;
+}
+
+/* What a stage's runs are: before a stack's blocks, of each, behind them. */
 static void foretell_apart(Steps *s, Talk *all, Talk *same, int stage)
 {
     const Lower *l = s->l;
@@ -38,9 +44,11 @@ static void foretell_apart(Steps *s, Talk *all, Talk *same, int stage)
     for (int i = 0; i < l->m->stacks.count; i++) {
         const StackLayout *stack = &l->stacks[i];
         int64_t blocks = stack_blocks_on(l, i, stage);
-        int64_t from = part ? part->gradient_blocks_at : stack->gradient_at;
+        int64_t from = !part    ? stack->gradient_at
+                     : l->mixed ? part->gradient_stack_at[i]
+                                : part->gradient_blocks_at;
         int64_t each = stack->gradient_floats, dense = experts_begin(l, i);
-        if (!part || i == 0) {
+        if (has_before(l, i)) {
             foretell(s, all, stage, 1,
                      collective_bytes(ALL_REDUCE, 4 * (from - at), ranks));
             at = from;
@@ -65,15 +73,16 @@ static ProgExpr *sum_stack_apart(Steps *s, ProgBlock *b, int i,
     Prog *p = s->p;
     const StackLayout *stack = &s->l->stacks[i];
     int64_t each = stack->gradient_floats, dense = experts_begin(s->l, i);
-    if (!s->stage || i == 0) {
-        ProgExpr *from = s->stage ? step_stage_field(s, "gradient_blocks")
+    s->stack = i;
+    if (has_before(s->l, i)) {
+        ProgExpr *from = s->stage ? step_stack_field(s, "gradient_blocks")
                                   : px_const(p, stack->gradient_at_const);
         sum_run(s, b, all, at, i ? px_sub(p, from, at) : from);
         at = from;
     }
     ProgBlock *body = step_each_block(s, b, i);
     ProgExpr *blocks = s->l->chunks > 1
-        ? step_stage_field(s, "count")
+        ? step_stack_field(s, "count")
         : px_sub(p, step_blocks(s), step_first_block(s));
     ProgExpr *own = step_gradient_block(s);
     sum_run(s, body, all, own, num(s, dense));

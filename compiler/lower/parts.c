@@ -235,6 +235,8 @@ static void place_part(Lower *l, int stage)
     }
     part->blocks_at = part->stack_at[part_stack(l, stage)];
     part->gradient_blocks_at = part->gradient_stack_at[part_stack(l, stage)];
+    if (!placed[1])             /* it ends where it begins, behind all */
+        part->gradient_stack_at[1] = gradient;
     part->moment_floats = gradient;
     for (int site = 1; site < MOST_SITES; site++)
         for (int i = 0; i < l->m->weights.count; i++)
@@ -356,6 +358,8 @@ static bool is_said(const Lower *l, const char *field)
     bool two = stacks || !strcmp(field, "norms");
     if (places)
         return stacks == l->mixed;
+    if (strstr(field, "_count"))
+        return l->mixed && l->m->mesh.experts > 1;
     if (l->mixed && (two || chunk))
         return false;
     return (l->shards > 1 || !shares) && (l->chunks == 1 || !chunk)
@@ -381,6 +385,8 @@ static void stage_fields(Lower *l)
         { "pending", "and may wait for the gradients of weights" },
         { "blocks", "where its blocks lie, in floats: among the parameters," },
         { "gradient_blocks", "among the gradients or moments" },
+        { "encoder_count", "of them blocks of the encoder," },
+        { "decoder_count", "and of the decoder" },
         { "encoder_blocks", "where those of the encoder lie, in floats: among "
           "the parameters," },
         { "encoder_gradient_blocks", "among the gradients or moments;" },
@@ -428,6 +434,8 @@ static void stage_row(Lower *l, int stage)
         { "pending", first->pending },
         { "blocks", part->blocks_at },
         { "gradient_blocks", part->gradient_blocks_at },
+        { "encoder_count", stack_blocks_on(l, 0, stage) },
+        { "decoder_count", stack_blocks_on(l, 1, stage) },
         { "encoder_blocks", part->stack_at[0] },
         { "encoder_gradient_blocks", part->gradient_stack_at[0] },
         { "decoder_blocks", part->stack_at[1] },

@@ -88,20 +88,16 @@ static void check_pipeline_stacks(Loader *loader)
 {
     const Spec *s = loader->spec;
     const KeyId stages = KEY_parallel_pipeline_stages,
-                kind = KEY_model_kind,
+                shard = KEY_parallel_shard,
                 schedule = KEY_parallel_pipeline_schedule;
-    const struct { bool is; KeyId key; } unbuilt[] = {
-        { s->parallel_shard != PARALLEL_SHARD_NONE, KEY_parallel_shard },
-        { s->parallel_experts > 1, KEY_parallel_experts },
-    };
     int64_t blocks = s->model_blocks_encoder + s->model_blocks_decoder;
     bool interleaved = s->parallel_pipeline_schedule
         == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED;
-    for (size_t i = 0; interleaved && i < sizeof unbuilt / sizeof *unbuilt; i++)
-        if (unbuilt[i].is && sound(loader, unbuilt[i].key, kind))
-            clash(loader, unbuilt[i].key, schedule,
-                  "`%s` is not built yet with `%s` of an encoder-decoder",
-                  saying(loader, unbuilt[i].key), saying(loader, schedule));
+    if (interleaved && s->parallel_shard != PARALLEL_SHARD_NONE
+        && sound(loader, shard, KEY_model_kind))
+        clash(loader, shard, schedule, "`%s` is not built yet with `%s` of an "
+              "encoder-decoder", saying(loader, shard),
+              saying(loader, schedule));
     if (!sound(loader, stages, KEY_model_blocks_encoder)
         || !sound(loader, stages, KEY_model_blocks_decoder)
         || check_stacks(loader))

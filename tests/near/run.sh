@@ -240,6 +240,9 @@ mixture 24 parallel.data=2 parallel.experts=2 parallel.tensor=2 model.experts.bu
 encoder-decoder 24 parallel.data=2 parallel.experts=2 parallel.tensor=2 \
     parallel.pipeline.stages=2 train.micro_batch=2 with model.experts.count=4 \
     model.experts.top_k=2 model.experts.aux_loss=0.02 model.ff.dim=36
+encoder-decoder 24 parallel.data=2 parallel.experts=2 parallel.pipeline.stages=2 \
+    parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=2 train.micro_batch=1 with \
+    model.experts.count=4 model.experts.top_k=2 model.experts.aux_loss=0.02
 preference 24 parallel.data=2 parallel.experts=2 parallel.tensor=2 parallel.shard=parameters \
     with model.experts.count=4 model.experts.top_k=1 model.experts.aux_loss=0.02 model.ff.dim=54
 encoder-decoder 24 parallel.data=4 parallel.experts=2 parallel.pipeline.stages=3 \
