@@ -261,9 +261,9 @@ void step_derive(Steps *s, ProgBlock *b, const Func *reader);
 const char *gathered_region(const Lower *l, const Unit *unit);
 void write_gathering(Lower *l);
 /* ranks.c: the index of a message that a stage's ranks make so many calls of in
- * a step, each of so many bytes: of those that split units or the same experts,
- * of those with the
- * same shares (a sum), of all replicas (a sum, once). */
+ * a step, each of so many bytes: of those that split units, or the same
+ * experts; of those with the same shares (a sum), or the same shares of the
+ * same experts; of all replicas (a sum, once). */
 ProgExpr *step_shard_message(Steps *s, const char *name, int kind, int stage,
                              int64_t bytes, int64_t calls);
 ProgExpr *step_experts_message(Steps *s, const char *name, int kind, int stage,
