@@ -108,7 +108,7 @@ static ProgFunc *gathered_func(Lower *l)
                             "lie.", prog_void());
     f->inlined = true;
     ProgVar *to = prog_param(p, f, "to", prog_pointer_to(l->shared, false));
-    ProgVar *units[8] = {0};
+    ProgVar *units[MOST_UNITS] = {0};
     for (int i = 0; i < l->units.count; i++)
         if (l->units.at[i].stack < 0)
             units[i] = prog_param(p, f, l->units.at[i].name,
@@ -248,7 +248,7 @@ static void gather_in_turn(Steps *s, ProgBlock *b, ProgExpr *const *messages)
 void step_gather_block(Steps *s, ProgBlock *b)
 {
     Lower *l = s->l;
-    ProgExpr *messages[8] = {0};
+    ProgExpr *messages[MOST_UNITS] = {0};
     bool in_turn = gathered_places(l, block_unit(l, s->stack)) > 1;
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];

@@ -60,6 +60,9 @@ typedef struct PartLayout {
     int64_t weight_floats, moment_floats, gradient_floats;
 } PartLayout;
 
+/* Blocks and experts of two stacks, what is before, between and behind them. */
+enum { MOST_UNITS = 7 };
+
 /* What replicas split between them in equal shares, each a whole number of
  * blocks of 1024 floats: the parameters outside blocks that stand side by side,
  * or a block's; apart from them its experts, of which few ranks have the same.

@@ -102,6 +102,30 @@ static ProgFunc *square_func(Lower *l)
     return f;
 }
 
+/* `variable` of a unit: outside blocks the update reads the norms' own. */
+static ProgVar *let_once(Steps *s, ProgBlock *b, const Unit *unit,
+                         ProgVar **variable, const char *name, ProgExpr *value)
+{
+    if (unit->stack >= 0 || !*variable)
+        *variable = step_let(
+            s, b, arena_printf(s->l->arena, "%s_%s", unit->name, name), value);
+    return *variable;
+}
+
+/* This rank's share of a unit: where it begins, and its gradients. */
+static ProgVar *share_begin(Steps *s, ProgBlock *b, const Unit *unit)
+{
+    return let_once(s, b, unit, &s->share_begins[unit - s->l->units.at],
+                    "start", px_mul(s->p, step_share_number(s, unit),
+                                    step_share(s, unit)));
+}
+
+static ProgVar *share_gradients(Steps *s, ProgBlock *b, const Unit *unit)
+{
+    return let_once(s, b, unit, &s->share_gradients[unit - s->l->units.at],
+                    "g", step_gradient_share(s, unit));
+}
+
 /* A tensor at a time: what lies between them is nobody's. What every tensor
  * rank has whole counts in the first's, a tied weight on the first stage. */
 static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
@@ -111,8 +135,8 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
     Lower *l = s->l;
     ProgVar *to = step_let(s, b, arena_printf(l->arena, "%s_norms", unit->name),
                            sums);
-    ProgVar *g = step_let(s, b, arena_printf(l->arena, "%s_g", unit->name),
-                          step_gradient_share(s, unit));
+    ProgVar *g = share_gradients(s, b, unit);
+    ProgVar *start = share_begin(s, b, unit);
     ProgBlock *here = b, *first = NULL;
     int stage = -1;
     for (int i = 0; i < l->m->weights.count; i++) {
@@ -141,7 +165,7 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
             var(s, g),
             px_const(p, l->offsets[i]),
             elements_of(l, &w->type),
-            px_mul(p, step_share_number(s, unit), step_share(s, unit)),
+            var(s, start),
             step_share(s, unit),
         };
         step_call(s, where, square_func(l), args, 7);
@@ -405,7 +429,7 @@ static ProgFunc *update_share_func(Lower *l, const KernelCode *update)
 }
 
 /* Pointers to a unit's shares: p, g, first, second. */
-typedef struct Shares { ProgVar *p, *g, *moments[2]; } Shares;
+typedef struct Shares { ProgVar *p, *g, *moments[2], *start; } Shares;
 
 static Shares open_shares(Steps *s, ProgBlock *b, const Unit *unit)
 {
@@ -416,8 +440,8 @@ static Shares open_shares(Steps *s, ProgBlock *b, const Unit *unit)
     Arena *a = s->l->arena;
     shares.p = step_let(s, b, arena_printf(a, "%s_p", of),
                         step_weight_share(s, unit));
-    shares.g = step_let(s, b, arena_printf(a, "%s_g", of),
-                        step_gradient_share(s, unit));
+    shares.g = share_gradients(s, b, unit);
+    shares.start = share_begin(s, b, unit);
     for (int i = 0; i < s->l->info->moments; i++) {
         ProgExpr *base = step_control(s, "state");
         if (i)
@@ -452,8 +476,7 @@ static void update_tensor(Steps *s, ProgBlock *b, const Unit *unit,
         list_push(a, &args, value);
     }
     list_push(a, &args, px_const(p, s->l->offsets[weight]));
-    list_push(a, &args, px_mul(p, step_share_number(s, unit),
-                               step_share(s, unit)));
+    list_push(a, &args, var(s, shares->start));
     list_push(a, &args, step_share(s, unit));
     step_call(s, b, update_share_func(s->l, code), args.at, args.count);
     s->p->here = (Loc){0};

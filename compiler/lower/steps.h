@@ -30,6 +30,7 @@ typedef struct Steps {
     ProgVar *norm, *applied, *clip_scale, *loss_value, *aux;
     ProgVar *moments[2],
         *block_moments[2][2];       /* in the update; by stack, moment */
+    ProgVar *share_begins[MOST_UNITS], *share_gradients[MOST_UNITS];
     int stack;                      /* of the loop over blocks, or 0 */
     const char *mask;               /* the update's open `if`: frozen_blocks, */
     ProgBlock *masked;              /* its body */
