@@ -181,6 +181,13 @@ static void add_value(ValueWalk *walk, const char *name, const Type *type,
     }
 }
 
+/* Does each block leave it where it was? So does the gradient of the encoder's
+ * memory, which stages send and receive there. */
+static bool stays(const Lower *l, const char *name)
+{
+    return l->decoder && !strcmp(name, "dmemory");
+}
+
 static void find_values(void *context, const Stmt *s, const Stmt *around)
 {
     ValueWalk *walk = context;
@@ -199,7 +206,7 @@ static void find_values(void *context, const Stmt *s, const Stmt *around)
             add_value(walk, name, type, SLOTS_ONE, -1, pooled);
         else if (!is_elsewhere(s, i))
             add_value(walk, name, type,
-                      !looped || !own ? SLOTS_ONE
+                      !looped || !own || stays(walk->l, name) ? SLOTS_ONE
                       : around->down  ? SLOTS_TURN
                                       : SLOTS_STREAM,
                       looped ? around->stack : -1, pooled);

@@ -210,6 +210,10 @@ encoder-decoder 24 parallel.context=3 train.micro_batch=2 parallel.data=2
 encoder-decoder 24 parallel.tensor=2 parallel.sequence_parallel=true \
     parallel.pipeline.stages=2 parallel.pipeline.schedule=interleaved \
     parallel.pipeline.virtual=2 train.micro_batch=1 with model.ff.dim=50
+encoder-decoder 24 parallel.tensor=2 parallel.pipeline.stages=2 \
+    parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=2 \
+    parallel.pipeline.split=[1,1,2,1] train.micro_batch=1 with model.ff.dim=50 \
+    model.blocks.encoder=2 model.blocks.decoder=3
 encoder-decoder 24 parallel.tensor=2 parallel.context=2 parallel.pipeline.stages=3 \
     parallel.pipeline.schedule=zero-bubble train.micro_batch=1 with model.ff.dim=50
 mixture 24 parallel.context=2 with model.experts.capacity=0 \
