@@ -48,6 +48,8 @@ static void foretell_apart(Steps *s, Talk *all, Talk *same, int stage)
                      : l->mixed ? part->gradient_stack_at[i]
                                 : part->gradient_blocks_at;
         int64_t each = stack->gradient_floats, dense = experts_begin(l, i);
+        if (!stack_blocks(l->m, i))
+            continue;
         if (has_before(l, i)) {
             foretell(s, all, stage, 1,
                      collective_bytes(ALL_REDUCE, 4 * (from - at), ranks));
@@ -104,7 +106,8 @@ void step_sum_apart(Steps *s, ProgBlock *b)
         foretell_apart(s, all, same, stage);
     ProgExpr *at = num(s, 0);
     for (int i = 0; i < l->m->stacks.count; i++)
-        at = sum_stack_apart(s, b, i, all, same, at);
+        if (stack_blocks(l->m, i))      /* an empty one has no place */
+            at = sum_stack_apart(s, b, i, all, same, at);
     sum_run(s, b, all, at, px_sub(s->p, step_gradient_floats(s), at));
 }
 

@@ -230,6 +230,8 @@ encoder-decoder 24 parallel.data=4 parallel.experts=2 parallel.shard=gradients w
     model.experts.count=4 model.experts.top_k=2 model.experts.aux_loss=0.02
 encoder-decoder 24 parallel.data=4 parallel.experts=2 with \
     model.experts.count=4 model.experts.top_k=2 model.experts.aux_loss=0.02
+encoder-decoder 24 parallel.data=2 parallel.experts=2 with model.blocks.decoder=0 \
+    model.experts.count=4 model.experts.top_k=1 model.experts.aux_loss=0.3
 preference 24 parallel.data=2 parallel.experts=2 with \
     model.experts.count=4 model.experts.top_k=1 model.experts.aux_loss=0.02
 mixture 24 parallel.data=2 parallel.experts=2 parallel.tensor=2 with \
