@@ -55,7 +55,8 @@ Plan plan_of(const Spec *s)
             .shard = shard_of(s->parallel_shard),
             .shard_from = s->loc[KEY_parallel_shard],
             .shard_group_from = s->loc[KEY_parallel_shard_group],
-            .data_from = s->loc[KEY_parallel_data],
+            .data_from = s->loc[s->parallel_data > 1 ? KEY_parallel_data
+                                                     : KEY_parallel_context],
             .experts = s->parallel_experts,
             .experts_from = s->loc[KEY_parallel_experts],
             .context = s->parallel_context,

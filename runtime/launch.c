@@ -116,13 +116,14 @@ static const char *waits_in(const World *world, int rank, const char **where)
     return waits >= 0 ? messages[waits].name : NULL;
 }
 
-/* Whether all that are left wait; and for what, one of them. */
+/* Whether all that are left and run wait; and for what, one of them. */
 static bool all_wait(const Launcher *l, const char **what, const char **where)
 {
     bool all = true;
     for (int rank = 0; rank < l->world->ranks; rank++) {
         const char *line, *its = waits_in(l->world, rank, &line);
-        if (l->children[rank].pid == 0 || rank == l->lost)
+        const Child *child = &l->children[rank];
+        if (child->pid == 0 || child->stopped || rank == l->lost)
             continue;
         all = all && its;
         if (its) {
@@ -285,6 +286,16 @@ static void kill_all(const Launcher *l, int number)
             kill(l->children[rank].pid, number);
 }
 
+/* What hangs or is stopped will not leave. */
+static void kill_lame(const Launcher *l)
+{
+    for (int rank = 0; rank < l->world->ranks; rank++) {
+        const Child *child = &l->children[rank];
+        if (child->pid > 0 && (child->stopped || rank == l->lost))
+            kill(child->pid, SIGKILL);
+    }
+}
+
 static void reap_all(Launcher *l)
 {
     for (int rank = 0; rank < l->world->ranks; rank++)
@@ -325,9 +336,7 @@ static void look_around(Launcher *l)
     report_lost(l, now);
     if (l->failed == 0 && world_failed(l)) {
         l->failed = now;
-        /* What hangs or is stopped will not leave. */
-        if (l->lost >= 0 && l->children[l->lost].pid > 0)
-            kill(l->children[l->lost].pid, SIGKILL);
+        kill_lame(l);
     }
     if (l->failed > 0 && now - l->failed > MOST_TO_LEAVE)
         kill_all(l, SIGKILL);

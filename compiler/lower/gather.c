@@ -249,7 +249,10 @@ void step_gather_block(Steps *s, ProgBlock *b)
 {
     Lower *l = s->l;
     ProgExpr *messages[MOST_UNITS] = {0};
-    bool in_turn = gathered_places(l, block_unit(l, s->stack)) > 1;
+    const Unit *block = block_unit(l, s->stack);
+    if (!block)                 /* its blocks have no parameters */
+        return;
+    bool in_turn = gathered_places(l, block) > 1;
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
         if (unit->stack != s->stack || unit->shards == 1)

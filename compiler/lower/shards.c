@@ -689,7 +689,7 @@ const Unit *block_unit(const Lower *l, int stack)
     for (int i = 0; i < l->units.count; i++)
         if (l->units.at[i].stack == stack)
             return &l->units.at[i];
-    ice("stack %d has no unit", stack);
+    return NULL;
 }
 
 static void keep_share(Steps *s, ProgBlock *b, const Unit *unit)

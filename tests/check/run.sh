@@ -103,6 +103,7 @@ holds classifier.yaml "parallel.context=3 train.sequence=120 \
 model.head.classify.pool=max"
 holds vit-tiny-digits.yaml "parallel.context=2 model.head.classify.pool=last"
 holds simple-attention.yaml "parallel.context=2"
+holds simple-attention.yaml "parallel.data=2 parallel.shard=parameters"
 holds vit-tiny-digits.yaml "parallel.context=5 model.input.image.size=6"
 holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2"
 holds mixtral-8x7b.yaml "parallel.data=4 parallel.experts=2 \

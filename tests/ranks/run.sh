@@ -173,6 +173,13 @@ for rank in 0 3; do
     ends "rank $rank is stopped" p-both 6 5
     says "rank $rank is stopped" "rank $rank of 4 stayed stopped .* \".*\" \(.*:[0-9]+"
 done
+begin p-both
+kill -STOP ${ranks[1]} ${ranks[2]}
+ends "two ranks are stopped" p-both 6 5
+says "two ranks are stopped" "rank 1 of 4 stayed stopped .* \".*\" \(.*:[0-9]+"
+begin p-both
+kill -STOP "${ranks[@]}"
+ends "all ranks are stopped" p-both 6 5
 begin p-four
 kill -SEGV ${ranks[2]}
 ends "a rank is at fault" p-four 6 5
