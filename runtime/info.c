@@ -167,6 +167,17 @@ static void put_messages(JsonWriter *json, const Program *part)
     json_close(json, ']');
 }
 
+/* parallel.shard */
+static const char *shard_text(const Program *program)
+{
+    switch (program->shard) {
+    case SHARD_MOMENTS: return "optimizer";
+    case SHARD_GRADIENTS: return "gradients";
+    case SHARD_WEIGHTS: return "parameters";
+    default: return "none";
+    }
+}
+
 /* Ranks by axis; what a rank of each stage maps, and sends in a train step. */
 static void put_plan(JsonWriter *json, const Program *program,
                      const Options *options)
@@ -174,8 +185,13 @@ static void put_plan(JsonWriter *json, const Program *program,
     json_key(json, "plan");
     json_open(json, '{');
     json_set_count(json, "ranks", program_ranks(program));
-    json_set_count(json, "data", program_data(program));
+    json_set_count(json, "data",
+                   program_data(program) / program_context(program));
+    json_set_count(json, "context", program_context(program));
+    json_set_count(json, "tensor", program_tensor(program));
+    json_set_count(json, "experts", program_experts(program));
     json_set_count(json, "stages", program_stages(program));
+    json_set_text(json, "shard", shard_text(program));
     json_set_count(json, "groups", program->groups);
     /* of a rank that mpirun has started, besides */
     json_set_count(json, "message_room_bytes",
@@ -298,6 +314,32 @@ static void print_class(const char *name, int64_t bytes)
         printf("  %s %.1f MiB", name, (double)bytes / (1 << 20));
 }
 
+static int longer(int width, const char *text)
+{
+    int length = (int)strlen(text);
+    return length > width ? length : width;
+}
+
+/* Those of a training step; the others are other commands'. */
+static void print_messages(const Program *part)
+{
+    int name = 0, axis = 0;
+    for (int i = 0; i < part->message_count; i++)
+        if (part->messages[i].calls > 0) {
+            name = longer(name, part->messages[i].name);
+            axis = longer(axis, part->messages[i].axis);
+        }
+    printf(name > 0 ? "\n  messages a step:\n" : "\n");
+    for (int i = 0; i < part->message_count; i++) {
+        const Message *message = &part->messages[i];
+        if (message->calls > 0)
+            printf("  %-*s along %-*s %6lld calls %14lld bytes  %s\n", name,
+                   message->name, axis, message->axis,
+                   (long long)message->calls, (long long)message->bytes,
+                   message->where);
+    }
+}
+
 static void print_stage(const Program *program, int stage,
                         const Options *options)
 {
@@ -315,13 +357,7 @@ static void print_stage(const Program *program, int stage,
     for (int i = 0; i < train->memory_count; i++)
         print_class(train->memory[i].name, train->memory[i].bytes);
     print_class("threads", plan.thread_bytes);
-    printf(part.message_count ? "\n  messages a step:\n" : "\n");
-    for (int i = 0; i < part.message_count; i++) {
-        const Message *message = &part.messages[i];
-        printf("  %-16s along %-8s %6lld calls %14lld bytes  %s\n",
-               message->name, message->axis, (long long)message->calls,
-               (long long)message->bytes, message->where);
-    }
+    print_messages(&part);
 }
 
 /* The ranks that train, and what each sends in a step. */
@@ -330,9 +366,10 @@ static void print_plan(const Program *program, const Options *options)
     int ranks = program_ranks(program);
     char text[WORLD_TEXT];
     world_text(program, threads_of(options, ranks), text);
-    printf("plan        %s, f32; batch %lld x %lld %s\n",
-           ranks > 1 ? text : "1 rank", (long long)program->batch,
-           (long long)program->sequence,
+    printf("plan        %s%s%s, f32; batch %lld x %lld %s\n",
+           ranks > 1 ? text : "1 rank", program->shard ? ", shard " : "",
+           program->shard ? shard_text(program) : "",
+           (long long)program->batch, (long long)program->sequence,
            is_preference(program) ? "tokens, pairs" : "tokens");
     for (int stage = 0; ranks > 1 && stage < program_stages(program); stage++)
         print_stage(program, stage, options);
@@ -353,7 +390,8 @@ static void print_text(const Program *program, const Options *options)
     printf("spec        sha256 %s\n", program->spec_hash);
     printf("model       sha256 %s\n", program->model_hash);
     printf("source      sha256 %s\n", program->source_hash);
-    printf("memory      on %d threads%s\n", threads_of(options, ranks),
+    int threads = threads_of(options, ranks);
+    printf("memory      on %d thread%s%s\n", threads, threads == 1 ? "" : "s",
            ranks > 1 ? " a rank: train, eval and grad" : "");
     each_step(program, options, print_step, NULL);
 }
