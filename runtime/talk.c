@@ -101,9 +101,8 @@ void talk_end(const Talk *talk)
 }
 
 /* The threads of a rank meet, no others. */
-void talk_rejoin(Talk *talk)
+void talk_rejoin(const Talk *talk)
 {
-    talk->base = NULL;
     barrier(talk->me);
 }
 

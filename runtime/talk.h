@@ -67,7 +67,7 @@ void talk_end(const Talk *talk);
 
 /* In their place where nobody has to be waited for: what is read was there when
  * the members last met, and is at the same place on all. */
-void talk_rejoin(Talk *talk);
+void talk_rejoin(const Talk *talk);
 void talk_leave(const Talk *talk);
 
 /* All members meet, each with bytes for its slot, at most WORLD_SLOT; then
