@@ -385,6 +385,7 @@ static const TalkSize sizes[] = {
     { "all_gather_f64", ALL_GATHER, 8 },
     { "end_gather_f32", ALL_GATHER, 4 },
     { "exchange_f32", SEND, 4 },
+    { "broadcast_f32", BROADCAST, 4 },
     { "broadcast_f64", BROADCAST, 8 },
     { "send_f32", SEND, 4 },
     { "send_rows_f32", SEND, 4 },

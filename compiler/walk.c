@@ -284,6 +284,7 @@ static void add_talk(Frame *f, const ProgFunc *func, const Known *args)
 {
     bool sends = !strcmp(func->name, "send_f32");
     bool directed = sends || !strcmp(func->name, "receive_f32")
+        || !strcmp(func->name, "broadcast_f32")
         || !strcmp(func->name, "broadcast_f64");
     int last = func->params.count - 1, factors = size_factors(func);
     Event event = { .n = 1, .peer = -1 };

@@ -80,6 +80,7 @@ static const Signature signatures[] = {
     {"gather_columns_f32", "vTlpPlll", PL_COLLECTIVE},
     {"gather_shares_f32", "vTlpPlll", PL_COLLECTIVE},
     {"sum_shares_f32", "vTlpPlll", PL_COLLECTIVE},
+    {"broadcast_f32", "vTllpPl", PL_COLLECTIVE},
     {"broadcast_f64", "dTlld", PL_COLLECTIVE},
     {"exchange_f32", "vTlpPl", PL_COLLECTIVE},
     {"send_f32", "vTllpPl", PL_COLLECTIVE},

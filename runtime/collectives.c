@@ -571,6 +571,22 @@ void sum_shares_f32(const Thread *me, long message, float *own,
     talk_count(&talk, REDUCE_SCATTER, sequences * each * (long)sizeof(float));
 }
 
+void broadcast_f32(const Thread *me, long message, long from, float *theirs,
+                   const float *mine, long n)
+{
+    Talk talk;
+    if (!talk_open(&talk, me, message))
+        return;
+    talk_begin(&talk, mine);
+    for (int m = 0; m < talk.members && talk.member == from; m++)
+        talk_pass(&talk, m, floats_at(mine, n), floats_at(theirs, 0));
+    if (talk.member != from)
+        talk_pull(&talk, (int)from, floats_at(mine, 0), floats_at(mine, n),
+                  floats_at(theirs, n));
+    talk_end(&talk);
+    talk_count(&talk, BROADCAST, n * (long)sizeof(float));
+}
+
 double broadcast_f64(const Thread *me, long message, long from, double mine)
 {
     Talk talk;

@@ -123,7 +123,10 @@ void sum_shares_f32(const Thread *me, long message, float *own,
 void exchange_f32(const Thread *me, long message, float *theirs,
                   const float *mine, long n);
 
-/* One number of member `from`, on every member. */
+/* Of member `from` n numbers at `mine`, to `theirs` of all others; or one
+ * number, on every member. */
+void broadcast_f32(const Thread *me, long message, long from, float *theirs,
+                   const float *mine, long n);
 double broadcast_f64(const Thread *me, long message, long from, double mine);
 
 /* From a rank to that of another stage, all else equal (axis pipeline). A

@@ -152,9 +152,10 @@ void step_gather_shared(Steps *s, ProgBlock *b)
         const Unit *unit = &l->units.at[i];
         if (unit->stack >= 0)
             continue;
+        ProgBlock *some = step_where_unit(s, b, unit);
         ProgExpr *all = step_region(s, gathered_region(l, unit));
         step_gather_unit(
-            s, b, unit, "gather weights", all,
+            s, some, unit, "gather weights", all,
             step_packed_share(s, unit, step_control(s, "weights")));
         list_push(l->arena, &args, all);
     }
@@ -334,9 +335,10 @@ void step_gather_weights(Steps *s, ProgBlock *b)
     ps_comment(p, b, "every rank gets all weights");
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
-        if (unit->shards == 1)
+        ProgBlock *some = step_where_unit(s, b, unit);
+        if (unit->shards == 1 || !some)
             continue;
-        ProgBlock *body = step_each_block(s, b, unit->stack);
+        ProgBlock *body = step_each_block(s, some, unit->stack);
         ProgExpr *at = step_unit_begin(s, unit);
         if (unit->stack >= 0)
             at = px_add(
@@ -362,7 +364,10 @@ void step_gather_gradients(Steps *s, ProgBlock *b)
     ps_comment(p, b, "every rank gets all gradients");
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
-        ProgBlock *body = step_each_block(s, b, unit->stack);
+        ProgBlock *some = step_where_unit(s, b, unit);
+        if (!some)
+            continue;
+        ProgBlock *body = step_each_block(s, some, unit->stack);
         ProgExpr *at = step_unit_begin(s, unit);
         if (unit->stack >= 0)
             at = px_add(

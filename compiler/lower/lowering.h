@@ -237,6 +237,10 @@ bool weight_on_stage(const Lower *l, int weight, int stage);
  * blocks there, and how far from the first that does, or that stands behind? */
 int weight_stage(const Lower *l, int weight);
 bool weight_before_blocks(const Lower *l, int weight);
+/* The stage whose function sums a weight's gradient at a site. */
+int site_stage(const Lower *l, int weight, int site);
+/* Floats that a stage has room for of another's sums of a weight's uses. */
+int64_t part_received(const Lower *l, int stage);
 int64_t weight_part_offset(const Lower *l, int weight);
 /* On several stages: an embedding that is the head's, too, or that encoder and
  * decoder share. */

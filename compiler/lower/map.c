@@ -486,6 +486,8 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
                            : l->parts[map->stage].moment_floats);
     if (l->early)
         add(l, map, "shares", "gradients", kept_shares(l));
+    if (map->stage >= 0)
+        add(l, map, "received", "messages", part_received(l, map->stage));
     if (norm)
         add(l, map, "norms", "scalars", 2 * (blocks ? blocks : 1));
 }

@@ -166,43 +166,51 @@ void step_merge_groups(Steps *s, ProgBlock *b, Merged what)
     step_barrier(s, b);
 }
 
-int site_stage(const Lower *l, int weight, int site)
+/* Adds a weight's `sum` to its gradient. */
+static void add_sum(Steps *s, ProgBlock *b, int weight, ProgExpr *sum)
 {
-    for (int i = 0; i < l->m->funcs.count; i++) {
-        const Func *f = l->m->funcs.at[i];
-        for (int j = 0; j < f->gradients.count; j++)
-            if (f->gradients.at[j].weight == weight
-                && f->gradients.at[j].site == site)
-                return part_stage(l, part_of(f));
-    }
-    ice("%s has no use %d", l->m->weights.at[weight].name, site);
+    const Weight *w = &s->l->m->weights.at[weight];
+    ProgExpr *args[] = {
+        var(s, s->me),
+        px_field(s->p, var(s, s->dshared[0]), c_name(s->l, w->name)),
+        sum, padded(s, w),
+    };
+    step_call(s, b, add_into_func(s->l), args, 4);
 }
 
-/* Where a weight is whose gradient several functions sum: on their stages,
- * which tell each other the sums. Those that have the sum of the sites before
- * get this site's, whose stage gets the sum. */
-static ProgBlock *where_used(Steps *s, ProgBlock *b, int weight, int site)
+static ProgExpr *site_sum(Steps *s, int weight, int site)
+{
+    const Weight *w = &s->l->m->weights.at[weight];
+    return px_field(s->p, var(s, s->dshared[site]), c_name(s->l, w->name));
+}
+
+/* A site's sum joins that of the sites before it, on every stage that has
+ * summed one: its own stage gets that, unless it has it, and the others get the
+ * site's. */
+static void join_stages(Steps *s, ProgBlock *b, int weight, int site)
 {
     const Lower *l = s->l;
-    if (!s->stage)
-        return b;
     int own = site_stage(l, weight, site), stages[MOST_SITES], count = 0;
+    bool has = false;
     for (int i = 0; i < site; i++) {
         int stage = site_stage(l, weight, i);
+        has |= stage == own;
         if (!count || stages[count - 1] != stage)
             stages[count++] = stage;
     }
-    if (count == 1 && stages[0] == own)
-        return ps_if(s->p, b, step_is_stage(s, own), NULL);
-    ProgExpr *any = step_is_stage(s, own);
-    ProgBlock *both = b;
-    for (int i = 0; i < count; i++) {
+    for (int i = has ? 0 : 1; i < count; i++) {
         if (stages[i] == own)
             continue;
-        both = step_exchange(s, b, weight, site, own, stages[i]);
-        any = px_or(s->p, any, step_is_stage(s, stages[i]));
+        step_send_sum(s, b, weight, own, stages[i], site_sum(s, weight, site));
+        add_sum(s, ps_if(s->p, b, step_is_stage(s, stages[i]), NULL), weight,
+                step_region(s, "received"));
     }
-    return count == 1 ? both : ps_if(s->p, b, any, NULL);
+    if (has)
+        add_sum(s, ps_if(s->p, b, step_is_stage(s, own), NULL), weight,
+                site_sum(s, weight, site));
+    else
+        add_sum(s, step_exchange(s, b, weight, own, stages[0]), weight,
+                step_region(s, "received"));
 }
 
 void step_sum_sites(Steps *s, ProgBlock *b)
@@ -210,19 +218,13 @@ void step_sum_sites(Steps *s, ProgBlock *b)
     ps_comment(s->p, b, "what several functions use: the sum over them");
     for (int site = 1; site < MOST_SITES; site++)
         for (int i = 0; i < s->l->m->weights.count; i++) {
-            const Weight *w = &s->l->m->weights.at[i];
             if (s->l->site_at[site][i] < 0)
                 continue;
-            s->p->here = w->origin.model;
-            ProgBlock *where = where_used(s, b, i, site);
-            const char *name = c_name(s->l, w->name);
-            ProgExpr *args[] = {
-                var(s, s->me),
-                px_field(s->p, var(s, s->dshared[0]), name),
-                px_field(s->p, var(s, s->dshared[site]), name),
-                padded(s, w),
-            };
-            step_call(s, where, add_into_func(s->l), args, 4);
+            s->p->here = s->l->m->weights.at[i].origin.model;
+            if (s->stage)
+                join_stages(s, b, i, site);
+            else
+                add_sum(s, b, i, site_sum(s, i, site));
         }
     step_barrier(s, b);
 }

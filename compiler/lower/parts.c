@@ -96,6 +96,18 @@ bool weight_on_stage(const Lower *l, int weight, int stage)
     return here;
 }
 
+int site_stage(const Lower *l, int weight, int site)
+{
+    for (int i = 0; i < l->m->funcs.count; i++) {
+        const Func *f = l->m->funcs.at[i];
+        for (int j = 0; j < f->gradients.count; j++)
+            if (f->gradients.at[j].weight == weight
+                && f->gradients.at[j].site == site)
+                return part_stage(l, part_of(f));
+    }
+    ice("%s has no use %d", l->m->weights.at[weight].name, site);
+}
+
 int weight_stage(const Lower *l, int weight)
 {
     for (int s = 0; s < l->stages; s++)
@@ -190,6 +202,23 @@ int64_t most_part_blocks(const Lower *l)
     return most;
 }
 
+/* Where the stage sums the weight's uses: the first of them in the gradient
+ * itself, the others behind all gradients, where `at` goes on. */
+static int64_t place_sites(Lower *l, int stage, int weight, int64_t at)
+{
+    PartLayout *part = &l->parts[stage];
+    bool first = true;
+    for (int site = 0; site < MOST_SITES; site++) {
+        if (l->site_at[site][weight] < 0
+            || site_stage(l, weight, site) != stage)
+            continue;
+        part->site_at[site][weight] = first ? part->site_at[0][weight] : at;
+        at += first ? 0 : floats_of(l, weight);
+        first = false;
+    }
+    return at;
+}
+
 static void place_part_stack(Lower *l, int stage, int stack, int64_t *at,
                              int64_t *gradient)
 {
@@ -238,12 +267,9 @@ static void place_part(Lower *l, int stage)
     if (!placed[1])             /* it ends where it begins, behind all */
         part->gradient_stack_at[1] = gradient;
     part->moment_floats = gradient;
-    for (int site = 1; site < MOST_SITES; site++)
-        for (int i = 0; i < l->m->weights.count; i++)
-            if (l->site_at[site][i] >= 0 && part->site_at[0][i] >= 0) {
-                part->site_at[site][i] = gradient;
-                gradient += floats_of(l, i);
-            }
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (l->site_at[1][i] >= 0 && part->site_at[0][i] >= 0)
+            gradient = place_sites(l, stage, i, gradient);
     part->weight_floats = at;
     part->gradient_floats = gradient;
 }
@@ -264,6 +290,21 @@ void place_parts(Lower *l)
         }
         place_part(l, s);
     }
+}
+
+int64_t part_received(const Lower *l, int stage)
+{
+    int64_t most = 0;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        bool others = false;
+        for (int site = 0; site < MOST_SITES; site++)
+            others |= l->site_at[1][i] >= 0 && l->site_at[site][i] >= 0
+                && site_stage(l, i, site) != stage;
+        if (others && l->parts[stage].site_at[0][i] >= 0
+            && floats_of(l, i) > most)
+            most = floats_of(l, i);
+    }
+    return most;
 }
 
 /* A tied weight's are the first stage's alone. */

@@ -112,6 +112,13 @@ ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what)
     return px_call(s->p, prog_library(s->p, "all_reduce_count"), 3, args);
 }
 
+ProgBlock *step_where_some(Steps *s, ProgBlock *b, int stages, ProgExpr *n)
+{
+    if (stages == 0 || stages == s->l->stages)
+        return stages ? b : NULL;
+    return ps_if(s->p, b, px_lt(s->p, num(s, 0), n), NULL);
+}
+
 /* Floats of gradients at a time: whole sixteens. */
 static int64_t bucket_floats(const Lower *l)
 {
@@ -136,20 +143,22 @@ static void sum_gradients(Steps *s, ProgBlock *b)
     Talk *talk = find_talk(s->l, "sum gradients", "data",
                            s->l->m->mesh.data_from);
     int64_t most = 0, bucket = bucket_floats(s->l);
-    for (int i = 0; i < s->l->stages; i++) {
-        int64_t floats = s->l->parts ? s->l->parts[i].gradient_floats
-                                     : s->l->gradient_floats;
-        most = floats > most ? floats : most;
-        if (s->l->m->mesh.experts == 1)
-            foretell_gradients(s, talk, i, floats);
-    }
-    if (!most)                  /* all is frozen */
-        return;
-    ProgExpr *at = var(s, s->gradients), *n = step_gradient_floats(s);
+    int some = 0;
     if (s->l->m->mesh.experts > 1) {
         step_sum_apart(s, b);
         return;
     }
+    for (int i = 0; i < s->l->stages; i++) {
+        int64_t floats = s->l->parts ? s->l->parts[i].gradient_floats
+                                     : s->l->gradient_floats;
+        most = floats > most ? floats : most;
+        some += floats > 0;
+        foretell_gradients(s, talk, i, floats);
+    }
+    ProgExpr *at = var(s, s->gradients), *n = step_gradient_floats(s);
+    b = step_where_some(s, b, some, n);
+    if (!b)                     /* all is frozen */
+        return;
     if (most > bucket) {
         ProgVar *from = prog_local(p, s->func, "from", prog_i64());
         b = ps_for(p, b, from, num(s, 0), n, num(s, bucket));
@@ -231,46 +240,62 @@ void step_share_sums(Steps *s, ProgBlock *b)
 
 /* The message of two stages about a weight: of the ends, of the two that embed,
  * or of the decoder's ends. */
-static Talk *exchange_talk(Steps *s, const Weight *w, int before, int behind)
+static Talk *pair_talk(Steps *s, const char *verb, int weight, int one,
+                       int other)
 {
+    const Weight *w = &s->l->m->weights.at[weight];
+    int before = one < other ? one : other, behind = one < other ? other : one;
     int last = s->l->stages - 1;
-    const char *axis = before > 0        ? "decoder's ends"
-                     : behind < last     ? "embeddings"
-                                         : "ends";
+    const char *axis = before > 0      ? "decoder's ends"
+                     : behind < last   ? "embeddings"
+                                       : "ends";
     const char *of = before > 0    ? " in the decoder"
                    : behind < last ? " of both sides"
                                    : "";
-    return find_talk(s->l, arena_printf(s->l->arena, "exchange %s%s",
+    return find_talk(s->l, arena_printf(s->l->arena, "%s %s%s", verb,
                                         c_name(s->l, w->name), of),
                      axis, s->l->m->mesh.stages_from);
 }
 
-ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int site,
-                         int from, int to)
+static ProgBlock *on_pair(Steps *s, ProgBlock *b, int one, int other)
+{
+    return ps_if(s->p, b, px_or(s->p, step_is_stage(s, one),
+                                step_is_stage(s, other)), NULL);
+}
+
+ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int one, int other)
 {
     Prog *p = s->p;
     const Weight *w = &s->l->m->weights.at[weight];
-    int before = from < to ? from : to, behind = from < to ? to : from;
-    Talk *talk = exchange_talk(s, w, before, behind);
-    int64_t floats = type_elements(s->l->m, &w->type);
-    foretell(s, talk, before, 1, 4 * floats);
-    foretell(s, talk, behind, 1, 4 * floats);
-    const char *name = c_name(s->l, w->name);
-    ProgExpr *sum = px_field(p, var(s, s->dshared[0]), name);
-    ProgExpr *own = px_field(p, var(s, s->dshared[site]), name);
-    ProgBlock *other;
-    ProgBlock *both = ps_if(p, b, px_or(p, step_is_stage(s, before),
-                                        step_is_stage(s, behind)), NULL);
-    ProgBlock *first = ps_if(p, both, step_is_stage(s, before), &other);
-    ProgExpr *n = elements_of(s->l, &w->type);
-    ProgExpr *adds[] = { var(s, s->me), px_const(p, talk->index), own, sum, n };
-    ProgExpr *gives[] = { var(s, s->me), px_const(p, talk->index), sum, own,
-                          n };
-    step_call(s, first, prog_library(p, "exchange_f32"),
-              before == from ? gives : adds, 5);
-    step_call(s, other, prog_library(p, "exchange_f32"),
-              before == from ? adds : gives, 5);
+    Talk *talk = pair_talk(s, "exchange", weight, one, other);
+    int64_t bytes = 4 * type_elements(s->l->m, &w->type);
+    foretell(s, talk, one, 1, bytes);
+    foretell(s, talk, other, 1, bytes);
+    ProgBlock *both = on_pair(s, b, one, other);
+    ProgExpr *args[] = {
+        var(s, s->me), px_const(p, talk->index), step_region(s, "received"),
+        px_field(p, var(s, s->dshared[0]), c_name(s->l, w->name)),
+        elements_of(s->l, &w->type),
+    };
+    step_call(s, both, prog_library(p, "exchange_f32"), args, 5);
     return both;
+}
+
+void step_send_sum(Steps *s, ProgBlock *b, int weight, int from, int to,
+                   ProgExpr *sum)
+{
+    Prog *p = s->p;
+    const Weight *w = &s->l->m->weights.at[weight];
+    Talk *talk = pair_talk(s, "send", weight, from, to);
+    int64_t bytes = 4 * type_elements(s->l->m, &w->type);
+    foretell(s, talk, from, 1, collective_bytes(BROADCAST, bytes, 2));
+    foretell(s, talk, to, 1, collective_bytes(BROADCAST, bytes, 2));
+    ProgExpr *args[] = {
+        var(s, s->me), px_const(p, talk->index), num(s, from > to),
+        step_region(s, "received"), sum, elements_of(s->l, &w->type),
+    };
+    step_call(s, on_pair(s, b, from, to), prog_library(p, "broadcast_f32"),
+              args, 6);
 }
 
 /* Each stage has made the norms of its own blocks. */

@@ -375,6 +375,15 @@ ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
     return index;
 }
 
+/* Where the unit is: before and behind its blocks a stage may have nothing. */
+ProgBlock *step_where_unit(Steps *s, ProgBlock *b, const Unit *unit)
+{
+    int some = 0;
+    for (int i = 0; i < s->l->stages; i++)
+        some += stage_share(s->l, unit, i) > 0;
+    return step_where_some(s, b, some, step_share(s, unit));
+}
+
 /* Of a unit that begins at `at` of something that has all units. */
 static ProgExpr *own_share(Steps *s, const Unit *unit, ProgExpr *base,
                            ProgExpr *at, int64_t stride_of_block)
@@ -520,47 +529,31 @@ static void reduce(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *values,
     step_call(s, b, prog_library(s->p, "reduce_scatter_f32"), args, 4);
 }
 
-/* The stage with the first use of a tied weight, the head if it has one. */
-static int tied_stage(const Lower *l)
+/* Does a weight stand before the blocks of several stages? They have different
+ * ones there, so that shares of it differ: all of it is summed, over all
+ * replicas, before stages tell each other their sums. */
+static bool sums_whole(const Lower *l, const Unit *unit)
 {
-    for (int i = 0; i < l->m->weights.count; i++)
-        if (l->site_at[1][i] >= 0 && weight_is_tied(l, i))
-            return site_stage(l, i, 0);
-    return l->stages - 1;
+    for (int i = 0; l->parts && i < l->m->weights.count; i++)
+        if (in_unit(l, unit, i) && l->site_at[1][i] >= 0
+            && weight_is_tied(l, i))
+            return true;
+    return false;
 }
 
-/* Stages have different weights before their blocks, so that shares of a tied
- * one differ: where its first use is all of it is summed, over all replicas, as
- * other uses are. */
-static void reduce_before(Steps *s, ProgBlock *b, const Unit *unit,
-                          ProgExpr *values)
+static void reduce_whole(Steps *s, ProgBlock *b, const Unit *unit,
+                         ProgExpr *values)
 {
     Prog *p = s->p;
-    Lower *l = s->l;
-    int tied = tied_stage(l);
-    ProgBlock *others;
-    ProgBlock *own = ps_if(p, b, step_is_stage(s, tied), &others);
-    ProgExpr *share = step_share(s, unit), *index = NULL;
-    for (int i = 0; i < l->stages; i++)
-        index = step_shard_message(s, "sum gradients", REDUCE_SCATTER, i,
-                                   4 * stage_share(l, unit, i), i != tied);
-    ProgExpr *whole[] = {
-        var(s, s->me),
-        step_replicas_message(s, "sum a tied gradient", tied,
-                              4 * l->parts[tied].blocks_at),
-        values,
-        px_mul(p, px_const(p, l->shards_const), share),
+    ProgExpr *index = NULL;
+    for (int i = 0; i < s->l->stages; i++)
+        index = step_replicas_message(s, "sum a tied gradient", i,
+                                      4 * s->l->parts[i].blocks_at);
+    ProgExpr *args[] = {
+        var(s, s->me), index, values,
+        px_mul(p, px_const(p, s->l->shards_const), step_share(s, unit)),
     };
-    step_call(s, own, prog_library(p, "all_reduce_f32"), whole, 4);
-    ProgExpr *args[] = { var(s, s->me), index, values, share };
-    step_call(s, others, prog_library(p, "reduce_scatter_f32"), args, 4);
-    if (l->copies == 1)
-        return;
-    for (int i = 0; i < l->stages; i++)
-        index = copies_message(s, unit, i, i != tied);
-    ProgExpr *shares[] = { var(s, s->me), index, step_gradient_share(s, unit),
-                           share };
-    step_call(s, others, prog_library(p, "all_reduce_f32"), shares, 4);
+    step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
 }
 
 /* Shares that a shard group has summed are added to those of the others: the
@@ -572,14 +565,15 @@ static void add_copies(Steps *s, ProgBlock *b)
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
         ProgExpr *index = NULL;
-        if (s->stage && i == 0)         /* reduce_before has */
+        ProgBlock *some = step_where_unit(s, b, unit);
+        if (sums_whole(l, unit) || !some)
             continue;
         if (unit->experts && l->expert_copies == 1)
             continue;
         for (int stage = 0; stage < l->stages; stage++)
             index = copies_message(s, unit, stage,
                                    stage_count(l, unit, stage));
-        ProgBlock *body = step_each_block(s, b, unit->stack);
+        ProgBlock *body = step_each_block(s, some, unit->stack);
         ProgExpr *args[] = { var(s, s->me), index,
                              step_gradient_share(s, unit),
                              step_share(s, unit) };
@@ -610,16 +604,13 @@ static void reduce_further(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
     Lower *l = s->l;
-    bool any = false;
+    int some = 0;
     ProgExpr *index = NULL;
-    for (int i = 0; i < l->stages; i++)
-        any |= further_end(l, i) > further_begin(l, i);
-    if (!any)
-        return;
-    for (int i = 0; i < l->stages; i++)
-        index = step_replicas_message(
-            s, "sum further uses", i,
-            4 * (further_end(l, i) - further_begin(l, i)));
+    for (int i = 0; i < l->stages; i++) {
+        int64_t floats = further_end(l, i) - further_begin(l, i);
+        index = step_replicas_message(s, "sum further uses", i, 4 * floats);
+        some += floats > 0;
+    }
     ProgExpr *from =
         s->stage ? step_whole_moment(s) : num(s, further_begin(l, 0));
     ProgExpr *count = s->stage
@@ -627,7 +618,9 @@ static void reduce_further(Steps *s, ProgBlock *b)
         : num(s, further_end(l, 0) - further_begin(l, 0));
     ProgExpr *args[] = { var(s, s->me), index,
                          px_offset(p, var(s, s->gradients), from), count };
-    step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
+    b = step_where_some(s, b, some, count);
+    if (b)
+        step_call(s, b, prog_library(p, "all_reduce_f32"), args, 4);
 }
 
 /* Of every unit that has not left early a rank gets the sums of its share; of
@@ -640,13 +633,16 @@ void step_reduce_shards(Steps *s, ProgBlock *b)
         const Unit *unit = &l->units.at[i];
         if ((unit->stack >= 0 && l->early) || unit->shards == 1)
             continue;
-        ProgBlock *body = step_each_block(s, b, unit->stack);
+        ProgBlock *some = step_where_unit(s, b, unit);
+        if (!some)
+            continue;
+        ProgBlock *body = step_each_block(s, some, unit->stack);
         ProgExpr *at = gradient_begin(s, unit);
         if (unit->stack >= 0)
             at = in_block(s, unit, step_gradient_block(s));
         ProgExpr *values = px_offset(p, var(s, s->gradients), at);
-        if (s->stage && i == 0)
-            reduce_before(s, body, unit, values);
+        if (sums_whole(l, unit))
+            reduce_whole(s, body, unit, values);
         else
             reduce(s, body, unit, values, 1);
         step_end_blocks(s);

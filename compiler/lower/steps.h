@@ -121,15 +121,20 @@ int64_t step_aux_blocks(const Steps *s);
 ProgExpr *step_rank_aux(Steps *s);
 /* Every rank gets the auxiliary losses of all. */
 void step_gather_aux(Steps *s, ProgBlock *b);
-/* Two stages tell each other what they have summed of a weight, `from` of its
- * use `site`, `to` of those before: gives the block of both. */
-ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int site,
-                         int from, int to);
+/* Two stages tell each other what they have summed of a weight, or one tells
+ * the other `sum`: it is then in the region "received". An exchange gives the
+ * block of both. */
+ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int one,
+                         int other);
+void step_send_sum(Steps *s, ProgBlock *b, int weight, int from, int to,
+                   ProgExpr *sum);
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
 /* The message of that name over the ranks of an axis, and where it is from. */
 Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from);
 /* A stage's ranks make so many calls of a message, each of so many bytes, in
- * this step: what a train step does is foretold. */
+ * this step: what a train step does is foretold. Of nothing there is no call:
+ * it is made where n > 0, which so many stages have; NULL: none has. */
+ProgBlock *step_where_some(Steps *s, ProgBlock *b, int stages, ProgExpr *n);
 void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
               int64_t bytes);
 /* slices.c: what each of several ranks has of weights. */
@@ -198,8 +203,6 @@ void step_point_at_gradients(Steps *s, ProgBlock *b);
 /* Which sums of the group are complete. */
 typedef enum Merged { MERGE_ALL, MERGE_OUTSIDE, MERGE_BLOCKS } Merged;
 void step_merge_groups(Steps *s, ProgBlock *b, Merged what);
-/* The stage whose function sums a weight's gradient at a site. */
-int site_stage(const Lower *l, int weight, int site);
 /* Sums of parameters that several functions use. */
 void step_sum_sites(Steps *s, ProgBlock *b);
 ProgExpr *step_gradient_floats(Steps *s);       /* GRADIENTS */
@@ -238,6 +241,8 @@ ProgExpr *step_gradient_share(Steps *s, const Unit *unit);
 /* The index of a message about each of the unit's blocks, `times` a step. */
 ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
                             const Unit *unit, int64_t times);
+/* Where it has parameters; NULL: on no stage. */
+ProgBlock *step_where_unit(Steps *s, ProgBlock *b, const Unit *unit);
 void step_reduce_shards(Steps *s, ProgBlock *b);
 void step_keep_share(Steps *s, ProgBlock *b);
 ProgFunc *copy_func(Lower *l);

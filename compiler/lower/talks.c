@@ -93,7 +93,7 @@ Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from)
 void foretell(const Steps *s, Talk *talk, int stage, int64_t calls,
                      int64_t bytes)
 {
-    if (strcmp(s->map->step->name, "train") != 0)
+    if (strcmp(s->map->step->name, "train") != 0 || bytes == 0)
         return;
     talk->calls[stage] += calls;
     talk->bytes[stage] += calls * bytes;

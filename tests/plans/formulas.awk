@@ -69,8 +69,9 @@ END {
             say("exchange_embed_token_weight", 1, 4 * exact)
     }
     if (data > 1 && shard == "none") {
-        # a bucket of whole 64 bytes after the other
-        bytes = 4 * (before + L * block + after + tied)
+        # a bucket of whole 64 bytes after the other; of a tied embedding each
+        # end of a pipeline sums its own use alone
+        bytes = 4 * (before + L * block + after + (stages == 1) * tied)
         each = bucket ? int(bucket / 64) * 64 : bytes
         rest = bytes % each
         say("sum_gradients", int(bytes / each) + (rest > 0),
@@ -83,21 +84,28 @@ END {
         block = padded(block, 1024 * group)
         all = before + L * block + after
         often = order == "fast" && shard != "optimizer" ? micros : 1
-        say("sum_gradients", often * L + 2,
-            (group - 1) * 4 * (before + often * L * block + after) / group)
+        outside = 1 + (after > 0)
+        # with a tied embedding, what stands before a stage's blocks is summed
+        # whole
+        whole = stages > 1 && tied ? before : 0
+        say("sum_gradients", often * L + outside - (whole > 0),
+            (group - 1) * 4 * (before - whole + often * L * block + after) \
+                / group)
+        if (whole)
+            say("sum_a_tied_gradient", 1, all_reduce(4 * whole))
         if (group < data)               # of each share over the groups
-            say("sum_shares_of_groups", L + 2,
-                sum_over(data / group, 4 * all / group))
+            say("sum_shares_of_groups", L + outside - (whole > 0),
+                sum_over(data / group, 4 * (all - whole) / group))
         if (stages == 1)                # else as of the largest stage
             say("gather_shares'_norms", 1,
                 (group - 1) * 8 * all / group / 1024)
-        if (tied)
+        if (tied && stages == 1)
             say("sum_further_uses", 1, all_reduce(4 * tied))
         if (shard == "parameters")      # forward and backward of each
-            say("gather_weights", 2 * micros * L + 2,
+            say("gather_weights", 2 * micros * L + outside,
                 (group - 1) * 4 * (before + after + 2 * micros * L * block) \
                     / group)
         else
-            say("gather_weights", L + 2, (group - 1) * 4 * all / group)
+            say("gather_weights", L + outside, (group - 1) * 4 * all / group)
     }
 }

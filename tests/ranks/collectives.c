@@ -369,6 +369,15 @@ static void test_rows(const Thread *me, Test *t, long n)
     int other = rank % apart + (head ? (stages - 1) * apart : 0);
     for (long i = 0; me->index == 0 && i < n; i++)
         expect(me, t, theirs[i] == number(t, other, i), "exchange", i);
+    bool gives = head == (t->round % 2 == 0);
+    barrier(me);
+    for (long i = 0; me->index == 0 && i < n; i++)
+        theirs[i] = 0;
+    broadcast_f32(me, ENDS, t->round % 2, theirs, mine, n);
+    note(me, t, ENDS, BROADCAST, 4 * n, 2);
+    for (long i = 0; me->index == 0 && i < n; i++)
+        expect(me, t, theirs[i] == (gives ? 0 : number(t, other, i)),
+               "broadcast of many", i);
 }
 
 static void test_all(const Thread *me, void *context)
