@@ -2,7 +2,10 @@
  * (walk.h). A value is an integer, a place, a row of constant data, a record of
  * such values, or unknown: whatever is computed from data. A branch on what is
  * unknown is the update of a step that was not finite; it is taken. A loop or a
- * message that depends on the unknown is an error: nothing of a plan may. */
+ * message that depends on the unknown is an error: nothing of a plan may. With
+ * every value goes the set of fields of Control that it was computed from:
+ * those that a branch, a loop or an event was decided by are what the walk
+ * depends on. */
 #include "walk.h"
 #include "../ir/prog_make.h"
 #include <stdlib.h>
@@ -13,6 +16,7 @@ typedef enum KnownKind {
 
 typedef struct Known {
     KnownKind kind;
+    unsigned of;                    /* seat fields that it was computed from */
     int64_t number;                 /* INT; PLACE: bytes; ROW: which */
     const char *base;               /* PLACE */
     const ProgData *data;           /* ROW */
@@ -25,7 +29,8 @@ typedef struct Instance { const ProgRecord *record; Known *fields; } Instance;
 typedef struct Leads { const ProgFunc *func; bool leads; } Leads;
 
 typedef struct Walk {
-    Arena *arena;
+    Arena *arena;                   /* of what comes of it */
+    Arena *scratch;                 /* of records, until it ends */
     Walked *out;
     List(Leads) leads;
     Instance *call;                 /* the step's Call */
@@ -40,11 +45,42 @@ typedef struct Frame {
     bool returned;
 } Frame;
 
+/* Where a rank sits, as Control says it. */
+typedef enum SeatField {
+    SEAT_STAGE, SEAT_REPLICA, SEAT_CHUNK, SEAT_EXPERT, SEAT_EXPERT_SHARE,
+    SEAT_SHARE, SEAT_SLICE, SEAT_FIRST, SEAT_FIELDS,
+} SeatField;
+
+static const char *const seat_names[SEAT_FIELDS] = {
+    [SEAT_STAGE] = "stage", [SEAT_REPLICA] = "replica",
+    [SEAT_CHUNK] = "chunk", [SEAT_EXPERT] = "expert",
+    [SEAT_EXPERT_SHARE] = "expert_share", [SEAT_SHARE] = "share",
+    [SEAT_SLICE] = "slice", [SEAT_FIRST] = "first",
+};
+
 static const Known unknown = { .kind = UNKNOWN };
 
 static Known known_int(int64_t number)
 {
     return (Known){ .kind = KNOWN_INT, .number = number };
+}
+
+static Known unknown_of(unsigned of)
+{
+    return (Known){ .kind = UNKNOWN, .of = of };
+}
+
+/* The same value, computed from these fields as well. */
+static Known and_of(Known v, unsigned of)
+{
+    v.of |= of;
+    return v;
+}
+
+/* What happens next was decided by v. */
+static void depend(Walk *walk, Known v)
+{
+    walk->out->depends |= v.of;
 }
 
 static void fail(Walk *walk, const ProgFunc *func, const char *what)
@@ -109,7 +145,7 @@ static bool func_leads(Walk *walk, const ProgFunc *func)
     bool leads = func->linkage == PL_COLLECTIVE || is_update(func)
         || keeps_record(func) || block_leads(walk, &func->body);
     const Leads one = { func, leads };
-    list_push(walk->arena, &walk->leads, one);
+    list_push(walk->scratch, &walk->leads, one);
     return leads;
 }
 
@@ -118,17 +154,18 @@ static Known evaluate(Frame *f, const ProgExpr *e);
 
 static Instance *instance_new(Walk *walk, const ProgRecord *record)
 {
-    Instance *made = arena_alloc(walk->arena, sizeof *made);
+    Instance *made = arena_alloc(walk->scratch, sizeof *made);
     made->record = record;
     made->fields = arena_alloc(
-        walk->arena, (size_t)(record->fields.count + 1) * sizeof(Known));
+        walk->scratch, (size_t)(record->fields.count + 1) * sizeof(Known));
     return made;
 }
 
 static Known *field_of(Instance *instance, const char *name)
 {
     for (int i = 0; i < instance->record->fields.count; i++)
-        if (!strcmp(instance->record->fields.at[i].name, name))
+        if (instance->record->fields.at[i].name == name
+            || !strcmp(instance->record->fields.at[i].name, name))
             return &instance->fields[i];
     ice("%s has no field %s", instance->record->name, name);
 }
@@ -136,15 +173,28 @@ static Known *field_of(Instance *instance, const char *name)
 static Known datum(const Known *row, const char *name)
 {
     if (row->number < 0 || row->number >= row->data->rows)
-        return unknown;
+        return unknown_of(row->of);
     const ProgDatum *d = facts_field(row->data, (int)row->number, name);
-    return d->kind == PD_INT ? known_int(d->integer) : unknown;
+    return and_of(d->kind == PD_INT ? known_int(d->integer) : unknown,
+                  row->of);
+}
+
+/* What x op y is computed from. A replica's first sequence plus a number stays
+ * that; whatever else is made of it is the replica's own. */
+static unsigned of_both(ProgExprKind kind, Known a, Known b)
+{
+    const unsigned first = 1u << SEAT_FIRST;
+    bool moved = (kind == PE_ADD && !(a.of & b.of & first))
+        || (kind == PE_SUB && !(b.of & first));
+    unsigned of = a.of | b.of;
+    return (of & first) && !moved ? of | 1u << SEAT_REPLICA : of;
 }
 
 static Known arithmetic(ProgExprKind kind, Known a, Known b)
 {
+    unsigned of = of_both(kind, a, b);
     if (a.kind != KNOWN_INT || b.kind != KNOWN_INT)
-        return unknown;
+        return unknown_of(of);
     int64_t x = a.number, y = b.number, to = 0;
     bool fits = true;
     switch (kind) {
@@ -159,21 +209,22 @@ static Known arithmetic(ProgExprKind kind, Known a, Known b)
     case PE_NE: to = x != y; break;
     default: fits = false; break;
     }
-    return fits ? known_int(to) : unknown;
+    return and_of(fits ? known_int(to) : unknown, of);
 }
 
 static Known moved(Frame *f, const ProgExpr *e)
 {
     Known a = evaluate(f, e->a), b = evaluate(f, e->b);
+    unsigned of = of_both(PE_MUL, a, b);
     if (b.kind != KNOWN_INT)
-        return unknown;
+        return unknown_of(of);
     if (a.kind == KNOWN_ROW)
         a.number += b.number;
     else if (a.kind == KNOWN_PLACE)
         a.number += b.number * prog_kind_bytes(e->a->type.of);
     else
-        return unknown;
-    return a;
+        return unknown_of(of);
+    return and_of(a, of);
 }
 
 /* a && b, a || b: b only where a leaves it open. */
@@ -182,20 +233,21 @@ static Known both(Frame *f, const ProgExpr *e)
     Known a = evaluate(f, e->a);
     bool stops = e->kind == PE_OR;
     if (a.kind == KNOWN_INT && (a.number != 0) == stops)
-        return known_int(stops);
+        return and_of(known_int(stops), a.of);
     Known b = evaluate(f, e->b);
+    unsigned of = a.of | b.of;
     if (b.kind == KNOWN_INT && (b.number != 0) == stops)
-        return known_int(stops);
-    return a.kind == KNOWN_INT && b.kind == KNOWN_INT ? known_int(!stops)
-                                                      : unknown;
+        return and_of(known_int(stops), of);
+    bool known = a.kind == KNOWN_INT && b.kind == KNOWN_INT;
+    return and_of(known ? known_int(!stops) : unknown, of);
 }
 
 static Known selected(Frame *f, const ProgExpr *e)
 {
     Known a = evaluate(f, e->a);
     if (a.kind != KNOWN_INT)
-        return unknown;
-    return evaluate(f, a.number ? e->b : e->c);
+        return unknown_of(a.of);
+    return and_of(evaluate(f, a.number ? e->b : e->c), a.of);
 }
 
 static Known field_value(Frame *f, const ProgExpr *e)
@@ -203,7 +255,7 @@ static Known field_value(Frame *f, const ProgExpr *e)
     Known a = evaluate(f, e->a);
     if (a.kind == KNOWN_RECORD)
         return *field_of(a.record, e->field);
-    return a.kind == KNOWN_ROW ? datum(&a, e->field) : unknown;
+    return a.kind == KNOWN_ROW ? datum(&a, e->field) : unknown_of(a.of);
 }
 
 static Known call(Frame *f, const ProgExpr *e);
@@ -220,11 +272,11 @@ static Known evaluate(Frame *f, const ProgExpr *e)
     case PE_OFFSET: return moved(f, e);
     case PE_LOAD: {
         Known at = moved(f, e);
-        return at.kind == KNOWN_ROW ? at : unknown;
+        return at.kind == KNOWN_ROW ? at : unknown_of(at.of);
     }
     case PE_CAST: {
         Known a = evaluate(f, e->a);
-        return prog_is_float(e->type.kind) ? unknown : a;
+        return prog_is_float(e->type.kind) ? unknown_of(a.of) : a;
     }
     case PE_NEG: return arithmetic(PE_SUB, known_int(0), evaluate(f, e->a));
     case PE_AND: case PE_OR: return both(f, e);
@@ -247,9 +299,11 @@ static WalkPlace place_of(Known v)
                                  : (WalkPlace){ NULL, 0 };
 }
 
-static int64_t of_call(const Walk *walk, const char *field)
+static int64_t of_call(Walk *walk, const char *field)
 {
     const Known *v = walk->call ? field_of(walk->call, field) : NULL;
+    if (v)
+        walk->out->depends |= v->of & ~(1u << SEAT_FIRST);
     return v && v->kind == KNOWN_INT ? v->number : -1;
 }
 
@@ -288,6 +342,8 @@ static void add_talk(Frame *f, const ProgFunc *func, const Known *args)
         || !strcmp(func->name, "broadcast_f64");
     int last = func->params.count - 1, factors = size_factors(func);
     Event event = { .n = 1, .peer = -1 };
+    for (int i = 1; i <= last; i++)
+        depend(f->walk, args[i]);
     bool known = args[1].kind == KNOWN_INT
         && (!directed || args[2].kind == KNOWN_INT);
     for (int i = 0; i < factors; i++) {
@@ -309,6 +365,10 @@ static void add_update(Frame *f, const ProgFunc *func, const Known *args)
 {
     int p = param_named(func, "p"), n = param_named(func, "n");
     Event event = { .peer = -1 };
+    if (p >= 0 && n >= 0) {
+        depend(f->walk, args[p]);
+        depend(f->walk, args[n]);
+    }
     if (p < 0 || n < 0 || args[p].kind != KNOWN_PLACE
         || args[n].kind != KNOWN_INT)
         fail(f->walk, f->func, "what is updated is not known beforehand");
@@ -328,6 +388,10 @@ static void add_records(Frame *f, const ProgFunc *func, const Known *args)
     bool backward = strstr(func->name, "backward") != NULL;
     Event event = { .peer = -1, .reads = backward, .last = backward && !input,
                     .keeps = strstr(func->name, "forward") != NULL };
+    const int told[] = { x, saved, pending };
+    for (int i = 0; i < 3; i++)
+        if (told[i] >= 0)
+            depend(f->walk, args[told[i]]);
     if (x >= 0)
         event.rows = place_of(args[x]);
     if (saved >= 0) {
@@ -415,6 +479,9 @@ static void run_loop(Frame *f, const ProgStmt *s)
         return;
     Known from = evaluate(f, s->a), to = evaluate(f, s->b);
     Known by = down ? known_int(1) : evaluate(f, s->c);
+    depend(f->walk, from);
+    depend(f->walk, to);
+    depend(f->walk, by);
     if (from.kind != KNOWN_INT || to.kind != KNOWN_INT || by.kind != KNOWN_INT
         || by.number < 1) {
         if (leads)
@@ -432,6 +499,7 @@ static void run_loop(Frame *f, const ProgStmt *s)
 static void run_if(Frame *f, const ProgStmt *s)
 {
     Known condition = evaluate(f, s->a);
+    depend(f->walk, condition);
     if (condition.kind == KNOWN_INT) {
         run_block(f, condition.number ? &s->body : &s->other);
         return;
@@ -513,33 +581,60 @@ Seat walk_seat(const Facts *facts, int64_t rank)
                    .slice = rank % facts->tensor };
 }
 
+/* The number of a replica among those that have its experts, over the shares of
+ * them. */
+static int64_t expert_share(const Facts *facts, int64_t replica)
+{
+    int64_t batch = replica / facts->context, chunk = replica % facts->context;
+    return (batch / facts->experts * facts->context + chunk)
+        % facts->expert_shards;
+}
+
+static int64_t seat_value(const Facts *facts, Seat seat, SeatField field)
+{
+    int64_t batch = seat.replica / facts->context;
+    switch (field) {
+    case SEAT_STAGE: return seat.stage;
+    case SEAT_REPLICA: return seat.replica;
+    case SEAT_CHUNK: return seat.replica % facts->context;
+    case SEAT_EXPERT: return batch % facts->experts;
+    case SEAT_EXPERT_SHARE: return expert_share(facts, seat.replica);
+    case SEAT_SHARE: return seat.replica % facts->shards;
+    case SEAT_SLICE: return seat.slice;
+    case SEAT_FIRST: return batch * facts->by_stage.at[seat.stage].batch;
+    case SEAT_FIELDS: break;
+    }
+    ice("no field of a seat");
+}
+
+bool walk_is_of(const Facts *facts, const Walked *walked, Seat seat)
+{
+    for (unsigned i = 0; i < SEAT_FIELDS; i++)
+        if ((walked->depends >> i & 1)
+            && seat_value(facts, seat, i) != seat_value(facts, walked->seat, i))
+            return false;
+    return seat.stage == walked->seat.stage;
+}
+
 Walked *walk_train(const Facts *facts, Seat seat, Arena *arena)
 {
     Walked *out = arena_alloc(arena, sizeof *out);
     const FactStage *stage = &facts->by_stage.at[seat.stage];
     const ProgFunc *entry = stage->entry;
-    Walk walk = { .arena = arena, .out = out };
+    Walk walk = { .arena = arena, .scratch = arena_new(), .out = out };
     out->seat = seat;
+    out->first = seat_value(facts, seat, SEAT_FIRST);
     Instance *me = given(&walk, &entry->params.at[0]->type);
     Instance *control = given(&walk, &entry->params.at[1]->type);
     *field_of(me, "index") = known_int(0);
     *field_of(me, "count") = known_int(1);
-    *field_of(control, "stage") = known_int(seat.stage);
-    *field_of(control, "replica") = known_int(seat.replica);
-    *field_of(control, "chunk") = known_int(seat.replica % facts->context);
-    *field_of(control, "expert") = 
-        known_int(seat.replica / facts->context % facts->experts);
-    *field_of(control, "expert_share") =
-        known_int((seat.replica / facts->context / facts->experts
-                       * facts->context + seat.replica % facts->context)
-                  % facts->expert_shards);
-    *field_of(control, "share") = known_int(seat.replica % facts->shards);
-    *field_of(control, "slice") = known_int(seat.slice);
-    *field_of(control, "first") = 
-        known_int(seat.replica / facts->context * stage->batch);
+    for (unsigned i = 0; i < SEAT_FIELDS; i++)
+        *field_of(control, seat_names[i]) =
+            and_of(known_int(seat_value(facts, seat, i)), 1u << i);
     *field_of(control, "batch") = known_int(stage->batch);
     const Known args[] = { { .kind = KNOWN_RECORD, .record = me },
                            { .kind = KNOWN_RECORD, .record = control } };
     run_func(&walk, entry, args);
+    arena_free(walk.scratch);
     return out;
 }

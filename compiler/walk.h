@@ -33,12 +33,18 @@ typedef struct Event {
 
 typedef struct Walked {
     Seat seat;
+    int64_t first;                  /* sequence of its replica */
     List(Event) events;
+    unsigned depends;               /* the set of what of its seat the events
+                                       depend on, but for their `first` */
     const char *wrong;              /* what could not be known; NULL: nothing */
 } Walked;
 
 /* Where a rank sits: rank = (stage · replicas + replica) · tensor + slice. */
 Seat walk_seat(const Facts *facts, int64_t rank);
+/* Does a rank that sits there have the same events, but for what it adds to
+ * their `first`? It does where all that they depend on is the same. */
+bool walk_is_of(const Facts *facts, const Walked *walked, Seat seat);
 /* The train step of a rank. */
 Walked *walk_train(const Facts *facts, Seat seat, Arena *arena);
 #endif
