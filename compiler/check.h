@@ -38,6 +38,8 @@ typedef struct Check {
      * rank with the same groups; NULL where there is none */
     SpecSources plan_from, one_from;
     const char *shrunk;             /* "dim 16, heads 2 …" */
+    const char *small_plan;         /* "16 ranks of 1024 (data 2 of 16 …)"; NULL
+                                       where the plan itself is run */
     bool bits;                      /* the contract promises bits of one rank */
     const char *no_bits;            /* why not */
     uint64_t seed;                  /* of the data */

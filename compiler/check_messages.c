@@ -338,14 +338,14 @@ static bool try_receive(Game *g, Player *p, const Event *e)
     if (sent->peer != p->seat.stage)
         return complain(g, &p->seat, e, "was sent to another stage");
     if (sent->n != e->n)
-        return complain(g, &p->seat, e, "is received with another size than it was "
-                        "sent with");
+        return complain(g, &p->seat, e, "is received with another "
+                        "size than it was sent with");
     if (own_first(from->walked, sent) != own_first(p->walked, e))
-        return complain(g, &p->seat, e, "is of another micro-batch than the one that "
-                        "it is received for");
+        return complain(g, &p->seat, e, "is of another micro-batch "
+                        "than the one that it is received for");
     if (!goes_on(g, p, sent))
-        return complain(g, &p->seat, e, "goes on at another block than the one behind "
-                        "those that it comes from");
+        return complain(g, &p->seat, e, "goes on at another block "
+                        "than the one behind those that it comes from");
     from->taken[e->message]++;
     return true;
 }
@@ -363,11 +363,11 @@ static bool try_collective(Game *g, Player *p, const Event *e)
             || strcmp(o->func->name, e->func->name) != 0)
             return false;
         if (o->n != e->n)
-            return complain(g, &other->seat, o, "has another size than on another "
-                            "rank");
-        if (o->peer != e->peer)
-            return complain(g, &other->seat, o, "comes from another rank than on "
+            return complain(g, &other->seat, o, "has another size than on "
                             "another rank");
+        if (o->peer != e->peer)
+            return complain(g, &other->seat, o, "comes from another rank "
+                            "than on another rank");
         if (!meets_alike(e, o))
             return complain(g, &other->seat, o, "lies at another place than on "
                             "another rank");
@@ -442,8 +442,8 @@ static void check_halves(Game *g, const Walked *w)
             complain(g, &w->seat, e, "ends, and has not begun");
         else if (first->message != e->message || first->n != e->n
                  || !same_place(first, e))
-            complain(g, &w->seat, e, "ends with another size or place than it began "
-                     "with");
+            complain(g, &w->seat, e, "ends with another size or place "
+                     "than it began with");
     }
     if (ended < begun.count)
         complain(g, &w->seat, begun.at[ended], "begins, and never ends");
@@ -589,7 +589,8 @@ static int64_t updates_of(Game *g, const Walked *w)
         if (added < 0)
             g->wrong = arena_printf(g->c->arena, "parameters at %lld floats "
                                     "are updated twice (%s)",
-                                    (long long)span.from, seat_text(g, &w->seat));
+                                    (long long)span.from,
+                                    seat_text(g, &w->seat));
         sum += added;
     }
     return sum;

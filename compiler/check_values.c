@@ -404,7 +404,8 @@ static int compare(Values *v)
     if (!train(v, &v->one) || !train(v, &v->plan) || !gradients(v, &v->one)
         || !gradients(v, &v->plan))
         return DONE;
-    claim(c, "training", training, CLAIM_TESTED, "%d steps, seed %llu; %s",
+    claim(c, "training", training, CLAIM_TESTED, "%s%s%d steps, seed %llu; %s",
+          c->small_plan ? c->small_plan : "", c->small_plan ? "; " : "",
           (int)STEPS, (unsigned long long)c->seed, c->shrunk);
     compare_plan(v);
     compare_interpreter(v);

@@ -116,6 +116,7 @@ static void put_certificate(JsonWriter *json, const Check *c)
     json_set_count(json, "context", f->context);
     json_set_count(json, "experts", f->experts);
     json_set_count(json, "groups", f->groups);
+    json_set_text(json, "small_plan", c->small_plan ? c->small_plan : "");
     json_set_text(json, "small_spec", c->shrunk ? c->shrunk : "");
     json_set_count(json, "seed", (int64_t)c->seed);
     json_key(json, "claims");

@@ -149,6 +149,26 @@ holds preference-tuning.yaml "parallel.data=2 parallel.shard=parameters"
 holds gpt3-175b.yaml "train.batch=512 parallel.data=8 train.micro_batch=1 \
 parallel.pipeline.stages=8"
 
+# ---- more ranks than are run ------------------------------------------------
+cuts() { # SPEC PLAN WORDS: holds, and says what was run of the plan
+    holds "$1" "$2"
+    cp said certificate
+    expect 0 "$3" cat certificate
+}
+cuts gpt3-175b.yaml "train.batch=512 train.micro_batch=1 parallel.data=16 \
+parallel.pipeline.stages=8 parallel.tensor=8" \
+    "16 ranks of 1024 (data 2 of 16, stages 4 of 8, tensor 2 of 8); 3 steps"
+expect 0 "all 1024 ranks, 22 walked, the others differ" cat certificate
+cuts mixtral-8x7b.yaml "parallel.data=8 parallel.experts=4 parallel.context=2 \
+parallel.shard=parameters parallel.shard_group=4 parallel.tensor=4 \
+parallel.pipeline.stages=2 train.batch=16 train.micro_batch=1" \
+    "tensor 2 of 4, context 2, experts 2 of 4, in one shard group); 3 steps"
+cuts original-transformer.yaml "parallel.data=2 parallel.pipeline.stages=6 \
+parallel.pipeline.split=[3,3,1,2,2,1] parallel.tensor=2" \
+    "(data 2, stages 4 of 6, tensor 2)"
+cuts tiny.yaml "parallel.pipeline.stages=24 model.blocks=30 train.batch=30 \
+train.freeze=[\"blocks.*\"]" "16 ranks of 24 (stages 16 of 24)"
+
 # ---- the command ------------------------------------------------------------
 expect 0 "usage: trainwright check" "$tw" check --help
 expect 2 "SPEC.yaml is missing" "$tw" check
