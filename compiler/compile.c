@@ -150,8 +150,8 @@ static bool run_passes(Module *m, const Plan *plan, Diag *diag,
      */
     static const int order[] = {
         PASS_autodiff, PASS_simplify, PASS_precision, PASS_recompute,
-        PASS_simplify, PASS_split,    PASS_schedule,  PASS_fuse,
-        PASS_place,
+        PASS_simplify, PASS_split,    PASS_schedule,  PASS_shard,
+        PASS_fuse,     PASS_place,
     };
     enum { PASSES = sizeof order / sizeof *order };
     unsigned given = HAS_NOTHING;

@@ -127,6 +127,8 @@ static Module *read_module(Diag *diag, Arena *arena, const char *path)
         diag_error_at(diag, from_stdin ? "stdin" : path, "%s", why.text);
         m = NULL;
     }
+    if (m && m->placed && !module_place(m, &why))   /* weights in functions */
+        ice("%s", why.text);
     buf_free(&why);
     return m;
 }
@@ -289,7 +291,7 @@ static unsigned established(const Module *m)
     const Step *train = module_find_step(m, "train");
     for (int i = 0; train && i < train->body.count; i++)
         has |= train->body.at[i]->kind == STEP_GROUPS ? HAS_SCHEDULE : 0;
-    return has;
+    return has | (m->placed ? HAS_PLACEMENTS : 0);
 }
 
 /* What the differentiating and scheduling passes look for by name. */
@@ -309,7 +311,7 @@ static bool run_pass(Module *m, const Plan *plan, Diag *diag, const PassInfo *pa
     Buf why = {0};
     unsigned has = established(m);
     if ((pass->needs & ~(unsigned)HAS_PRECISION & ~has) || (pass->gives & has & HAS_PLACES)
-        || (pass->gives & has & (HAS_KERNELS | HAS_SCHEDULE))) {
+        || (pass->gives & has & (HAS_KERNELS | HAS_SCHEDULE | HAS_PLACEMENTS))) {
         diag_error_at(diag, pass->name, "this IR is not at the stage that the pass works on");
         return false;
     }

@@ -323,6 +323,8 @@ Node *func_node(Module *m, Func *f, Op op, const char *name, int inputs,
         node->out[i]->result = i;
         node->out[i]->origin = origin;
     }
+    if (m->placed)
+        node_place(m, node);
     list_push(m->arena, &f->nodes, node);
     return node;
 }

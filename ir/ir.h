@@ -135,6 +135,29 @@ typedef struct Attrs {
     bool partial;                   /* of gather_shares */
 } Attrs;
 
+/* ---- placements ---------------------------------------------------------- */
+/* Axes of the mesh whose ranks run the same functions. The ranks of `experts`
+ * are neighbours on data and context; along it a value lies as those say, but
+ * for what experts have. */
+typedef enum Axis {
+    AXIS_DATA, AXIS_CONTEXT, AXIS_EXPERTS, AXIS_TENSOR, AXES,
+} Axis;
+extern const char *const axis_names[AXES + 1];  /* NULL at the end */
+
+/* How a value lies on the ranks of an axis. */
+typedef enum Placing {
+    PLACED_WHOLE,                   /* each has all of it, the same bits */
+    PLACED_SPLIT,                   /* each has its run of the axis `dim`; of a
+                                       sequence shared by a context two, see
+                                       gather_context */
+    PLACED_SUM,                     /* each has a part: the whole is their sum */
+    PLACED_MAX,                     /* the same, their maximum */
+    PLACED_ONE,                     /* ids: one rank's, of the others -1 */
+    PLACED_ROUTED,                  /* the rows of a rank's own experts */
+} Placing;
+extern const char *const placing_names[];       /* NULL at the end */
+typedef struct Placement { unsigned char how, dim; } Placement;
+
 typedef enum ValueKind {
     VALUE_PARAM,                    /* an argument of the call */
     VALUE_SAVED,                    /* backward: read from the record that forward left */
@@ -148,6 +171,7 @@ typedef struct Value {
     const char *name;               /* unique in its function */
     ValueKind kind;
     Type type;
+    Placement placed[AXES];         /* shard: whole before */
     int number;                     /* index in its function's values */
     int weight;                     /* VALUE_WEIGHT, VALUE_GRADIENT: Module.weights index */
     int site;                       /* VALUE_GRADIENT: 0, or 1 for a second use (tied) */
@@ -316,6 +340,8 @@ typedef struct Mesh {
 /* Ranks that split what is sharded: 1 where nothing is; those of the data axis
  * with the same share. */
 int64_t mesh_shards(const Mesh *mesh);
+/* All of them. */
+int64_t mesh_ranks(const Mesh *mesh);
 int64_t mesh_copies(const Mesh *mesh);
 /* The same of experts, which fewer ranks have: those of a shard group with the
  * same ones split them, where all sets of experts are in a group alike often;
@@ -333,6 +359,7 @@ typedef struct Module {
     List(Step *) steps;
     List(Stack) stacks;
     Mesh mesh;                      /* schedule; 1 rank before */
+    bool placed;                    /* shard: values have placements */
     int sites_per_block;            /* dropout: site s of block l, counted through
                                        all stacks, is 1 + l·sites_per_block + s,
                                        outside blocks it is s */
@@ -447,6 +474,17 @@ Module *module_parse(Diag *diag, Arena *arena, int source);
 /* ---- verify.c ------------------------------------------------------------ */
 /* Checks everything that must hold; false with a text that names function and node. */
 bool module_verify(const Module *m, Buf *why);
+
+/* ---- placement.c --------------------------------------------------------- */
+/* Derives how every value of the functions that steps call lies on the ranks of
+ * the mesh, and writes it to Value.placed. False with a text that names
+ * function and node where an op's operands do not fit on some axis: a sum that
+ * was not made, rows that were not gathered. */
+bool module_place(Module *m, Buf *why);
+/* The same of the results of one node, from its operands'. */
+void node_place(const Module *m, Node *node);
+/* Derives them again: whether they are the same. */
+bool module_placements_hold(const Module *m, Buf *why);
 
 /* ---- interpret.c --------------------------------------------------------- */
 typedef struct Tensor {             /* values are doubles in memory in either arithmetic;

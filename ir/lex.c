@@ -277,7 +277,7 @@ static Token read_token(Lexer *x)
         t.sign = '>';
         t.loc.width = 2;
         x->at += 2;
-    } else if (c && strchr("()[]{},:=<@+$", c)) {
+    } else if (c && strchr("()[]{},:=<@+/$", c)) {
         t.kind = TOKEN_SIGN;
         t.sign = (char)c;
         x->at++;

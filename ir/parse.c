@@ -207,8 +207,34 @@ static bool dim_ref(Parser *p, int *dim)
     return false;
 }
 
+/* An axis of the mesh along which `how` is to be said, and has not been. */
+static bool axis_ref(Parser *p, Placement how, Placement *placed)
+{
+    Loc loc = parse_token(p)->loc;
+    int axis = parse_word(p, "axis of the mesh", axis_names);
+    if (axis < 0)
+        return false;
+    if (placed[axis].how != PLACED_WHOLE) {
+        diag_error(p->diag, loc, "the value is placed along `%s` already",
+                   axis_names[axis]);
+        return false;
+    }
+    placed[axis] = how;
+    return true;
+}
+
+/* /AXIS … behind a dim */
+static bool splits(Parser *p, int dim, Placement *placed)
+{
+    while (parse_accept(p, '/'))
+        if (!axis_ref(p, (Placement){ PLACED_SPLIT, (unsigned char)dim },
+                      placed))
+            return false;
+    return true;
+}
+
 /* dtype [ dim , … ] */
-bool parse_type(Parser *p, Type *type)
+static bool parse_dims(Parser *p, Type *type, Placement *placed)
 {
     Loc loc = parse_token(p)->loc;
     int dtype = parse_word(p, "type", dtype_words);
@@ -221,7 +247,8 @@ bool parse_type(Parser *p, Type *type)
                        "a type has at most %d dims", MAX_RANK);
             return false;
         }
-        if (!dim_ref(p, &type->dims[type->rank]))
+        if (!dim_ref(p, &type->dims[type->rank])
+            || (placed && !splits(p, type->rank, placed)))
             return false;
         type->rank++;
         if (!parse_accept(p, ','))
@@ -233,6 +260,31 @@ bool parse_type(Parser *p, Type *type)
         diag_error(p->diag, loc,
                    "a row of this type has more than 2^62 elements");
         return false;
+    }
+    return true;
+}
+
+bool parse_type(Parser *p, Type *type)
+{
+    return parse_dims(p, type, NULL);
+}
+
+/* … sum(AXIS, …) max(AXIS, …) one(AXIS, …) routed(AXIS, …) */
+bool parse_placed_type(Parser *p, Type *type, Placement *placed)
+{
+    if (!parse_dims(p, type, placed))
+        return false;
+    for (int how = PLACED_SUM; placing_names[how]; how++) {
+        if (!parse_accept_word(p, placing_names[how]))
+            continue;
+        if (!parse_expect(p, '('))
+            return false;
+        do {
+            if (!axis_ref(p, (Placement){ (unsigned char)how, 0 }, placed))
+                return false;
+        } while (parse_accept(p, ','));
+        if (!parse_expect(p, ')'))
+            return false;
     }
     return true;
 }
@@ -475,7 +527,7 @@ static bool stack(Parser *p)
 }
 
 /* mesh data=D stages=S context=C tensor=T shard=WHAT shard_group=G each_micro
- * prefetch experts=E bucket=BYTES */
+ * prefetch experts=E bucket=BYTES placed */
 static bool parse_mesh(Parser *p)
 {
     enum { MOST_RANKS = 1 << 20 };
@@ -507,6 +559,7 @@ static bool parse_mesh(Parser *p)
         && !(parse_expect(p, '=')
              && parse_integer(p, "bucket", 1, INT64_MAX, &mesh->bucket)))
         return false;
+    p->m->placed = shard >= 0 && parse_accept_word(p, "placed");
     return shard >= 0 && parse_end_of_line(p);
 }
 

@@ -62,6 +62,8 @@ void parse_unknown(Parser *p, Loc loc, const char *what, const char *name,
                    const char *const *candidates, int count);
 /* dtype[dim, …] */
 bool parse_type(Parser *p, Type *type);
+/* dtype[dim/axis …, …] sum(axis, …) …, of a value; to AXES placements. */
+bool parse_placed_type(Parser *p, Type *type, Placement *placed);
 /* name=value, flag … up to `close`, into the struct at `into`; of an op (or OP_COUNT)
  * only what its row lists. */
 bool parse_fields(Parser *p, const FieldInfo *table, Op op, char *into, char close);

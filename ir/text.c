@@ -152,15 +152,20 @@ void number_print(double number, Buf *out)
     buf_printf(out, "%s", text);
 }
 
+static void dim_print(const Module *m, int dim, Buf *out)
+{
+    if (dim == 0)
+        buf_printf(out, "1");
+    else
+        name_print(m->dims.at[dim].name, out);
+}
+
 void type_print(const Module *m, const Type *type, Buf *out)
 {
     buf_printf(out, "%s[", dtype_words[type->dtype]);
     for (int i = 0; i < type->rank; i++) {
         buf_printf(out, "%s", i ? "," : "");
-        if (type->dims[i] == 0)
-            buf_printf(out, "1");
-        else
-            name_print(m->dims.at[type->dims[i]].name, out);
+        dim_print(m, type->dims[i], out);
     }
     buf_printf(out, "]");
 }
@@ -361,11 +366,42 @@ static void print_weight(Printer *p, int number)
 }
 
 /* ---- functions ---- */
+/* "/data/context" behind the dims that are split. */
+static void print_splits(const Value *v, int dim, Buf *out)
+{
+    for (Axis axis = 0; axis < AXES; axis++)
+        if (v->placed[axis].how == PLACED_SPLIT && v->placed[axis].dim == dim)
+            buf_printf(out, "/%s", axis_names[axis]);
+}
+
+void value_type_print(const Module *m, const Value *v, Buf *out)
+{
+    buf_printf(out, "%s[", dtype_words[v->type.dtype]);
+    for (int i = 0; i < v->type.rank; i++) {
+        buf_printf(out, "%s", i ? "," : "");
+        dim_print(m, v->type.dims[i], out);
+        print_splits(v, i, out);
+    }
+    buf_printf(out, "]");
+    for (int how = PLACED_SUM; placing_names[how]; how++) {
+        const char *sign = "(";
+        for (Axis axis = 0; axis < AXES; axis++) {
+            if (v->placed[axis].how != how)
+                continue;
+            if (*sign == '(')
+                buf_printf(out, " %s", placing_names[how]);
+            buf_printf(out, "%s%s", sign, axis_names[axis]);
+            sign = ",";
+        }
+        buf_printf(out, "%s", *sign == ',' ? ")" : "");
+    }
+}
+
 static void add_typed(Printer *p, const Value *v)
 {
     add_name(p, v->name);
     buf_printf(&p->line, ": ");
-    type_print(p->m, &v->type, &p->line);
+    value_type_print(p->m, v, &p->line);
     if (v->area != AREA_NONE)
         buf_printf(&p->line, " @%s+%lld", area_words[v->area],
                    (long long)v->offset);
@@ -684,7 +720,7 @@ void module_print(const Module *m, Buf *out)
     if (m->sites_per_block)
         buf_printf(&p.line, " sites_per_block=%d", m->sites_per_block);
     end_line(&p, NULL);
-    if (m->mesh.data * m->mesh.stages * m->mesh.tensor * m->mesh.context > 1) {
+    if (mesh_ranks(&m->mesh) > 1) {
         buf_printf(&p.line, "mesh data=%lld stages=%lld context=%lld "
                    "tensor=%lld shard=%s", (long long)m->mesh.data,
                    (long long)m->mesh.stages, (long long)m->mesh.context,
@@ -700,6 +736,8 @@ void module_print(const Module *m, Buf *out)
             buf_printf(&p.line, " experts=%lld", (long long)m->mesh.experts);
         if (m->mesh.bucket != INT64_MAX)
             buf_printf(&p.line, " bucket=%lld", (long long)m->mesh.bucket);
+        if (m->placed)
+            buf_printf(&p.line, " placed");
         end_line(&p, NULL);
     }
     bool plain = m->stacks.count == 1 && !*m->stacks.at[0].prefix

@@ -39,7 +39,7 @@ int64_t plan_encoder_stages(int64_t encoder, int64_t decoder, int64_t stages);
 
 enum {      /* what has been established, for passes.def */
     HAS_NOTHING = 0, HAS_GRADIENTS = 1, HAS_PRECISION = 2, HAS_SCHEDULE = 4,
-    HAS_KERNELS = 8, HAS_PLACES = 16,
+    HAS_KERNELS = 8, HAS_PLACES = 16, HAS_PLACEMENTS = 32,
 };
 
 typedef struct PassInfo {

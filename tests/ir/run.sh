@@ -116,6 +116,8 @@ same_halves() { # CASE of tests/reference
     cmp "$temporary/whole.st" "$temporary/halves.st"
 }
 
+. ./placements.sh
+
 if [ -x "$trainwright" ]; then
     for file in passes/*.ir; do one_pass "$file"; done
     for case in gpt2 llama bert transformer-xl seq2seq; do
@@ -132,6 +134,7 @@ if [ -x "$trainwright" ]; then
     for spec in "$root"/tests/differences/specs/*.yaml; do
         same_text "$spec" place
     done
+    place_tests
 else
     echo "skipped: stages of the models ($trainwright is not built)"
 fi
