@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include "commands.h"
 #include "compile.h"
+#include "diff_placements.h"
 #include "effect.h"
 #include "facts.h"
 #include "options.h"
@@ -37,8 +38,9 @@ static const char usage[] =
     "           [--json] -- [B.yaml] [-f OVERLAY.yaml]… [--set KEY=VALUE]…\n"
     "Two specs, or one under two plans, side by side: the keys that differ,\n"
     "the ranks, the memory of a rank, what ranks say to each other in a\n"
-    "training step, and whether the numbers of a run are the same. Without\n"
-    "B.yaml the right side is the left one, with its options, and more.\n";
+    "training step, how values lie on the ranks, and whether the numbers of\n"
+    "a run are the same. Without B.yaml the right side is the left one, with\n"
+    "its options, and more.\n";
 
 /* ---- the command line ---- */
 static bool misused(const char *what)
@@ -371,6 +373,12 @@ static void print_effect(const Diff *d)
         print_same_bits(d->sides[1].facts->groups);
 }
 
+static PlacementDifferences differences(Diff *d)
+{
+    return placements_differ(d->sides[0].compiled.module,
+                             d->sides[1].compiled.module, d->arena);
+}
+
 static void print_text(Diff *d)
 {
     for (int s = 0; s < 2; s++)
@@ -381,6 +389,8 @@ static void print_text(Diff *d)
     print_ranks(d);
     print_memory(d);
     print_messages(d);
+    const PlacementDifferences placements = differences(d);
+    placements_print(&placements);
     print_effect(d);
 }
 
@@ -479,7 +489,7 @@ static void put_side(JsonWriter *json, const Diff *d, int s)
     json_close(json, '}');
 }
 
-static bool print_json(const Diff *d)
+static bool print_json(Diff *d)
 {
     enum { ROOM = 16 << 20 };
     char *text = arena_alloc(d->arena, ROOM);
@@ -489,6 +499,8 @@ static bool print_json(const Diff *d)
     json_set_count(&json, "format", 1);
     json_set_text(&json, "effect", effect_names[d->effect]);
     put_keys(&json, d);
+    const PlacementDifferences placements = differences(d);
+    placements_put(&json, &placements);
     put_side(&json, d, 0);
     put_side(&json, d, 1);
     json_close(&json, '}');

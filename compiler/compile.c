@@ -168,7 +168,8 @@ static bool run_passes(Module *m, const Plan *plan, Diag *diag,
         int before = count_nodes(m);
         double start = now_ms();
         if (!pass->run(m, plan, diag))
-            return false;
+            ice("%s: %s", pass->name,
+                diag->messages.at[diag->messages.count - 1]);
         verify(m, pass->name);
         given |= pass->gives;
         if (options->verbose)

@@ -127,7 +127,7 @@ static Module *read_module(Diag *diag, Arena *arena, const char *path)
         diag_error_at(diag, from_stdin ? "stdin" : path, "%s", why.text);
         m = NULL;
     }
-    if (m && m->placed && !module_place(m, &why))   /* weights in functions */
+    if (m && m->placed && !module_place(m, &why))       /* weights */
         ice("%s", why.text);
     buf_free(&why);
     return m;
@@ -311,7 +311,8 @@ static bool run_pass(Module *m, const Plan *plan, Diag *diag, const PassInfo *pa
     Buf why = {0};
     unsigned has = established(m);
     if ((pass->needs & ~(unsigned)HAS_PRECISION & ~has) || (pass->gives & has & HAS_PLACES)
-        || (pass->gives & has & (HAS_KERNELS | HAS_SCHEDULE | HAS_PLACEMENTS))) {
+        || (pass->gives & has
+            & (HAS_KERNELS | HAS_SCHEDULE | HAS_PLACEMENTS))) {
         diag_error_at(diag, pass->name, "this IR is not at the stage that the pass works on");
         return false;
     }

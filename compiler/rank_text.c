@@ -31,6 +31,25 @@ static void add_line(Lines *lines, const char *text)
     lines->times = 1;
 }
 
+/* How what is said lies on the ranks before and after it (ir.h, Placing); "":
+ * it goes from one rank to another. */
+static const char *resharded(const char *func)
+{
+    static const struct { const char *func, *change; } changes[] = {
+        { "all_reduce", "sum -> whole" },   { "all_max", "max -> whole" },
+        { "reduce_scatter", "sum -> split" }, { "sum_", "sum -> split" },
+        { "all_gather", "split -> whole" }, { "gather_", "split -> whole" },
+        { "begin_gather", "split -> whole, begun" },
+        { "end_gather", "split -> whole, done" },
+        { "own_starts", "whole -> routed" }, { "send_rows", "whole -> routed" },
+        { "return_rows", "routed -> whole" }, { "exchange", "sum -> whole" },
+    };
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        if (!strncmp(func, changes[i].func, strlen(changes[i].func)))
+            return changes[i].change;
+    return "";
+}
+
 static const char *talk_line(const FactStage *stage, const Event *e,
                              Arena *arena)
 {
@@ -40,8 +59,10 @@ static const char *talk_line(const FactStage *stage, const Event *e,
     if (e->peer >= 0)
         peer = arena_printf(arena, " %s stage %lld", sends ? "to" : "from",
                             (long long)e->peer);
-    return arena_printf(arena, "  %-20s `%s` over %s: %lld%s%s%s",
-                        e->func->name, m->name, m->axis, (long long)e->n, peer,
+    const char *change = resharded(e->func->name);
+    return arena_printf(arena, "  %-20s `%s` over %s: %lld%s%s%s%s%s",
+                        e->func->name, m->name, m->axis, (long long)e->n,
+                        *change ? ", " : "", change, peer,
                         *m->where ? "  # " : "", m->where);
 }
 

@@ -150,7 +150,7 @@ typedef enum Placing {
     PLACED_SPLIT,                   /* each has its run of the axis `dim`; of a
                                        sequence shared by a context two, see
                                        gather_context */
-    PLACED_SUM,                     /* each has a part: the whole is their sum */
+    PLACED_SUM,                     /* each has a part, of a sum */
     PLACED_MAX,                     /* the same, their maximum */
     PLACED_ONE,                     /* ids: one rank's, of the others -1 */
     PLACED_ROUTED,                  /* the rows of a rank's own experts */
@@ -476,8 +476,8 @@ Module *module_parse(Diag *diag, Arena *arena, int source);
 bool module_verify(const Module *m, Buf *why);
 
 /* ---- placement.c --------------------------------------------------------- */
-/* Derives how every value of the functions that steps call lies on the ranks of
- * the mesh, and writes it to Value.placed. False with a text that names
+/* Derives how every value of the functions that steps call lies on the ranks
+ * of the mesh, and writes it to Value.placed. False with a text that names
  * function and node where an op's operands do not fit on some axis: a sum that
  * was not made, rows that were not gathered. */
 bool module_place(Module *m, Buf *why);

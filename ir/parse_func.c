@@ -47,7 +47,8 @@ static Value *typed_value(Parser *p, ValueKind kind)
     if (!parse_name(p, "a value's name", &text, &loc))
         return NULL;
     Value *v = new_value(p, kind, text, loc);
-    if (!v || !parse_expect(p, ':') || !parse_placed_type(p, &v->type, v->placed))
+    if (!v || !parse_expect(p, ':')
+        || !parse_placed_type(p, &v->type, v->placed))
         return NULL;
     while (parse_accept(p, '@')) {
         if (parse_accept_word(p, "as")) {

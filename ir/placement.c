@@ -52,16 +52,26 @@ typedef struct Derivation {
     Buf *why;
     List(FuncPlaces) funcs;         /* as Module.funcs */
     List(Known) known;              /* of the step being walked */
-    Placed *prepared;               /* derived weights, as Module.weights: as the
-                                       function that makes them leaves them */
+    Placed *prepared;               /* derived weights, as Module.weights: as
+                                       what makes them leaves them */
     const char *where;
 } Derivation;
 
 static bool derivation_fails(Derivation *d, const char *what, Axis axis,
                              const char *how)
 {
-    buf_printf(d->why, "%s: %s: along %s %s", d->where, what, axis_names[axis],
-               how);
+    buf_printf(d->why, "%s: %s: along %s %s", d->where, what,
+               axis_names[axis], how);
+    return false;
+}
+
+/* The same, of a rule's text. */
+static bool node_fails(Derivation *d, const Node *node, Axis axis, Buf *how)
+{
+    const char *what = arena_printf(d->arena, "%s = %s", node->out[0]->name,
+                                    op_info[node->op].name);
+    derivation_fails(d, what, axis, how->text);
+    buf_free(how);
     return false;
 }
 
@@ -156,17 +166,15 @@ static bool derive_sources(Derivation *d, FuncPlaces *p)
 
 static bool derive_node(Derivation *d, FuncPlaces *p, const Node *node)
 {
-    char why[160];
+    Buf why = {0};
     for (Axis axis = 0; axis < AXES; axis++) {
         Placement in[MAX_INPUTS], out[MAX_RESULTS] = {{0}};
         if (mesh_axis(&d->m->mesh, axis) == 1)
             continue;
         for (int i = 0; i < node->inputs; i++)
             in[i] = p->of[node->in[i]->number].on[axis];
-        if (!node_placement(d->m, node, axis, in, out, why, sizeof why))
-            return derivation_fails(
-                d, arena_printf(d->arena, "%s = %s", node->out[0]->name,
-                                op_info[node->op].name), axis, why);
+        if (!node_placement(d->m, node, axis, in, out, &why))
+            return node_fails(d, node, axis, &why);
         for (int i = 0; i < node->results; i++)
             p->of[node->out[i]->number].on[axis] = out[i];
     }
@@ -380,16 +388,16 @@ static bool derive(Derivation *d)
 
 void node_place(const Module *m, Node *node)
 {
-    char why[160];
+    Buf why = {0};
     for (Axis axis = 0; axis < AXES; axis++) {
         Placement in[MAX_INPUTS], out[MAX_RESULTS] = {{0}};
         if (mesh_axis(&m->mesh, axis) == 1)
             continue;
         for (int i = 0; i < node->inputs; i++)
             in[i] = node->in[i]->placed[axis];
-        if (!node_placement(m, node, axis, in, out, why, sizeof why))
+        if (!node_placement(m, node, axis, in, out, &why))
             ice("%s = %s: along %s %s", node->out[0]->name,
-                op_info[node->op].name, axis_names[axis], why);
+                op_info[node->op].name, axis_names[axis], why.text);
         for (int i = 0; i < node->results; i++)
             node->out[i]->placed[axis] = out[i];
     }
@@ -416,23 +424,27 @@ bool module_place(Module *m, Buf *why)
     return fine;
 }
 
+/* As it is said of it? Of weights nothing is, in a text. */
+static bool value_holds(Derivation *d, int func, const Value *v)
+{
+    for (Axis axis = 0; axis < AXES; axis++)
+        if (v->kind != VALUE_WEIGHT
+            && !placement_equal(v->placed[axis],
+                                settled(d, func, v->number, axis)))
+            return derivation_fails(d, v->name, axis, "it is placed otherwise "
+                                    "than its function makes it");
+    return true;
+}
+
 bool module_placements_hold(const Module *m, Buf *why)
 {
     Derivation d = { .m = m, .arena = arena_new(), .why = why };
     bool fine = derive(&d);
-    for (int i = 0; fine && i < m->funcs.count; i++)
+    for (int i = 0; fine && i < m->funcs.count; i++) {
+        d.where = arena_printf(d.arena, "func %s", m->funcs.at[i]->name);
         for (int j = 0; fine && j < m->funcs.at[i]->values.count; j++)
-            for (Axis axis = 0; fine && axis < AXES; axis++) {
-                const Value *v = m->funcs.at[i]->values.at[j];
-                if (v->kind == VALUE_WEIGHT)    /* said nowhere in the text */
-                    continue;
-                d.where = m->funcs.at[i]->name;
-                fine = placement_equal(v->placed[axis],
-                                       settled(&d, i, j, axis))
-                    || derivation_fails(&d, v->name, axis,
-                                        "it is placed otherwise than its "
-                                        "function makes it");
-            }
+            fine = value_holds(&d, i, m->funcs.at[i]->values.at[j]);
+    }
     arena_free(d.arena);
     return fine;
 }

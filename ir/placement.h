@@ -1,5 +1,5 @@
-/* placement.h: what the two parts that derive placements share
- * (placement_rules.c: a node along one axis; placement.c: functions and steps). */
+/* placement.h: what the two parts that derive placements share:
+ * placement_rules.c, a node along one axis; placement.c, functions and steps. */
 #ifndef PLACEMENT_H
 #define PLACEMENT_H
 #include "ir.h"
@@ -11,8 +11,7 @@ enum { PLACED_ANY = PLACED_ROUTED + 1 };
 /* A node whose operands are placed so along an axis. Placements of its results,
  * or false and a text of what does not fit. */
 bool node_placement(const Module *m, const Node *node, Axis axis,
-                    const Placement *in, Placement *out, char *why,
-                    size_t room);
+                    const Placement *in, Placement *out, Buf *why);
 /* Ranks along an axis. */
 int64_t mesh_axis(const Mesh *mesh, Axis axis);
 

@@ -4,9 +4,9 @@
  * Most ops follow from letters, as sums by index do (einsum): the same letter
  * is the same axis of the arrays. Where operands are split over a letter, a
  * result that has it is split over it too; one that has not is a part of a sum,
- * if the op sums over that letter; everything else is an error. A part of a sum
- * passes through what is linear in it. A node's rule is found in node_placement,
- * at the end. */
+ * if the op sums over that letter; everything else is an error. A part of a
+ * sum passes through what is linear in it. A node's rule is found in
+ * node_placement, at the end. */
 #include "placement.h"
 #include <stdio.h>
 
@@ -16,19 +16,18 @@ typedef struct Rule {
     Axis axis;
     const Placement *in;
     Placement *out;
-    char *why;
-    size_t room;
+    Buf *why;
 } Rule;
 
 static bool wrong(const Rule *r, const char *why)
 {
-    snprintf(r->why, r->room, "%s", why);
+    buf_printf(r->why, "%s", why);
     return false;
 }
 
 static bool operand_wrong(const Rule *r, int operand, const char *why)
 {
-    snprintf(r->why, r->room, "operand %d %s", operand + 1, why);
+    buf_printf(r->why, "operand %d %s", operand + 1, why);
     return false;
 }
 
@@ -357,7 +356,8 @@ static bool rule_point(const Rule *r)
         if (r->axis != AXIS_TENSOR)
             return one_operand(r);
         return is(r->in[0], PLACED_WHOLE)
-            ? all(r, placed(PLACED_ONE)) : operand_wrong(r, 0, described(r->in[0]));
+            ? all(r, placed(PLACED_ONE))
+            : operand_wrong(r, 0, described(r->in[0]));
     case OP_onehot:
         if (!is(r->in[0], PLACED_ONE))
             return one_operand(r);
@@ -424,6 +424,21 @@ static bool rule_reshard(const Rule *r, const Reshard *reshard)
     return all(r, with_last(reshard->to, r->node->out[0]->type.rank - 1));
 }
 
+/* What sums, multiplies or moves rows of experts all of whose operands are of a
+ * rank's own experts. */
+static bool rule_own_experts(const Rule *r)
+{
+    Op op = r->node->op;
+    bool point = op_info[op].class == CLASS_POINT;
+    bool rows = op == OP_grouped_matmul || op == OP_grouped_input;
+    if (!point && !rows && op != OP_grouped_weight && op != OP_grouped_bias)
+        return operand_wrong(r, 0, "has not been returned by its experts");
+    for (int i = 0; i < r->node->inputs; i++)
+        if (is(r->in[i], PLACED_WHOLE) && type_in(r, i)->rank)
+            return operand_wrong(r, i, described(r->in[i]));
+    return all(r, point || rows ? placed(PLACED_ROUTED) : split_over(0));
+}
+
 /* Along the experts' axis all lies as data and context say, but for experts'
  * weights and for the rows that have been sent to them. */
 static bool rule_experts(const Rule *r)
@@ -436,24 +451,10 @@ static bool rule_experts(const Rule *r)
         routed |= is(r->in[i], PLACED_ROUTED);
         grouped |= is_split(r->in[i], 0);
     }
-    if (!routed && !grouped)
-        return all(r, placed(PLACED_WHOLE));
-    for (int i = 0; i < r->node->inputs; i++)
-        if (!is(r->in[i], PLACED_ROUTED) && !is_split(r->in[i], 0)
-            && type_in(r, i)->rank)
-            return operand_wrong(r, i, described(r->in[i]));
-    switch (r->node->op) {
-    case OP_grouped_matmul: case OP_grouped_input:
-        return routed ? all(r, placed(PLACED_ROUTED))
-                      : operand_wrong(r, 0, "has not been sent to its experts");
-    case OP_grouped_weight: case OP_grouped_bias:
-        return routed ? all(r, split_over(0))
-                      : operand_wrong(r, 0, "has not been sent to its experts");
-    default:
-        return op_info[r->node->op].class == CLASS_POINT
-            ? all(r, r->in[0])
-            : operand_wrong(r, 0, "has not been returned by its experts");
-    }
+    if (routed)
+        return rule_own_experts(r);
+    return grouped ? operand_wrong(r, 0, "has not been sent to its experts")
+                   : all(r, placed(PLACED_WHOLE));
 }
 
 /* ---- INDEX, VIEW ---- */
@@ -577,10 +578,9 @@ static bool rule_other(const Rule *r)
 }
 
 bool node_placement(const Module *m, const Node *node, Axis axis,
-                    const Placement *in, Placement *out, char *why,
-                    size_t room)
+                    const Placement *in, Placement *out, Buf *why)
 {
-    const Rule rule = { m, node, axis, in, out, why, room };
+    const Rule rule = { m, node, axis, in, out, why };
     const Reshard *reshard = reshard_of(node->op);
     if (axis == AXIS_EXPERTS)
         return rule_experts(&rule);

@@ -230,6 +230,15 @@ expect 0 "bits: differ from A" "$tw" diff tiny.yaml -- --set train.seed=2
 expect 0 "tiny.yaml:13" "$tw" diff tiny.yaml -- --set train.batch=8
 expect 0 "classifier.yaml" "$tw" diff tiny.yaml -- classifier.yaml
 expect 0 "usage: trainwright diff" "$tw" diff --help
+expect 0 "no placement differs" "$tw" diff tiny.yaml -- --set train.seed=2
+expect 0 "f32[C,C] -> f32[A/tensor,C]" "$tw" diff tiny.yaml -- \
+    --set parallel.tensor=2
+expect 0 "(none) -> f32[B,T,C] sum(tensor)" "$tw" diff tiny.yaml -- \
+    --set parallel.tensor=2
+expect 0 "whole -> shares of 2 ranks" "$tw" diff tiny.yaml --set $four -- \
+    --set parallel.data=2 --set parallel.shard=optimizer
+expect 0 '"b": "f32[B,T/context,C]"' "$tw" diff tiny.yaml --json -- \
+    --set parallel.context=2
 expect 2 "A.yaml is missing" "$tw" diff
 expect 2 "a second side" "$tw" diff tiny.yaml
 expect 2 "nothing behind" "$tw" diff tiny.yaml --
@@ -317,7 +326,7 @@ on-every-stage | compiler/lower/parts.c | parameters | model.blocks=3 parallel.p
 s/here \|= stage == part_stage\(l, parts\[i\]\)/here |= stage >= 0/
 late-chunk-forgotten | runtime/kernels/pool.c | loss | parallel.context=2 | classifier
 s/chunk < n; (chunk\+\+\)\s+if \(kind == POOL_MEAN)/chunk < n - 1; $1/
-gradient-not-shared | compiler/build/heads.c | gradients | parallel.context=2 | classifier
+gradient-not-shared | compiler/build/heads.c | along context | parallel.context=2 | classifier
 s/if \(b->context > 1\) +\/\* the first/if (b->context > 9) \/* the first/
 other-edges | runtime/kernels/attention_block.h | loss | parallel.context=2 | graph-transformer
 s/head->a->pos \+ i == j/i == j/
@@ -325,9 +334,9 @@ next-rank's-token | compiler/lower/generate.c | loss | parallel.tensor=2
 s/px_lt\(p, own, px_cast/px_le(p, own, px_cast/
 seen-padding | compiler/build/heads.c | loss | parallel.tensor=2 model.vocab=257
 s/if \(!vocabulary_is_padded\(b\)\)/if (b)/
-norms-in-parts | compiler/build/layers.c | gradients | shares
+norms-in-parts | compiler/build/layers.c | along tensor | shares
 s/(weights\.at\[weight->weight\]\.partial = )true/$1false/
-whole-for-parts | compiler/build/layers.c | gradients | shares
+whole-for-parts | compiler/build/layers.c | along tensor | shares
 s/\.partial = true \}\);/.partial = false });/
 parts-too-late | compiler/lower/steps.c | gradients | shares zero2 train.batch=4
 s/step_sum_block_parts\(s, body\);/(void)body;/

@@ -84,10 +84,10 @@ place_tests() {
         'axis of the mesh'
     "$trainwright" ir "$root/models/mixtral-8x7b.yaml" --after shard \
         --set parallel.data=2 --set parallel.experts=2 >"$temporary/placed"
-    misplaced "rows are not sent to their experts" \
-        's/= grouped_matmul ff.received, ff.experts.up.weight/= grouped_matmul ff.rows, ff.experts.up.weight/' \
-        'grouped_matmul'
+    misplaced "rows are routed by starts of other rows" \
+        's/= return_rows ff.down_rows,/= return_rows ff.rows,/' \
+        'ff.returned = return_rows: along experts operand 1 is whole'
     misplaced "rows are not returned" \
         's/= combine_rows ff.returned,/= combine_rows ff.down_rows,/' \
-        'combine_rows'
+        'along experts operand 1 has not been returned by its experts'
 }
