@@ -1,5 +1,5 @@
 /* placement.h: what the two parts that derive placements share:
- * placement_rules.c, a node along one axis; placement.c, functions and steps. */
+ * placement_rules.c, a node along one axis; placement.c, functions, steps. */
 #ifndef PLACEMENT_H
 #define PLACEMENT_H
 #include "ir.h"
