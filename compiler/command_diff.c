@@ -457,6 +457,8 @@ static void put_stage(JsonWriter *json, const FactStage *stage)
         json_set_text(json, "axis", m->axis);
         json_set_count(json, "calls", m->calls);
         json_set_count(json, "bytes", m->bytes);
+        json_key(json, "at_most");
+        json_put_boolean(json, m->at_most);
         json_close(json, '}');
     }
     json_close(json, ']');

@@ -106,6 +106,7 @@ static void read_messages(FactStage *stage, Arena *arena,
             .axis = facts_text(messages, i, "axis"),
             .calls = facts_int(messages, i, "calls"),
             .bytes = facts_int(messages, i, "bytes"),
+            .at_most = facts_int(messages, i, "at_most"),
         };
         list_push(arena, &stage->messages, one);
     }

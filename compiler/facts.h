@@ -10,6 +10,7 @@ typedef struct FactClass { const char *name; int64_t bytes; } FactClass;
 typedef struct FactMessage {
     const char *name, *where, *axis;
     int64_t calls, bytes;           /* of a rank, in a train step */
+    bool at_most;                   /* bytes: or fewer, as data decides */
 } FactMessage;
 
 /* Blocks [from, to). */

@@ -322,7 +322,6 @@ static int size_factors(const ProgFunc *func)
 {
     static const struct { const char *name; int factors; } rows[] = {
         { "all_reduce_count", 0 }, { "broadcast_f64", 0 },
-        { "send_rows_f32", 2 }, { "return_rows_f32", 2 },
         { "gather_chunks_f32", 3 }, { "sum_chunks_f32", 3 },
         { "gather_columns_f32", 2 },
         { "gather_shares_f32", 3 }, { "sum_shares_f32", 3 },

@@ -360,7 +360,7 @@ void own_starts(const Thread *me, long message, int32_t *own,
     }
     talk_end(&talk);
     talk_count(&talk, SEND,
-               (talk.members * experts + 1) * (long)sizeof(int32_t));
+               (talk.members - 1) * (experts + 1) * (long)sizeof(int32_t));
 }
 
 void rows_fit(const Thread *me, long message, const int32_t *own, long experts,
@@ -382,10 +382,21 @@ static Floats rows_at(const float *rows, const int32_t *starts, long width)
     return floats_at(rows + starts[0] * width, (starts[1] - starts[0]) * width);
 }
 
+/* Of a member's rows those that have other members' experts go there, and come
+ * back. */
+static void count_rows(const Talk *talk, const int32_t *starts, long experts,
+                       long width)
+{
+    const int32_t *mine = starts + talk->member * experts;
+    long rows = starts[talk->members * experts] - starts[0]
+        - (mine[experts] - mine[0]);
+    talk_count(talk, SEND, rows * width * (long)sizeof(float));
+}
+
 /* A rank has the rows of its experts by expert, then by member. */
 void send_rows_f32(const Thread *me, long message, float *received,
                    const float *rows, const int32_t *starts,
-                   const int32_t *own, long experts, long width, long most)
+                   const int32_t *own, long experts, long width)
 {
     Talk talk;
     if (!talk_open(&talk, me, message))
@@ -403,14 +414,14 @@ void send_rows_f32(const Thread *me, long message, float *received,
         }
     }
     talk_end(&talk);
-    talk_count(&talk, SEND, most * width * (long)sizeof(float));
+    count_rows(&talk, starts, experts, width);
 }
 
 /* The ranks with the experts know where rows came from: they bring them back.
  */
 void return_rows_f32(const Thread *me, long message, float *rows,
                      const float *received, const int32_t *starts,
-                     const int32_t *own, long experts, long width, long most)
+                     const int32_t *own, long experts, long width)
 {
     Talk talk;
     if (!talk_open(&talk, me, message))
@@ -428,7 +439,7 @@ void return_rows_f32(const Thread *me, long message, float *rows,
         }
     }
     talk_end(&talk);
-    talk_count(&talk, SEND, most * width * (long)sizeof(float));
+    count_rows(&talk, starts, experts, width);
 }
 
 /* ---- chunks of shared sequences ----------------------------------------- */

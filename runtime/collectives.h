@@ -88,13 +88,14 @@ void rows_fit(const Thread *me, long message, const int32_t *own, long experts,
               long block, long room);
 
 /* The rows themselves, of `width` floats: to the members with their experts, or
- * back from there. A member has at most `most`, which is what is counted. */
+ * back from there. Counted are, there and back, those of this member's that
+ * have others' experts. */
 void send_rows_f32(const Thread *me, long message, float *received,
                    const float *rows, const int32_t *starts,
-                   const int32_t *own, long experts, long width, long most);
+                   const int32_t *own, long experts, long width);
 void return_rows_f32(const Thread *me, long message, float *rows,
                      const float *received, const int32_t *starts,
-                     const int32_t *own, long experts, long width, long most);
+                     const int32_t *own, long experts, long width);
 
 /* Of sequences that the members share, each having two chunks of tokens/2 (see
  * ops.def): all[sequences][members·tokens][width] of every member's

@@ -162,6 +162,8 @@ static void put_messages(JsonWriter *json, const Program *part)
         json_set_text(json, "axis", message->axis);
         json_set_count(json, "calls", message->calls);
         json_set_count(json, "bytes", message->bytes);
+        json_key(json, "at_most");
+        json_put_boolean(json, message->at_most);
         json_close(json, '}');
     }
     json_close(json, ']');
@@ -333,10 +335,10 @@ static void print_messages(const Program *part)
     for (int i = 0; i < part->message_count; i++) {
         const Message *message = &part->messages[i];
         if (message->calls > 0)
-            printf("  %-*s along %-*s %6lld calls %14lld bytes  %s\n", name,
+            printf("  %-*s along %-*s %6lld calls %14lld bytes%s  %s\n", name,
                    message->name, axis, message->axis,
                    (long long)message->calls, (long long)message->bytes,
-                   message->where);
+                   message->at_most ? " at most" : "", message->where);
     }
 }
 

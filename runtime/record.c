@@ -388,6 +388,8 @@ static void put_messages(JsonWriter *json, const Record *record,
         json_set_text(json, "axis", message->axis);
         put_pair(json, "calls", message->calls * steps, counted.calls);
         put_pair(json, "bytes", message->bytes * steps, counted.bytes);
+        json_key(json, "at_most");
+        json_put_boolean(json, message->at_most);
         json_close(json, '}');
     }
     json_close(json, ']');

@@ -572,17 +572,19 @@ bool world_check(const World *world, int64_t steps, Error *error)
     for (int i = 0; world && i < world->messages; i++) {
         const Message *message = &world->program->messages[i];
         MessageCount counted = world_counted(world, i);
-        if (counted.calls != message->calls * steps
-            || counted.bytes != message->bytes * steps)
+        int64_t bytes = message->bytes * steps;
+        if (counted.calls != message->calls * steps || counted.bytes > bytes
+            || (counted.bytes < bytes && !message->at_most))
             return error_set(error, ERROR_ENVIRONMENT, "internal error: rank "
                              "%d has sent \"%s\" (%s) %lld times, %lld bytes; "
-                             "foretold for %lld steps were %lld times, %lld "
+                             "foretold for %lld steps were %lld times, %s%lld "
                              "bytes; please report this", world->rank,
                              message->name, message->where,
                              (long long)counted.calls,
                              (long long)counted.bytes, (long long)steps,
                              (long long)(message->calls * steps),
-                             (long long)(message->bytes * steps));
+                             message->at_most ? "at most " : "",
+                             (long long)bytes);
     }
     return true;
 }

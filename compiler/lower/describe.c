@@ -497,6 +497,7 @@ static ProgData *describe_talks(Lower *l, const char *name, int part)
         put_text(&row, "axis", talk->axis);
         put_int(&row, "calls", talk->calls[part]);
         put_int(&row, "bytes", talk->bytes[part]);
+        put_int(&row, "at_most", talk->at_most);
         end_row(&row);
     }
     return data;

@@ -462,8 +462,6 @@ static void call_travel(Calls *c, const Node *n)
         put_value(&line, n->in[i]);
     put_dim(&line, module_find_dim(c->l->m, "XR"));
     put_dim(&line, last_dim(n->out[0]));
-    put(&line, px_mul(c->p, at_field(c, "rows"),
-                      dim_size(c->l, module_find_dim(c->l->m, "K"))));
     end_line(&line, n->op == OP_send_rows ? "send_rows_f32"
                                           : "return_rows_f32");
 }

@@ -97,6 +97,7 @@ typedef struct Talk {
     Loc from;                       /* the line that asks for it */
     const ProgConst *index;         /* SUM_GRADIENTS */
     int64_t *calls, *bytes;         /* of a rank, in a train step; by stage */
+    bool at_most;                   /* bytes: data decides how many */
 } Talk;
 
 typedef struct Lower {

@@ -488,17 +488,24 @@ static bool is_of_experts(const Node *n)
         || n->op == OP_return_rows;
 }
 
+/* Rows that go to experts, or back, are as many as data says. */
+static Talk *experts_talk(Lower *l, const Node *n)
+{
+    const char *verb = n->op == OP_own_starts  ? "count"
+                     : n->op == OP_send_rows ? "send"
+                                             : "return";
+    Talk *talk = find_talk(
+        l, arena_printf(l->arena, "%s %s", verb, n->out[0]->name), "experts",
+        n->attrs.room ? n->origin.model : l->m->mesh.experts_from);
+    talk->at_most = n->op != OP_own_starts;
+    return talk;
+}
+
 static Talk *node_talk(Lower *l, const Node *n)
 {
     const Mesh *mesh = &l->m->mesh;
     if (is_of_experts(n))
-        return find_talk(l, arena_printf(l->arena, "%s %s",
-                                         n->op == OP_own_starts  ? "count"
-                                         : n->op == OP_send_rows ? "send"
-                                                                 : "return",
-                                         n->out[0]->name),
-                         "experts",
-                         n->attrs.room ? n->origin.model : mesh->experts_from);
+        return experts_talk(l, n);
     if (is_of_shares(n))
         return find_talk(l, arena_printf(l->arena, "%s %s",
                                          n->op == OP_sum_shares ? "sum"
@@ -527,12 +534,14 @@ typedef struct Calling {
     int64_t times, stride;
 } Calling;
 
-/* Of what travels to experts and back all that there is room for. */
+/* A rank tells each other where its rows for that one's experts begin and end;
+ * of the rows all may have experts of others. */
 static int64_t travel_bytes(const Calling *c, const Node *n)
 {
     const Module *m = c->l->m;
     if (n->op == OP_own_starts)
-        return 4 * (m->dims.at[module_find_dim(m, "X")].size + 1);
+        return 4 * (m->mesh.experts - 1)
+            * (m->dims.at[module_find_dim(m, "XR")].size + 1);
     return 4 * c->map->rows * m->dims.at[module_find_dim(m, "K")].size
         * m->dims.at[n->out[0]->type.dims[3]].size;
 }

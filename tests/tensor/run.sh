@@ -220,6 +220,17 @@ some_plans() {
     plan tensor=2 sequence data=2
     plan tensor=2 sequence data=2 shard=gradients recompute=block
 }
+# Where every token goes to both experts, half of a rank's rows are for the other
+# rank, there and back: 4·24·2 / 2 rows of 32 floats a call.
+half_of_rows() {
+    awk '/^(send|return)_/ { seen++; bad += $3 != $2 * 4 * 24 * 32 * 4 }
+        { print } END { exit bad || !seen }' said.messages
+}
+rows_formula() {
+    build data=2 experts=2 count=2 && train two || return
+    check "rows of experts: messages" counted two
+    check "rows of experts: formula" half_of_rows
+}
 # Tensor ranks that share experts with those of their data ranks' neighbours.
 experts_plans() {
     alone=count=4
@@ -256,7 +267,8 @@ for spec in ${SPECS-$all}; do
     decoder) every_plan ;;
     mixture)
         some_plans
-        experts_plans ;;
+        experts_plans
+        rows_formula ;;
     encoder-decoder | translator)
         some_plans
         stacks_plans ;;
