@@ -56,7 +56,9 @@ typedef struct PartLayout {
     int64_t *weight_at, *site_at[MOST_SITES];
     int64_t blocks_at, gradient_blocks_at;  /* of its first stack; by stack: */
     int64_t stack_at[2], gradient_stack_at[2];
-    int64_t behind_at, behind_floats;   /* a unit, where replicas split them */
+    /* units, where replicas split them: between its blocks of both stacks, and
+     * behind all */
+    int64_t between_at, between_floats, behind_at, behind_floats;
     int64_t weight_floats, moment_floats, gradient_floats;
 } PartLayout;
 
@@ -73,7 +75,7 @@ typedef struct Unit {
     int64_t shards;                 /* ranks that have a share each */
     int64_t at, floats;             /* of block 0; of one */
     int64_t gradient_at; /* the same, but early one serves all blocks */
-    const char *name;               /* "before", "block", "behind" */
+    const char *name;               /* "before", "block", "between" … */
     const ProgConst *at_const, *share;      /* floats of one share */
     const ProgConst *gathered;      /* all shares of one, for which two places
                                        are in turn */
@@ -191,6 +193,8 @@ double weight_parts(const Lower *l, const Value *w);
 void name_units(Lower *l);
 int64_t unit_share(const Unit *unit);
 const Unit *unit_of(const Lower *l, int weight);    /* NULL: of none */
+/* Has a stage parameters between its blocks of both stacks? */
+bool has_between(const Lower *l);
 /* Do its ranks keep shares of weights, and gather them? */
 bool gathers(const Lower *l, const Step *step);
 /* Where it begins, and a rank's share of it; in a part, or -1: in the whole. */
@@ -234,15 +238,12 @@ int64_t part_blocks_before(const Lower *l, int stage, int chunk);
  * them stage by stage, which is the order of a checkpoint. */
 int64_t chunk_norms_at(const Lower *l, int stage, int chunk);
 bool weight_on_stage(const Lower *l, int weight, int stage);
-/* Of one outside blocks: the first stage that has it; does it stand before the
- * blocks there, and how far from the first that does, or that stands behind? */
+/* Of one outside blocks: the first stage that has it. */
 int weight_stage(const Lower *l, int weight);
-bool weight_before_blocks(const Lower *l, int weight);
 /* The stage whose function sums a weight's gradient at a site. */
 int site_stage(const Lower *l, int weight, int site);
 /* Floats that a stage has room for of another's sums of a weight's uses. */
 int64_t part_received(const Lower *l, int stage);
-int64_t weight_part_offset(const Lower *l, int weight);
 /* On several stages: an embedding that is the head's, too, or that encoder and
  * decoder share. */
 bool weight_is_tied(const Lower *l, int weight);
@@ -253,8 +254,12 @@ bool part_embeds(PartOf part);
  * that uses it? Is it updated with it, the first on its stage? */
 bool part_counts(const Lower *l, PartOf part, int weight);
 bool part_updates(const Lower *l, PartOf part, int weight);
+/* The unit of what counts with a part, which on its stage is no other part's;
+ * NULL: nothing does. */
+const Unit *part_unit(const Lower *l, PartOf part);
 /* Norms of what stands outside blocks, before those of a chunk's or behind;
- * where those of a part begin; and the room for any chunk's. */
+ * where those of a part begin; and the room for any chunk's. Of units all that
+ * those who split them own. */
 int64_t mixed_norms(const Lower *l, int number, bool before);
 int64_t mixed_norms_at(const Lower *l, PartOf part);
 int64_t mixed_norm_room(const Lower *l);

@@ -39,21 +39,44 @@ static const ModelChunk *chunk_of(const Lower *l, int number)
 static int64_t chunk_block_norms(const Lower *l, int number)
 {
     const ModelChunk *chunk = chunk_of(l, number);
-    return (chunk->to - chunk->from) * block_norms(l, chunk->stack);
+    return (chunk->to - chunk->from)
+        * (l->shards > 1 ? l->stacks[chunk->stack].floats / 1024
+                         : block_norms(l, chunk->stack));
+}
+
+const Unit *part_unit(const Lower *l, PartOf part)
+{
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (l->m->weights.at[i].stack < 0 && part_counts(l, part, i)
+            && unit_of(l, i))
+            return unit_of(l, i);
+    return NULL;
+}
+
+/* Norms of what counts with a part. */
+static int64_t outside_norms(const Lower *l, PartOf part)
+{
+    const Unit *unit = l->shards > 1 ? part_unit(l, part) : NULL;
+    int64_t norms = 0;
+    if (unit)
+        return unit->shards * part_unit_share(l, unit, part_stage(l, part))
+            / 1024;
+    for (int i = 0; i < l->m->weights.count; i++) {
+        const Weight *w = &l->m->weights.at[i];
+        if (w->stack < 0 && !w->constant && !w->frozen && !w->derived
+            && part_counts(l, part, i))
+            norms += (type_elements(l->m, &w->type) + 1023) / 1024;
+    }
+    return norms;
 }
 
 int64_t mixed_norms(const Lower *l, int number, bool before)
 {
     int64_t norms = 0;
     for (int part = PART_FIRST; part <= (int)PART_LAST; part++)
-        for (int i = 0; i < l->m->weights.count; i++) {
-            const Weight *w = &l->m->weights.at[i];
-            if (part != PART_BLOCKS && part_embeds((PartOf)part) == before
-                && part_number(l, (PartOf)part) == number && w->stack < 0
-                && !w->constant && !w->frozen && !w->derived
-                && part_counts(l, (PartOf)part, i))
-                norms += (type_elements(l->m, &w->type) + 1023) / 1024;
-        }
+        if (part != PART_BLOCKS && part_embeds((PartOf)part) == before
+            && part_number(l, (PartOf)part) == number)
+            norms += outside_norms(l, (PartOf)part);
     return norms;
 }
 

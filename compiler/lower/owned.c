@@ -55,15 +55,18 @@ static ProgFunc *order_func(Lower *l)
 }
 
 /* Before a unit's norms, among those of one rank: of experts among those of
- * theirs, of which a stage has one unit. */
+ * theirs, of which a stage has one unit, or both stacks'. */
 static ProgExpr *norms_before_unit(Steps *s, int i)
 {
     const Unit *unit = &s->l->units.at[i];
     if (!s->stage || i == 0)
         return num(s, unit->norms);
-    return unit->experts ? num(s, 0)
-                         : px_div(s->p, step_packed_begin(s, unit),
-                                  num(s, 1024));
+    if (unit->experts && !(s->l->mixed && unit->stack))
+        return num(s, 0);
+    ProgExpr *at = step_packed_begin(s, unit);
+    if (unit->experts)
+        at = px_sub(s->p, at, step_stage_field(s, "encoder_experts_packed"));
+    return px_div(s->p, at, num(s, 1024));
 }
 
 /* void square_share(const Thread *me, double *sums, const float *g, long at,
@@ -176,9 +179,16 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
 static void order_unit(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *to,
                        ProgExpr *from, ProgExpr *count)
 {
-    ProgExpr *args[] = { to, from, count,
-                         px_div(s->p, step_share(s, unit), num(s, 1024)) };
-    step_call(s, b, order_func(s->l), args, 4);
+    Lower *l = s->l;
+    bool experts = l->m->mesh.experts > 1;
+    ProgExpr *args[] = {
+        to, from, count, px_div(s->p, step_share(s, unit), num(s, 1024)),
+        experts ? px_const(s->p, unit->experts ? l->expert_shards_const
+                                               : l->shards_const) : NULL,
+        experts ? num(s, unit->experts ? expert_norms(l) : shard_norms(l))
+                : NULL,
+    };
+    step_call(s, b, order_func(l), args, experts ? 6 : 4);
 }
 
 /* Chunk by chunk: before the model's first chunk what stands before its blocks,
@@ -233,8 +243,10 @@ static ProgExpr *ordered_place(Steps *s, const Unit *unit)
                           + (end->to - end->from) * l->stacks[end->stack].floats
                               / 1024);
     }
-    ProgExpr *at = px_select(p, step_begins(s), step_stage_field(s, "blocks"),
-                             num(s, 0));
+    ProgExpr *at = l->mixed
+        ? num(s, 0)             /* the chunk's say where its blocks' begin */
+        : px_select(p, step_begins(s), step_stage_field(s, "blocks"),
+                    num(s, 0));
     if (unit->experts)
         at = px_add(p, at, px_const(p, l->experts_const[unit->stack]));
     at = px_add(p, at, px_mul(p, step_chunk_block(s),
@@ -242,48 +254,79 @@ static ProgExpr *ordered_place(Steps *s, const Unit *unit)
     return px_add(p, step_chunk_field(s, "norms"), px_div(p, at, num(s, 1024)));
 }
 
-/* Who orders a unit's norms: of experts each rank those that it has, of others
- * the first of the ranks that share experts; of several chunks the stage that
- * has them. */
+/* Of what ranks that share experts all have the first orders the norms. */
+static ProgBlock *where_first(Steps *s, ProgBlock *b)
+{
+    ProgExpr *first = px_eq(s->p, step_control(s, "expert"), num(s, 0));
+    return s->l->m->mesh.experts > 1 ? ps_if(s->p, b, first, NULL) : b;
+}
+
+/* Who orders a unit's norms: of experts each rank those that it has; of several
+ * chunks the stage that has them. */
 static ProgBlock *where_ordered(Steps *s, ProgBlock *b, const Unit *unit)
 {
     if (!unit->experts)
-        b = ps_if(s->p, b, px_eq(s->p, step_control(s, "expert"), num(s, 0)),
-                  NULL);
+        b = where_first(s, b);
     if (s->l->chunks == 1 || unit->stack >= 0)
         return b;
     return ps_if(s->p, b, unit == s->l->units.at ? step_is_first(s)
                                                  : step_is_last(s), NULL);
 }
 
-/* Each block's of experts behind its others. */
-static void order_experts(Steps *s, ProgBlock *b, const ProgVar *ordered,
-                          const ProgVar *all)
+/* A unit's, of a stack's blocks one at a time: each block's of experts behind
+ * its others. */
+static void order_by_block(Steps *s, ProgBlock *b, int i,
+                           const ProgVar *ordered, const ProgVar *all)
 {
     Prog *p = s->p;
     Lower *l = s->l;
+    const Unit *unit = &l->units.at[i];
     int64_t dense = shard_norms(l) * l->shards;
-    for (int i = 0; i < l->units.count; i++) {
-        const Unit *unit = &l->units.at[i];
-        ProgBlock *body = step_each_block(s, where_ordered(s, b, unit),
-                                          unit->stack);
-        ProgExpr *each = px_div(p, step_share(s, unit), num(s, 1024));
-        ProgExpr *from = px_add(p, norms_before_unit(s, i),
-                                num(s, unit->experts ? dense : 0));
-        if (unit->stack >= 0)
-            from = px_add(p, from, px_mul(p, step_own_block(s), each));
-        ProgExpr *args[] = {
-            px_offset(p, var(s, ordered), ordered_place(s, unit)),
-            px_offset(p, var(s, all), from),
-            num(s, 1),
-            each,
-            px_const(p, unit->experts ? l->expert_shards_const
-                                      : l->shards_const),
-            num(s, unit->experts ? expert_norms(l) : shard_norms(l)),
-        };
-        step_call(s, body, order_func(l), args, 6);
-        step_end_blocks(s);
+    ProgBlock *body = step_each_block(s, where_ordered(s, b, unit),
+                                      unit->stack);
+    ProgExpr *each = px_div(p, step_share(s, unit), num(s, 1024));
+    ProgExpr *from = px_add(p, norms_before_unit(s, i),
+                            num(s, unit->experts ? dense : 0));
+    if (unit->stack >= 0)
+        from = px_add(p, from, px_mul(p, step_own_block(s), each));
+    order_unit(s, body, unit,
+               px_offset(p, var(s, ordered), ordered_place(s, unit)),
+               px_offset(p, var(s, all), from), num(s, 1));
+    step_end_blocks(s);
+}
+
+static void order_experts(Steps *s, ProgBlock *b, const ProgVar *ordered,
+                          const ProgVar *all)
+{
+    for (int i = 0; i < s->l->units.count; i++)
+        order_by_block(s, b, i, ordered, all);
+}
+
+/* Chunk by chunk of both stacks: what stands outside blocks with the chunk that
+ * has the part it counts with. */
+static void order_mixed(Steps *s, ProgBlock *b, const ProgVar *ordered,
+                        const ProgVar *all)
+{
+    Prog *p = s->p;
+    Lower *l = s->l;
+    ProgBlock *once = where_first(s, b);
+    for (int i = PART_FIRST; i <= (int)PART_LAST; i++) {
+        PartOf part = (PartOf)i;
+        const Unit *unit = part == PART_BLOCKS ? NULL : part_unit(l, part);
+        if (!unit)
+            continue;
+        ProgBlock *own = ps_if(p, once, step_is_stage(s, part_stage(l, part)),
+                               NULL);
+        order_unit(s, own, unit,
+                   px_offset(p, var(s, ordered),
+                             num(s, mixed_norms_at(l, part))),
+                   px_offset(p, var(s, all),
+                             norms_before_unit(s, (int)(unit - l->units.at))),
+                   num(s, 1));
     }
+    for (int i = 0; i < l->units.count; i++)
+        if (l->units.at[i].stack >= 0)
+            order_by_block(s, b, i, ordered, all);
 }
 
 /* A unit's, all of its blocks, behind the other's. */
@@ -375,7 +418,9 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
     ProgVar *ordered = step_let(s, b, "ordered", ordered_at);
     ProgBlock *first = ps_if(p, b, px_eq(p, px_field(p, var(s, s->me), "index"),
                                          px_i32(p, 0)), NULL);
-    if (l->m->mesh.experts > 1)
+    if (l->mixed)
+        order_mixed(s, first, ordered, all);
+    else if (l->m->mesh.experts > 1)
         order_experts(s, first, ordered, all);
     else if (s->stage && l->chunks > 1)
         order_chunks(s, first, var(s, ordered), var(s, all));

@@ -116,19 +116,6 @@ int weight_stage(const Lower *l, int weight)
     ice("no stage has %s", l->m->weights.at[weight].name);
 }
 
-bool weight_before_blocks(const Lower *l, int weight)
-{
-    const PartLayout *part = &l->parts[weight_stage(l, weight)];
-    return part->weight_at[weight] < part->blocks_at;
-}
-
-int64_t weight_part_offset(const Lower *l, int weight)
-{
-    const PartLayout *part = &l->parts[weight_stage(l, weight)];
-    int64_t at = part->weight_at[weight];
-    return at < part->blocks_at ? at : at - part->behind_at;
-}
-
 static int64_t floats_of(const Lower *l, int weight)
 {
     int64_t elements = type_elements(l->m, &l->m->weights.at[weight].type);
@@ -219,13 +206,21 @@ static int64_t place_sites(Lower *l, int stage, int weight, int64_t at)
     return at;
 }
 
+/* What has been placed since the blocks before, or the first, is a unit. */
 static void place_part_stack(Lower *l, int stage, int stack, int64_t *at,
                              int64_t *gradient)
 {
     PartLayout *part = &l->parts[stage];
     int64_t blocks = stack_blocks_on(l, stack, stage);
-    part->stack_at[stack] = *at = unit_aligned(l, *at);
-    part->gradient_stack_at[stack] = *gradient = unit_aligned(l, *gradient);
+    int64_t start = part->behind_at, floats = unit_aligned(l, *at - start);
+    *gradient += floats - (*at - start);
+    *at = start + floats;
+    if (stack && stack_blocks_on(l, 0, stage)) {
+        part->between_at = start;
+        part->between_floats = floats;
+    }
+    part->stack_at[stack] = *at;
+    part->gradient_stack_at[stack] = *gradient;
     *at += blocks * l->stacks[stack].floats;
     *gradient += blocks * l->stacks[stack].gradient_floats;
     part->behind_at = *at;
@@ -387,10 +382,13 @@ static bool has_site(const Lower *l, int weight, int site)
  * some only where a stage's blocks are one chunk. */
 static bool is_said(const Lower *l, const char *field)
 {
-    bool packed =
-        !strcmp(field, "behind_packed") || !strcmp(field, "moment_share");
-    if (packed)
-        return l->shards > 1 && l->m->mesh.experts > 1;
+    bool packs = l->shards > 1 && l->m->mesh.experts > 1;
+    if (!strcmp(field, "behind_packed"))
+        return packs && !l->mixed;
+    if (!strcmp(field, "moment_share"))
+        return packs;
+    if (!strncmp(field, "between", 7))
+        return l->shards > 1 && has_between(l);
     bool shares = !strncmp(field, "before", 6) || !strncmp(field, "behind", 6);
     bool range = !strcmp(field, "from") || !strcmp(field, "to");
     bool chunk = range || !strcmp(field, "slots");
@@ -408,6 +406,13 @@ static bool is_said(const Lower *l, const char *field)
         && (l->halves || strcmp(field, "pending") != 0)
         && ((l->halves && l->decoder)
             || strcmp(field, "gradient_behind") != 0);
+}
+
+/* How many units have a field of their own for where a rank's shares begin:
+ * where stages have both stacks and those of experts lie behind all others. */
+static int packed_units(const Lower *l)
+{
+    return l->mixed && l->m->mesh.experts > 1 ? l->units.count : 0;
 }
 
 static void stage_fields(Lower *l)
@@ -435,6 +440,8 @@ static void stage_fields(Lower *l)
         { "decoder_gradient_blocks", "among the gradients or moments" },
         { "gradient_behind", "and where what stands behind them begins there" },
         { "before_share", "a rank's share of what stands before them" },
+        { "between", "where what stands between both stacks' begins," },
+        { "between_share", "and a rank's share of it" },
         { "behind", "where what stands behind them begins," },
         { "behind_share", "and a rank's share of it" },
         { "behind_packed", "which begins there among a rank's shares" },
@@ -447,6 +454,11 @@ static void stage_fields(Lower *l)
     for (size_t i = 0; i < sizeof fields / sizeof *fields; i++)
         if (is_said(l, fields[i][0]))
             prog_field(l->p, l->stage, fields[i][0], prog_i64(), fields[i][1]);
+    for (int i = 1; i < packed_units(l); i++)
+        prog_field(l->p, l->stage,
+                   arena_printf(l->arena, "%s_packed", l->units.at[i].name),
+                   prog_i64(),
+                   i == 1 ? "where a rank's shares of each unit begin" : NULL);
     for (int i = 0; i < l->m->weights.count; i++) {
         if (!is_listed(l, i))
             continue;
@@ -484,6 +496,8 @@ static void stage_row(Lower *l, int stage)
         { "gradient_behind", part->gradient_blocks_at
               + part_blocks(l, stage) * l->stacks[stack].gradient_floats },
         { "before_share", part->blocks_at / l->shards },
+        { "between", part->between_at },
+        { "between_share", part->between_floats / l->shards },
         { "behind", part->behind_at },
         { "behind_share", part->behind_floats / l->shards },
         { "behind_packed", part_behind_packed(l, stage) },
@@ -494,6 +508,9 @@ static void stage_row(Lower *l, int stage)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (is_said(l, numbers[i].field))
             prog_datum_int(l->p, l->stage_data, numbers[i].number);
+    for (int i = 1; i < packed_units(l); i++)
+        prog_datum_int(l->p, l->stage_data,
+                       part_unit_packed(l, &l->units.at[i], stage));
     for (int i = 0; i < l->m->weights.count; i++) {
         if (!is_listed(l, i))
             continue;

@@ -21,6 +21,13 @@ static const char *range_field(Steps *s, const char *end)
         : end;
 }
 
+ProgExpr *step_stage_blocks(Steps *s, int stack)
+{
+    return step_stage_field(s, !s->l->mixed ? "blocks"
+                               : stack      ? "decoder_blocks"
+                                            : "encoder_blocks");
+}
+
 ProgExpr *step_stack_field(Steps *s, const char *field)
 {
     return step_stage_field(s, s->l->mixed

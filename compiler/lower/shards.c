@@ -10,7 +10,8 @@
  *                  (reproducible.order: fast) in each of several
  *     parameters   so are weights: gathered before a block runs, then dropped
  *
- * A stage of a pipeline has what stands before, in and behind its own blocks.
+ * A stage of a pipeline has what stands before, in and behind its own blocks,
+ * and, of chunks of both stacks, between those.
  * Where ranks share out experts, a block's are a unit of their own: fewer ranks
  * have the same, and split them.
  *
@@ -48,10 +49,12 @@ bool in_unit(const Lower *l, const Unit *unit, int weight)
         return false;
     if (w->stack >= 0)
         return true;
-    if (l->parts)
-        return weight_before_blocks(l, weight) == is_first(l, unit);
-    return l->weight_at[weight] >= unit->at
-        && l->weight_at[weight] < unit->at + unit->floats;
+    int stage = l->parts ? weight_stage(l, weight) : -1;
+    int64_t at = stage < 0 ? l->weight_at[weight]
+                           : l->parts[stage].weight_at[weight];
+    int64_t begin = part_unit_at(l, unit, stage);
+    return at >= begin
+        && at < begin + unit->shards * part_unit_share(l, unit, stage);
 }
 
 const Unit *unit_of(const Lower *l, int weight)
@@ -72,15 +75,22 @@ bool gathers(const Lower *l, const Step *step)
     return ranks && l->shards > 1 && l->m->mesh.shard == SHARD_PARAMETERS;
 }
 
-/* Floats of a rank's share; before and behind blocks stages have different
- * ones. */
+/* What stands between the stacks. */
+static bool is_between(const Unit *unit)
+{
+    return !strcmp(unit->name, "between");
+}
+
+/* Floats of a rank's share; outside blocks stages have different ones. */
 static int64_t stage_share(const Lower *l, const Unit *unit, int stage)
 {
     if (!l->parts || unit->stack >= 0)
         return unit_share(unit);
     const PartLayout *part = &l->parts[stage];
-    return (is_first(l, unit) ? part->blocks_at : part->behind_floats)
-        / l->shards;
+    int64_t floats = is_first(l, unit) ? part->blocks_at
+                   : is_between(unit) ? part->between_floats
+                                      : part->behind_floats;
+    return floats / l->shards;
 }
 
 static int64_t stage_count(const Lower *l, const Unit *unit, int stage)
@@ -106,6 +116,8 @@ int64_t shard_norm_room(const Lower *l)
     int64_t most = 0;
     if (l->chunks == 1)
         return all_share_norms(l);
+    if (l->mixed)
+        return mixed_norm_room(l);
     for (int s = 0; s < l->stages; s++)
         for (int i = 0; i < l->chunks; i++) {
             const ModelChunk *chunk = part_chunk(l, s, i);
@@ -209,8 +221,11 @@ static int64_t offset_in_unit(const Lower *l, int weight)
         return at - l->stacks[w->stack].experts_at;
     if (w->stack >= 0)
         return at;
-    return l->parts ? weight_part_offset(l, weight)
-                    : at - unit_of(l, weight)->at;
+    const Unit *unit = unit_of(l, weight);
+    if (!l->parts)
+        return at - unit->at;
+    int stage = weight_stage(l, weight);
+    return l->parts[stage].weight_at[weight] - part_unit_at(l, unit, stage);
 }
 
 static void name_offsets(Lower *l, int group)
@@ -228,13 +243,22 @@ static void name_offsets(Lower *l, int group)
     }
 }
 
+bool has_between(const Lower *l)
+{
+    for (int i = 0; i < l->stages; i++)
+        if (l->parts[i].between_floats)
+            return true;
+    return false;
+}
+
 /* What stands between stacks is behind the encoder's blocks on its last stage,
- * or before the decoder's on its first: stages have no such unit. */
+ * or before the decoder's on its first: but where a stage has both it has no
+ * such unit. */
 static void drop_between(Lower *l)
 {
     int kept = 0;
     for (int i = 0; i < l->units.count; i++)
-        if (strcmp(l->units.at[i].name, "between") != 0)
+        if (!is_between(&l->units.at[i]))
             l->units.at[kept++] = l->units.at[i];
     l->units.count = kept;
 }
@@ -256,7 +280,7 @@ void name_units(Lower *l)
         if (l->units.at[i].experts)
             l->units.at[i].packed += shares[0];
     l->share_floats = shares[0] + shares[1];
-    if (l->parts)
+    if (l->parts && !has_between(l))
         drop_between(l);
     int group = name_shards(l);
     for (int i = 0; i < l->units.count; i++) {
@@ -286,7 +310,7 @@ ProgExpr *step_share_number(Steps *s, const Unit *unit)
     return step_control(s, unit->experts ? "expert_share" : "share");
 }
 
-/* Floats of a share; before and behind blocks stages have different ones. */
+/* Floats of a share; outside blocks stages have different ones. */
 ProgExpr *step_share(Steps *s, const Unit *unit)
 {
     if (!s->stage || unit->stack >= 0)
@@ -306,9 +330,11 @@ int64_t part_unit_at(const Lower *l, const Unit *unit, int part)
         return unit->at;
     const PartLayout *layout = &l->parts[part];
     if (unit->experts)
-        return layout->blocks_at + l->stacks[unit->stack].experts_at;
-    return unit->stack >= 0  ? layout->blocks_at
+        return layout->stack_at[unit->stack]
+            + l->stacks[unit->stack].experts_at;
+    return unit->stack >= 0  ? layout->stack_at[unit->stack]
          : is_first(l, unit) ? 0
+         : is_between(unit)  ? layout->between_at
                              : layout->behind_at;
 }
 
@@ -375,7 +401,7 @@ ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
     return index;
 }
 
-/* Where the unit is: before and behind its blocks a stage may have nothing. */
+/* Where the unit is: outside blocks a stage may have nothing. */
 ProgBlock *step_where_unit(Steps *s, ProgBlock *b, const Unit *unit)
 {
     int some = 0;
@@ -411,10 +437,10 @@ static ProgExpr *in_block(Steps *s, const Unit *unit, ProgExpr *at)
 ProgExpr *step_unit_begin(Steps *s, const Unit *unit)
 {
     if (s->stage && unit->stack >= 0)
-        return in_block(s, unit, step_stage_field(s, "blocks"));
+        return in_block(s, unit, step_stage_blocks(s, unit->stack));
     if (s->stage)
         return is_first(s->l, unit) ? num(s, 0)
-                                    : step_stage_field(s, "behind");
+                                    : step_stage_field(s, unit->name);
     if (unit->stack < 0)
         return px_const(s->p, unit->at_const);
     return in_block(s, unit,
@@ -429,6 +455,9 @@ ProgExpr *step_packed_begin(Steps *s, const Unit *unit)
     if (s->l->m->mesh.experts == 1 || is_first(s->l, unit))
         return px_div(p, step_unit_begin(s, unit),
                       px_const(p, s->l->shards_const));
+    if (s->l->mixed)
+        return step_stage_field(s, arena_printf(s->l->arena, "%s_packed",
+                                                unit->name));
     if (unit->experts)
         return px_add(p, step_stage_field(s, "behind_packed"),
                       step_stage_field(s, "behind_share"));

@@ -166,6 +166,8 @@ ProgExpr *step_last_stage(Steps *s);            /* STAGES - 1 */
 ProgExpr *step_stage_field(Steps *s, const char *field);
 /* The same of the open stack, where stages have both. */
 ProgExpr *step_stack_field(Steps *s, const char *field);
+/* Where the stage's blocks of a stack begin among its parameters. */
+ProgExpr *step_stage_blocks(Steps *s, int stack);
 int64_t step_row_width(const Steps *s);         /* C */
 ProgExpr *step_row_floats(Steps *s);            /* of a micro-batch's rows */
 void open_stage(Steps *s, ProgBlock *b);

@@ -83,21 +83,12 @@ static bool check_stacks(Loader *loader)
     return true;
 }
 
-/* What a pipeline of an encoder-decoder does not run with yet. */
+/* A pipeline of an encoder-decoder cuts both stacks. */
 static void check_pipeline_stacks(Loader *loader)
 {
     const Spec *s = loader->spec;
-    const KeyId stages = KEY_parallel_pipeline_stages,
-                shard = KEY_parallel_shard,
-                schedule = KEY_parallel_pipeline_schedule;
+    const KeyId stages = KEY_parallel_pipeline_stages;
     int64_t blocks = s->model_blocks_encoder + s->model_blocks_decoder;
-    bool interleaved = s->parallel_pipeline_schedule
-        == PARALLEL_PIPELINE_SCHEDULE_INTERLEAVED;
-    if (interleaved && s->parallel_shard != PARALLEL_SHARD_NONE
-        && sound(loader, shard, KEY_model_kind))
-        clash(loader, shard, schedule, "`%s` is not built yet with `%s` of an "
-              "encoder-decoder", saying(loader, shard),
-              saying(loader, schedule));
     if (!sound(loader, stages, KEY_model_blocks_encoder)
         || !sound(loader, stages, KEY_model_blocks_decoder)
         || check_stacks(loader))

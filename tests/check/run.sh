@@ -35,11 +35,12 @@ expect() { # STATUS WORDS COMMAND…: the words are in what it prints
         fail "$*: status $got, not $want, or without: $words"
     fi
 }
-settings() { # KEY=VALUE…: as --set options, one a line; words for two
+settings() { # KEY=VALUE…: as --set options, one a line; words for several
     for setting; do
         case $setting in
         shares) settings parallel.tensor=2 parallel.sequence_parallel=true ;;
         groups4) settings model.blocks=4 train.batch=8 reproducible.groups=4 ;;
+        between) settings model.norm.place=pre model.position=learned ;;
         zero2) settings parallel.data=2 parallel.shard=gradients ;;
         *) printf '%s\n%s\n' --set "$setting" ;;
         esac
@@ -138,6 +139,12 @@ holds original-transformer.yaml "parallel.pipeline.stages=3 $four \
     train.batch=8 train.micro_batch=1 parallel.pipeline.schedule=interleaved \
     parallel.pipeline.virtual=2 model.position=relative model.norm.place=pre"
 holds original-transformer.yaml "shares parallel.pipeline.stages=2 \
+    parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
+holds original-transformer.yaml "zero2 parallel.pipeline.stages=2 \
+    parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=2 \
+    shares between"
+holds original-transformer.yaml "parallel.data=4 parallel.shard=parameters \
+    parallel.shard_group=2 parallel.pipeline.stages=2 $four \
     parallel.pipeline.schedule=interleaved parallel.pipeline.virtual=3"
 holds original-transformer.yaml "parallel.pipeline.stages=4 \
     parallel.pipeline.schedule=gpipe model.tie_embeddings=false \
@@ -306,6 +313,8 @@ chunks-in-turn | passes/schedule.c | wait for each other | model.blocks=4 $inter
 s/chunk = chunks - 1 - chunk;/chunk = chunk + 0;/
 same-chunk | compiler/lower/pipeline.c | messages | model.blocks=4 $interleaved
 s/(step_control\(s, "stage"\),\s+)px_field\(p, var\(s, \*action\), "chunk"\)/$1num(s, 0)/
+half-between | compiler/lower/parts.c | updates | zero2 between $interleaved | original-transformer
+s/(part->between_floats \/ l->shards)/$1 \/ 2/
 merged-early | compiler/lower/merge.c | loss | model.blocks=4 reproducible.groups=4 $interleaved
 s/else if \(what == MERGE_ALL\)/if (what == MERGE_ALL)/
 weights-out-of-order | passes/schedule.c | out of order | model.blocks=4 $halves

@@ -132,20 +132,23 @@ near() { # SPEC LENGTH SETTING… [with SETTING…]
         fail "$what: $(work_of plan), of one rank $(work_of one)"; fi
 }
 
-# The same bits whether ranks that share experts split what they have or not: the
-# log, weights and moments, gradients; and from the middle of the run on.
-shares() { # KEPT[:GROUP] SETTING…: parallel.shard is KEPT, in groups of GROUP
-    kept=${1%:*} group='' batch=12 what="shares $*"
+# The same bits whether ranks that share experts or products split what they have
+# or not: the log, weights and moments, gradients; and from the middle of the run
+# on.
+shares() { # [of=SPEC] KEPT[:GROUP] SETTING…: parallel.shard is KEPT, in groups
+    spec=mixture length=24 what="shares $*"
+    case $1 in of=*) spec=${1#of=}; shift ;; esac
+    kept=${1%:*} group='' batch=12
     case $1 in *:*) group=parallel.shard_group=${1#*:} ;; esac
     shift
     for word in "$@"; do
         case $word in train.batch=*) batch=${word#*=} ;; esac
     done
-    file=$root/tests/bits/specs/mixture.yaml
+    file=$root/tests/bits/specs/$spec.yaml
     size="train.steps=8 train.batch=$batch train.checkpoint.every=4"
     rm -rf "$work/now" && mkdir "$work/now" && cd "$work/now" || exit 1
-    ../tool examples "$batch" batch.safetensors tokens=256:24 targets=-256:24 \
-        lengths=25 || exit 1
+    # shellcheck disable=SC2046  # a list
+    ../tool examples "$batch" batch.safetensors $(batch_of) || exit 1
     for of in none "$kept"; do
         [ $of = none ] && grouped='' || grouped=$group
         # shellcheck disable=SC2046,SC2086  # lists
@@ -153,7 +156,7 @@ shares() { # KEPT[:GROUP] SETTING…: parallel.shard is KEPT, in groups of GROUP
             model.context=24 train.sequence=24 parallel.shard=$of \
             ${grouped-} "$@"
             do echo --set $setting; done) >said 2>&1 &&
-            timeout -k 3 60 ./$of train --data ../text.txt --quiet --threads 2 \
+            timeout -k 3 60 ./$of train --data "../$(data_of)" --quiet --threads 2 \
                 --out $of.run --log $of.jsonl >said 2>&1 &&
             timeout -k 3 30 ./$of grad --weights none.run/step-8 --batch \
                 batch.safetensors --out $of.grad >said 2>&1 ||
@@ -161,7 +164,7 @@ shares() { # KEPT[:GROUP] SETTING…: parallel.shard is KEPT, in groups of GROUP
         grep -oE '"(loss|eval_loss|grad_norm)":[0-9.e+-]+' $of.jsonl >$of.log
     done
     mkdir more.run && cp -r none.run/step-4 more.run &&
-        timeout -k 3 60 "./$kept" train --data ../text.txt --quiet \
+        timeout -k 3 60 "./$kept" train --data "../$(data_of)" --quiet \
             --resume --out more.run >said 2>&1 ||
         fail "$what: resume: $(head -n 1 said)"
     if cmp -s none.log "$kept.log" && [ -s none.log ]; then pass; else
@@ -317,6 +320,17 @@ if [ -z "${ONLY-}" ] || [ "${ONLY-}" = shares ]; then
             model.ff.dim=36 train.micro_batch=1
         shares parameters parallel.data=6 parallel.experts=2 \
             model.experts.count=6 model.norm.place=post train.micro_batch=1
+        # chunks of both stacks
+        mixed='parallel.pipeline.schedule=interleaved parallel.pipeline.stages=2
+            parallel.pipeline.virtual=2 train.batch=8 train.micro_batch=1
+            model.norm.place=pre model.position=learned'
+        shares of=encoder-decoder gradients parallel.data=2 parallel.tensor=2 \
+            parallel.sequence_parallel=true model.ff.dim=50 \
+            memory.recompute=block $mixed
+        shares of=encoder-decoder parameters parallel.data=2 parallel.context=2 $mixed
+        shares of=encoder-decoder parameters:2 parallel.data=4 $four $mixed
+        shares of=encoder-decoder optimizer parallel.data=2 parallel.tensor=2 \
+            model.ff.dim=36 model.experts.aux_loss=0.02 $four $mixed
     }
 fi
 

@@ -430,6 +430,31 @@ mixed_plans() {
     plan stages=3 schedule=interleaved virtual=3 micro=1 threads=2
     plan stages=3 schedule=interleaved virtual=2 split=[2,1,1,1,2,2] micro=1
     plan stages=2 schedule=interleaved virtual=2 split=[5,2,1,1] data=2
+    plan stages=2 schedule=interleaved virtual=2 split=[5,2,1,1] data=2 shard=gradients
+    plan stages=3 schedule=interleaved virtual=3 data=2 shard=parameters micro=1
+}
+# The same in shares. Of the translator something stands between both stacks'
+# blocks of a stage: on the first what embeds for the decoder, on the last the
+# encoder's norm; where the encoder ends the first one, both stand elsewhere.
+mixed_shards() {
+    plan stages=2 schedule=interleaved virtual=2 data=2 shard=optimizer micro=1
+    plan stages=2 schedule=interleaved virtual=2 data=2 shard=gradients recompute=block
+    plan stages=2 schedule=interleaved virtual=2 data=2 shard=parameters threads=2
+    plan stages=2 schedule=interleaved virtual=2 data=4 shard=parameters \
+        shard_group=2 micro=1 overlap=false
+    plan via=cc stages=2 schedule=interleaved virtual=2 data=4 shard=gradients
+    resume stages=2 schedule=interleaved virtual=2 data=2 shard=parameters then \
+        stages=3 data=2 shard=optimizer
+    resume data=4 shard=gradients shard_group=2 then stages=2 \
+        schedule=interleaved virtual=2 data=2 shard=optimizer micro=1
+    size="$size --set model.blocks={\"encoder\":4,\"decoder\":3} \
+        --set model.tie_embeddings=false"
+    one_rank threads=1 || return
+    plan stages=2 schedule=interleaved virtual=2 split=[2,1,1,3] data=2 \
+        shard=optimizer threads=2
+    plan stages=2 schedule=interleaved virtual=2 split=[4,1,1,1] data=2 \
+        shard=parameters micro=1
+    plan stages=3 schedule=interleaved virtual=2 data=2 shard=gradients micro=1
 }
 # `order: fast` sums blocks in every micro-batch, where there are several. A
 # spec's last plans: they are near another run of the one rank, which is longer.
@@ -495,7 +520,8 @@ one_spec() {
         mixed_plans ;;
     translator)
         plan stages=3 micro=1
-        stacks_shards ;;
+        stacks_shards
+        mixed_shards ;;
     relative)
         whole_plans
         plan data=4 shard=parameters micro=1 threads=2
