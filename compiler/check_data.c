@@ -25,7 +25,7 @@ static uint64_t mixed(uint64_t z)
     return z ^ (z >> 31);
 }
 
-static uint64_t drawn(uint64_t seed, const char *name, int64_t i)
+uint64_t check_draw(uint64_t seed, const char *name, int64_t i)
 {
     uint64_t z = mixed(seed + 0x9e3779b97f4a7c15u);
     for (const char *c = name; *c; c++)
@@ -99,7 +99,7 @@ static bool write_column(TensorWriter *writer, const Column *column,
     for (int i = 0; i < column->rank; i++)
         count *= column->dims[i];
     for (int64_t i = 0; i < count && good; i++) {
-        uint64_t bits = drawn(seed, column->name, i);
+        uint64_t bits = check_draw(seed, column->name, i);
         int32_t id = column->below > 0
             ? (int32_t)(bits % (uint64_t)column->below) : 0;
         uint8_t byte = (uint8_t)id;

@@ -4,6 +4,8 @@
 #define CHECK_DATA_H
 #include "spec/spec.h"
 
+/* Bits that depend on the seed, the name and i alone. */
+uint64_t check_draw(uint64_t seed, const char *name, int64_t i);
 /* Writes so many batches of the spec, drawn by the seed, as the tensors that
  * `grad` and `train` take. False with *why. */
 bool check_data(const Spec *spec, const char *path, int64_t batches,
