@@ -11,6 +11,11 @@ int join_processes(void)
     return mpi_launched();
 }
 
+bool join_leads(void)
+{
+    return mpi_launched_rank() == 0;
+}
+
 bool join_speaks(void)
 {
     return mpi_launched_here() == 0;

@@ -9,6 +9,9 @@
 /* How many processes such a launcher has started; 0: there is none. */
 int join_processes(void);
 
+/* Whether this process is the first of all, or started plainly. */
+bool join_leads(void);
+
 /* Whether this process is the one of its machine that speaks of what goes wrong
  * before the ranks know each other. */
 bool join_speaks(void);

@@ -207,6 +207,9 @@ static int start(const Program *program, const char *name, Options *options,
 {
     const Program alone = program_alone(program);
     int status;
+    bool prints = options->help || options->command == COMMAND_info;
+    if (prints && !join_leads())
+        return 0;               /* of many processes one prints */
     if (options->help)
         return help(name, options);
     /* info only prints: it may run where the program itself cannot. */

@@ -60,15 +60,16 @@ static int number_in(const char *name)
     return text && *text ? atoi(text) : -1;
 }
 
-/* A launcher by the variables that it sets: how many there are, and which of
- * this machine's. */
+/* A launcher by the variables that it sets: how many there are, which of all
+ * this is, and which of this machine's. */
 static const struct Launcher {
-    const char *size, *here;
+    const char *size, *rank, *here;
     bool open_mpi;
 } launchers[] = {
-    { "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_LOCAL_RANK", true },
-    { "PMI_SIZE", "MPI_LOCALRANKID", false },
-    { "SLURM_STEP_NUM_TASKS", "SLURM_LOCALID", false },
+    { "OMPI_COMM_WORLD_SIZE", "OMPI_COMM_WORLD_RANK",
+      "OMPI_COMM_WORLD_LOCAL_RANK", true },
+    { "PMI_SIZE", "PMI_RANK", "MPI_LOCALRANKID", false },
+    { "SLURM_STEP_NUM_TASKS", "SLURM_PROCID", "SLURM_LOCALID", false },
 };
 enum { LAUNCHERS = sizeof launchers / sizeof launchers[0] };
 
@@ -91,11 +92,23 @@ int mpi_launched(void)
     return by ? number_in(by->size) : 0;
 }
 
+/* 0 where nothing says it. */
+static int place_in(const char *variable)
+{
+    int place = variable ? number_in(variable) : 0;
+    return place > 0 ? place : 0;
+}
+
+int mpi_launched_rank(void)
+{
+    const struct Launcher *by = launcher();
+    return place_in(by ? by->rank : NULL);
+}
+
 int mpi_launched_here(void)
 {
     const struct Launcher *by = launcher();
-    int place = by ? number_in(by->here) : 0;
-    return place > 0 ? place : 0;
+    return place_in(by ? by->here : NULL);
 }
 
 /* Whether the processes talk through Open MPI: Slurm starts either kind, and

@@ -22,9 +22,10 @@ typedef struct MpiRuns {
 } MpiRuns;
 
 /* What a launcher of MPI processes (mpirun, mpiexec, srun) says in the
- * environment: how many there are, which one this is among those of this
- * machine. 0: this process was started plainly. */
+ * environment: how many there are, which one this is of all, and among those of
+ * this machine. 0: this process was started plainly. */
 int mpi_launched(void);
+int mpi_launched_rank(void);
 int mpi_launched_here(void);
 
 /* Loads the library of that launcher and begins. NULL with status 3 where it is

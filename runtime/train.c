@@ -344,8 +344,6 @@ static bool read_options(Training *t, Error *error)
         return error_set(error, ERROR_USAGE, "this program cannot train");
     if (!settings_read(&t->settings, t->program, &options->sets, error))
         return false;
-    if (options->trace && leads(t) && !trace_can_write(options->trace, error))
-        return false;
     read_shorthands(t);
     t->schedule = (Schedule){
         .lr = t->settings.lr, .min_lr = t->settings.min_lr,
@@ -385,7 +383,9 @@ static bool open_directory(Training *t, Error *error)
 {
     if (!leads(t))
         return true;
-    if (!store_lock(&t->store, error))
+    const char *trace = t->options->trace;      /* in the directory, perhaps */
+    if (!store_lock(&t->store, error)
+        || (trace && !trace_can_write(trace, error)))
         return false;
     const char *directory = t->store.directory;
     if (!t->options->resume)

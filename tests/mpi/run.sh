@@ -201,6 +201,8 @@ for kind in $kinds; do
         --resume
     compare "$kind goes on with forked ranks'" $name half-$kind
     check "$kind: bench" mpirun $kind 2 ./p-data bench --steps 2 --threads 1
+    check "$kind: info" mpirun $kind 2 ./p-data info
+    equal "$kind: info is printed once" "$(grep -c '^name ' last.out)" 1
     mpirun $kind 2 ./p-data train --data data.txt --threads 1 --out shown-$kind \
         --steps 1 > shown.txt 2> last.err
     check "$kind: the plan is shown" grep -qE \

@@ -92,6 +92,12 @@ plan 3 1 --set parallel.context=2 --set train.micro_batch=4
 plan 3 1 --set parallel.experts=2 --set parallel.data=2 \
     --set 'model.experts={count: 4, top_k: 2}'
 
+# A trace may lie in the run's own directory, which the run makes.
+rm -rf own
+./program train --data text.txt --quiet --out own --steps 1 \
+    --trace own/trace.json >said 2>&1 && grep -q traceEvents own/trace.json &&
+    pass || fail "a trace in the run's directory: $(cat said)"
+
 # A run that is stopped writes what it has.
 rm -rf stopped trace.json
 ./program train --data text.txt --quiet --out stopped --threads 1 \
