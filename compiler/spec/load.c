@@ -173,6 +173,8 @@ Spec *spec_load(Diag *diag, Arena *arena, const SpecSources *from)
         resolve_defaults(&loader, root);
         check_ready(&loader);
         check_rules(&loader);
+        if (loader.problems.list.count == 0)
+            note_idle_keys(&loader);
     }
     problems_report(&loader.problems, diag);
     return read ? loader.spec : NULL;

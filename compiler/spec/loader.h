@@ -9,6 +9,7 @@
  *   rules.c     rules between keys: attention, the batch, the optimizer
  *   rules_model.c   the same: kind, input, head, experts, objective, data
  *   sizes.c     sizes past 2^62 bytes
+ *   idle.c      of a spec that is right: keys without effect
  *
  * A key with a problem is `bad`; no later step looks at it. */
 #ifndef SPEC_LOADER_H
@@ -47,12 +48,15 @@ void set_default(Loader *loader, KeyId key);
 void resolve_defaults(Loader *loader, Loc root);
 /* `model.kind: encoder`, or the path alone where the value is a map. */
 const char *saying(Loader *loader, KeyId key);
+/* Does a key hold its default? False where that depends on other keys. */
+bool holds_default(Loader *loader, KeyId key);
 
 void check_ready(Loader *loader);
 void check_rules(Loader *loader);
 void check_model_rules(Loader *loader);
 void check_plan_rules(Loader *loader);
 void check_sizes(Loader *loader);
+void note_idle_keys(Loader *loader);
 
 /* ---- problems between two keys ------------------------------------------- */
 /* Is neither of them bad? */

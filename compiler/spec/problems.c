@@ -24,6 +24,15 @@ Problem *problem(Problems *problems, Loc loc, const char *format, ...)
     return made;
 }
 
+void remark(Problems *problems, Loc loc, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    char *text = format_text(problems->arena, format, args);
+    va_end(args);
+    problem(problems, loc, "%s", text)->is_remark = true;
+}
+
 void problem_note(Problem *about, Loc loc, const char *format, ...)
 {
     va_list args;
@@ -74,7 +83,10 @@ void problems_report(Problems *problems, Diag *diag)
          count);
     for (int i = 0; i < count; i++) {
         const Problem *each = problems->list.at[i];
-        diag_error(diag, each->loc, "%s", each->text);
+        if (each->is_remark)
+            diag_note(diag, each->loc, "%s", each->text);
+        else
+            diag_error(diag, each->loc, "%s", each->text);
         if (each->note)
             diag_note(diag, each->note_loc, "%s", each->note);
         if (each->hint)

@@ -8,10 +8,12 @@ const char *saying(Loader *loader, KeyId key)
     const KeyInfo *info = key_info(key);
     Buf text = {0};
     buf_printf(&text, "%s", info->path);
-    if (info->type == SPEC_choice) {
-        buf_printf(&text, ": %s",
-                   info->choices[key_choice(loader->spec, key)].text);
-    } else if (info->type != SPEC_form) {
+    bool form = info->type == SPEC_form;
+    if (info->type == SPEC_choice || form) {
+        int choice = key_choice(loader->spec, key);
+        if (!form || choice < info->choice_count - 1)   /* the last: a map */
+            buf_printf(&text, ": %s", info->choices[choice].text);
+    } else {
         buf_printf(&text, ": ");
         spec_value(loader->spec, key, &text);
     }
@@ -20,8 +22,7 @@ const char *saying(Loader *loader, KeyId key)
     return copy;
 }
 
-/* Does a key hold its default? */
-static bool is_default(Loader *loader, KeyId key)
+bool holds_default(Loader *loader, KeyId key)
 {
     if (strchr("!=", key_info(key)->initial[0]))    /* and "", none at all */
         return false;
@@ -66,7 +67,7 @@ void check_ready(Loader *loader)
         bool chosen_later = info->choice_count
             && !info->choices[key_choice(s, key)].ready;
         bool later = !info->ready && key_shown(s, key)
-            && !is_default(loader, key);
+            && !holds_default(loader, key);
         if (!chosen_later && !later)
             continue;
         Problem *about = problem(&loader->problems, s->loc[key],

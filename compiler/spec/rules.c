@@ -151,8 +151,9 @@ static void check_groups(Loader *loader)
     divides(loader, data, groups);
     divides(loader, groups, KEY_train_batch);
     if (!sound(loader, groups, KEY_train_batch)
-        || loader->bad[KEY_train_micro_batch])
-        return;
+        || loader->bad[KEY_train_micro_batch]
+        || (!s->given[KEY_train_micro_batch] && loader->bad[data]))
+        return;                     /* by default it is what data make it */
     int64_t group = s->train_batch / count;
     bool part = group % micro == 0;
     bool whole = micro % group == 0 && is_power_of_two(micro / group);

@@ -153,7 +153,7 @@ static void check_experts(Loader *loader)
         return;
     if (!loader->bad[ff] && s->model_ff == MODEL_FF_NONE)
         clash(loader, ff, experts, "experts are feed-forward layers: `%s` "
-              "and `%s: none` contradict", saying(loader, experts),
+              "and `%s` contradict", saying(loader, experts),
               saying(loader, ff));
     if (sound(loader, chosen, count)
         && s->model_experts_top_k > s->model_experts_count)

@@ -211,9 +211,13 @@ static void check_sequence_parallel(Loader *loader)
         clash(loader, shares, tensor, "`%s` splits rows over tensor ranks, and "
               "`%s`", saying(loader, shares), saying(loader, tensor));
     else if (sound(loader, shares, length) && s->train_sequence % ranks)
-        clash(loader, shares, length, "`%s` splits a sequence over %lld ranks, "
-              "which do not divide `%s`", saying(loader, shares),
-              (long long)ranks, saying(loader, length));
+        clash(loader, shares, length, "`%s` splits a sequence over the %lld "
+              "ranks of `%s`%s%s%s, which do not divide `%s`",
+              saying(loader, shares), (long long)ranks,
+              saying(loader, tensor), s->parallel_context > 1 ? " and `" : "",
+              s->parallel_context > 1 ? saying(loader, KEY_parallel_context)
+                                      : "",
+              s->parallel_context > 1 ? "`" : "", saying(loader, length));
 }
 
 /* An expert takes so many of a sequence's tokens, in their order: nobody has

@@ -6,7 +6,8 @@
 #
 # $CHECK is a built spec_check (with sanitizers, say); without it one is built here.
 # A case is NAME.yaml with NAME.err, what is printed of a spec that is wrong, or
-# NAME.want, the resolved spec. NAME.args has further arguments, one a line, and
+# NAME.want, the resolved spec, and NAME.notes where something is noted of it.
+# NAME.args has further arguments, one a line, and
 # NAME.over* are overlays that they name. A resolved spec must load to itself.
 set -u
 check=${CHECK:+$(realpath "$CHECK")}
@@ -58,6 +59,8 @@ run_case() { # NAME
     0)
         [ "$bless" = bless ] && rm -f "$name.err"
         compare "$name" "$name.want" "$temporary/out"
+        [ -s "$temporary/err" ] || [ -f "$name.notes" ] &&
+            compare "$name" "$name.notes" "$temporary/err"
         round_trip "$name" "$temporary/out" ;;
     1)
         [ "$bless" = bless ] && rm -f "$name.want"
@@ -71,7 +74,7 @@ run_case() { # NAME
 # A resolved spec loads, and to itself.
 round_trip() { # NAME FILE
     cp "$2" "$temporary/again.yaml"
-    if "$check" "$temporary/again.yaml" >"$temporary/again" 2>&1 &&
+    if "$check" "$temporary/again.yaml" >"$temporary/again" 2>/dev/null &&
         cmp -s "$temporary/again" "$2"; then
         pass
     else
