@@ -315,7 +315,10 @@ static bool choose_recompute(const Spec *spec, Diag *diag,
                "train needs %lld bytes with every block recomputed, more than "
                "the budget of %lld",
                (long long)least, (long long)spec->memory_budget);
-    diag_hint(diag, "a smaller train.micro_batch or train.sequence needs less");
+    diag_hint(diag, "a `train.micro_batch` below %lld or a "
+              "`train.sequence` below %lld needs less",
+              (long long)spec->train_micro_batch,
+              (long long)spec->train_sequence);
     return false;
 }
 
