@@ -80,7 +80,7 @@ static bool is_product(const Value *v)
     OpClass class = v->kind == VALUE_NODE ? op_info[v->node->op].class
                                           : CLASS_POINT;
     return class == CLASS_MATMUL || class == CLASS_ATTENTION
-        || class == CLASS_INDEX;
+        || class == CLASS_INDEX || class == CLASS_RESHARD;
 }
 
 static bool is_of(const Value *v, Value *const *values, int count)

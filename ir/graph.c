@@ -405,7 +405,10 @@ bool attrs_equal(const Attrs *a, const Attrs *b)
         && a->numerator == b->numerator && a->denominator == b->denominator
         && a->channels == b->channels && a->size == b->size
         && a->patch == b->patch && a->skip == b->skip && a->pool == b->pool
-        && a->width == b->width && a->partial == b->partial;
+        && a->width == b->width && a->partial == b->partial
+        && a->axis == b->axis && a->from.how == b->from.how
+        && a->from.dim == b->from.dim && a->to.how == b->to.how
+        && a->to.dim == b->to.dim;
 }
 
 /* Whether v still belongs: made by a node that is listed, read from the record,

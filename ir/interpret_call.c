@@ -232,7 +232,7 @@ static bool run_node(Frame *frame, const Node *node)
     case CLASS_ROW: return run_row(frame, node);
     case CLASS_COLUMN: run_column(frame, node); return true;
     case CLASS_MATMUL: run_matmul(frame, node); return true;
-    case CLASS_INDEX: return run_index(frame, node);
+    case CLASS_INDEX: case CLASS_RESHARD: return run_index(frame, node);
     case CLASS_ATTENTION: return run_attention(frame, node);
     case CLASS_VIEW:
         frame_result(frame, node, 0)->at = frame_operand(frame, node, 0)->at;

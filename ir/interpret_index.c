@@ -264,12 +264,8 @@ bool run_index(Frame *frame, const Node *node)
 {
     switch (node->op) {
     case OP_positions: run_positions(frame, node); return true;
-    case OP_all_max: case OP_gather_columns: case OP_own_columns:
-    case OP_gather_shares: case OP_sum_shares: case OP_own_share:
-    case OP_all_reduce: case OP_gather_context: case OP_sum_context:
-    case OP_pool_chunks: case OP_pool_chunks_spread: case OP_sum_pooled:
-    case OP_own_lengths:
-    case OP_own_starts: case OP_send_rows: case OP_return_rows:
+    case OP_reshard: case OP_pool_chunks: case OP_pool_chunks_spread:
+    case OP_own_lengths: case OP_own_starts:
         return machine_fails(frame->machine, "%s: %s wants the other ranks",
                              node->out[0]->name, op_info[node->op].name);
     case OP_gather: return run_gather(frame, node);

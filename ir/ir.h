@@ -95,7 +95,30 @@ typedef struct Stack {
     const char *dim;                /* its number of blocks: "L" */
 } Stack;
 
-/* ---- values, nodes, functions -------------------------------------------- */
+/* ---- placements ---------------------------------------------------------- */
+/* Axes of the mesh whose ranks run the same functions. The ranks of `experts`
+ * are neighbours on data and context; along it a value lies as those say, but
+ * for what experts have. */
+typedef enum Axis {
+    AXIS_DATA, AXIS_CONTEXT, AXIS_EXPERTS, AXIS_TENSOR, AXES,
+} Axis;
+extern const char *const axis_names[AXES + 1];  /* NULL at the end */
+
+/* How a value lies on the ranks of an axis. */
+typedef enum Placing {
+    PLACED_WHOLE,                   /* each has all of it, the same bits */
+    PLACED_SPLIT,                   /* each has its run of the axis `dim`; of a
+                                       sequence shared by a context two, see
+                                       reshard.def */
+    PLACED_SUM,                     /* each has a part, of a sum */
+    PLACED_MAX,                     /* the same, their maximum */
+    PLACED_ONE,                     /* ids: one rank's, of the others -1 */
+    PLACED_ROUTED,                  /* the rows of a rank's own experts */
+} Placing;
+extern const char *const placing_names[];       /* NULL at the end */
+typedef struct Placement { unsigned char how, dim; } Placement;
+
+/* ---- ops ----------------------------------------------------------------- */
 typedef enum Op {
 #define INFIX(name, sign) OP_##name,
 #define CALL(name, cost, f64) OP_##name,
@@ -108,7 +131,8 @@ typedef enum Op {
 } Op;
 
 typedef enum OpClass {
-    CLASS_POINT, CLASS_ROW, CLASS_COLUMN, CLASS_MATMUL, CLASS_ATTENTION, CLASS_INDEX, CLASS_VIEW,
+    CLASS_POINT, CLASS_ROW, CLASS_COLUMN, CLASS_MATMUL, CLASS_ATTENTION,
+    CLASS_INDEX, CLASS_VIEW, CLASS_RESHARD,
 } OpClass;
 
 typedef struct OpInfo {
@@ -132,32 +156,21 @@ typedef struct Attrs {
     int dim, width, parts;          /* indices into Module.dims */
     int64_t context;                /* ranks that share a sequence; 0: one */
     bool causal, cached, cross, alibi, edges, relative;
-    bool partial;                   /* of gather_shares */
+    bool partial;                   /* of shares that are gathered */
+    Axis axis;                      /* reshard */
+    Placement from, to;
 } Attrs;
 
-/* ---- placements ---------------------------------------------------------- */
-/* Axes of the mesh whose ranks run the same functions. The ranks of `experts`
- * are neighbours on data and context; along it a value lies as those say, but
- * for what experts have. */
-typedef enum Axis {
-    AXIS_DATA, AXIS_CONTEXT, AXIS_EXPERTS, AXIS_TENSOR, AXES,
-} Axis;
-extern const char *const axis_names[AXES + 1];  /* NULL at the end */
+/* The kinds of reshard. */
+typedef enum ReshardKind {
+    RESHARD_NONE,                   /* another op, or a change that is none */
+#define RESHARD(kind, axis, from, from_dim, to, to_dim) RESHARD_##kind,
+#include "reshard.def"
+#undef RESHARD
+    RESHARD_KINDS
+} ReshardKind;
 
-/* How a value lies on the ranks of an axis. */
-typedef enum Placing {
-    PLACED_WHOLE,                   /* each has all of it, the same bits */
-    PLACED_SPLIT,                   /* each has its run of the axis `dim`; of a
-                                       sequence shared by a context two, see
-                                       gather_context */
-    PLACED_SUM,                     /* each has a part, of a sum */
-    PLACED_MAX,                     /* the same, their maximum */
-    PLACED_ONE,                     /* ids: one rank's, of the others -1 */
-    PLACED_ROUTED,                  /* the rows of a rank's own experts */
-} Placing;
-extern const char *const placing_names[];       /* NULL at the end */
-typedef struct Placement { unsigned char how, dim; } Placement;
-
+/* ---- values, nodes, functions -------------------------------------------- */
 typedef enum ValueKind {
     VALUE_PARAM,                    /* an argument of the call */
     VALUE_SAVED,                    /* backward: read from the record that forward left */
@@ -416,6 +429,10 @@ int64_t module_shares(const Module *m);
 int64_t type_row_floats(const Module *m, const Type *type);
 int64_t value_row_floats(const Module *m, const Value *v);
 int node_uses(const Func *f, const Value *v);
+/* Which reshard a node is. */
+ReshardKind reshard_kind(const Node *n);
+/* The attributes of one, of a value of that rank; `dim`: of those that have it. */
+Attrs reshard_attrs(ReshardKind kind, int rank, int dim);
 /* Does it read what another half has left pending? */
 bool func_is_weight_half(const Func *f);
 /* Where input halves sum gradients of blocks: the micro-batches of a group,

@@ -345,6 +345,21 @@ static bool dims(Parser *p)
 }
 
 /* ---- fields: attributes of a node, parameters of an init ---- */
+/* whole, sum … ; split(DIM), the number of an axis of the value */
+static bool placement(Parser *p, Placement *placed)
+{
+    int64_t dim = 0;
+    int how = parse_word(p, "placement", placing_names);
+    if (how < 0
+        || (how == PLACED_SPLIT
+            && !(parse_expect(p, '(')
+                 && parse_integer(p, "an axis", 0, MAX_RANK - 1, &dim)
+                 && parse_expect(p, ')'))))
+        return false;
+    *placed = (Placement){ (unsigned char)how, (unsigned char)dim };
+    return true;
+}
+
 static bool field_value(Parser *p, const FieldInfo *field, char *at)
 {
     int64_t value;
@@ -366,6 +381,12 @@ static bool field_value(Parser *p, const FieldInfo *field, char *at)
         return true;
     case FIELD_DIM:
         return dim_ref(p, (int *)at);
+    case FIELD_AXIS:
+        value = parse_word(p, "axis of the mesh", axis_names);
+        *(Axis *)at = (Axis)(value < 0 ? 0 : value);
+        return value >= 0;
+    case FIELD_PLACED:
+        return placement(p, (Placement *)at);
     case FIELD_FLAG:
         break;
     }

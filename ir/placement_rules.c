@@ -119,8 +119,6 @@ static const Letters letters[] = {
     { OP_grouped_input, "BT.O XOI # =0", "BT.I", "O", "0" },
     { OP_grouped_weight, "BT.O BT.I # =0", "XOI", "BT", "01" },
     { OP_grouped_bias, "BT.O # =0", "XO", "BT", "0" },
-    { OP_send_rows, "BT.N # #", "BT.N", "", "0" },
-    { OP_return_rows, "BT.N # #", "BT.N", "", "0" },
     { OP_preference, "B. B. B. =0", "$", "B", "" },
     { OP_preference_grad, "B. B. B. $", "B.", "", "" },
 };
@@ -368,60 +366,47 @@ static bool rule_point(const Rule *r)
 }
 
 /* ---- between ranks ---- */
-enum { LAST = 255 };        /* of a dim: the last */
-
-typedef struct Reshard {
+/* Ops other than reshard that mark, or make, another placement along their
+ * axis. */
+typedef struct Change {
     Op op;
     Axis axis;
     Placement from, to;
-} Reshard;
+} Change;
 
-static const Reshard reshards[] = {
+static const Change changes[] = {
     { OP_spread, AXIS_TENSOR, { PLACED_WHOLE, 0 }, { PLACED_WHOLE, 0 } },
-    { OP_all_reduce, AXIS_TENSOR, { PLACED_SUM, 0 }, { PLACED_WHOLE, 0 } },
-    { OP_all_max, AXIS_TENSOR, { PLACED_MAX, 0 }, { PLACED_WHOLE, 0 } },
-    { OP_gather_columns, AXIS_TENSOR, { PLACED_SPLIT, LAST },
-      { PLACED_WHOLE, 0 } },
-    { OP_own_columns, AXIS_TENSOR, { PLACED_WHOLE, 0 },
-      { PLACED_SPLIT, LAST } },
-    { OP_gather_shares, AXIS_TENSOR, { PLACED_SPLIT, 1 }, { PLACED_WHOLE, 0 } },
-    { OP_sum_shares, AXIS_TENSOR, { PLACED_SUM, 0 }, { PLACED_SPLIT, 1 } },
-    { OP_own_share, AXIS_TENSOR, { PLACED_WHOLE, 0 }, { PLACED_SPLIT, 1 } },
-    { OP_gather_context, AXIS_CONTEXT, { PLACED_SPLIT, 1 },
-      { PLACED_WHOLE, 0 } },
-    { OP_sum_context, AXIS_CONTEXT, { PLACED_SUM, 0 }, { PLACED_SPLIT, 1 } },
     { OP_pool_chunks, AXIS_CONTEXT, { PLACED_SPLIT, 1 }, { PLACED_WHOLE, 0 } },
     /* the first rank has the rows of all sequences, the others none */
     { OP_share_pooled, AXIS_CONTEXT, { PLACED_WHOLE, 0 }, { PLACED_SPLIT, 0 } },
-    { OP_sum_pooled, AXIS_CONTEXT, { PLACED_SPLIT, 0 }, { PLACED_WHOLE, 0 } },
     { OP_own_lengths, AXIS_CONTEXT, { PLACED_WHOLE, 0 }, { PLACED_SUM, 0 } },
     { OP_own_starts, AXIS_EXPERTS, { PLACED_WHOLE, 0 }, { PLACED_ROUTED, 0 } },
-    { OP_send_rows, AXIS_EXPERTS, { PLACED_WHOLE, 0 }, { PLACED_ROUTED, 0 } },
-    { OP_return_rows, AXIS_EXPERTS, { PLACED_ROUTED, 0 }, { PLACED_WHOLE, 0 } },
 };
 
-static const Reshard *reshard_of(Op op)
+static bool find_change(const Node *n, Change *change)
 {
-    for (size_t i = 0; i < sizeof reshards / sizeof *reshards; i++)
-        if (reshards[i].op == op)
-            return &reshards[i];
-    return NULL;
-}
-
-static Placement with_last(Placement p, int last)
-{
-    return p.how == PLACED_SPLIT && p.dim == LAST ? split_over(last) : p;
+    if (n->op == OP_reshard) {
+        *change = (Change){ n->op, n->attrs.axis, n->attrs.from, n->attrs.to };
+        return true;
+    }
+    for (size_t i = 0; i < sizeof changes / sizeof *changes; i++)
+        if (changes[i].op == n->op) {
+            *change = changes[i];
+            return true;
+        }
+    return false;
 }
 
 /* Along another axis than its own it changes nothing. */
-static bool rule_reshard(const Rule *r, const Reshard *reshard)
+static bool rule_change(const Rule *r, const Change *change)
 {
-    Placement from = with_last(reshard->from, last_in(r, 0));
-    if (r->axis != reshard->axis)
-        return all(r, r->in[0]);
-    if (!placement_equal(r->in[0], from))
+    static const Letters rows = { OP_reshard, "BT.N # #", "BT.N", "", "0" };
+    if (r->axis != change->axis)
+        return r->node->inputs == 3 ? by_letters(r, &rows)
+                                    : all(r, r->in[0]);
+    if (!placement_equal(r->in[0], change->from))
         return operand_wrong(r, 0, described(r->in[0]));
-    return all(r, with_last(reshard->to, r->node->out[0]->type.rank - 1));
+    return all(r, change->to);
 }
 
 /* What sums, multiplies or moves rows of experts all of whose operands are of a
@@ -444,9 +429,9 @@ static bool rule_own_experts(const Rule *r)
 static bool rule_experts(const Rule *r)
 {
     bool routed = false, grouped = false;
-    const Reshard *reshard = reshard_of(r->node->op);
-    if (reshard && reshard->axis == AXIS_EXPERTS)
-        return rule_reshard(r, reshard);
+    Change change;
+    if (find_change(r->node, &change) && change.axis == AXIS_EXPERTS)
+        return rule_change(r, &change);
     for (int i = 0; i < r->node->inputs; i++) {
         routed |= is(r->in[i], PLACED_ROUTED);
         grouped |= is_split(r->in[i], 0);
@@ -581,11 +566,12 @@ bool node_placement(const Module *m, const Node *node, Axis axis,
                     const Placement *in, Placement *out, Buf *why)
 {
     const Rule rule = { m, node, axis, in, out, why };
-    const Reshard *reshard = reshard_of(node->op);
+    Change change;
     if (axis == AXIS_EXPERTS)
         return rule_experts(&rule);
-    if (reshard && (reshard->axis == axis || !letters_of(node->op)))
-        return rule_reshard(&rule, reshard);
+    if (find_change(node, &change)
+        && (change.axis == axis || !letters_of(node->op)))
+        return rule_change(&rule, &change);
     return op_info[node->op].class == CLASS_POINT ? rule_point(&rule)
                                                   : rule_other(&rule);
 }

@@ -5,198 +5,6 @@
  * Everything in the structs is in the text, except the numbers of values, which
  * the order of the text gives again. */
 #include "text.h"
-#include <math.h>
-#include <stdlib.h>
-
-const char *const dtype_words[] = {
-    [DT_F32] = "f32", [DT_F64] = "f64", [DT_I32] = "i32", NULL,
-};
-const char *const dim_kind_words[] = {
-    [DIM_MODEL] = "model", [DIM_BATCH] = "batch", [DIM_SEQUENCE] = "sequence",
-    [DIM_ROWS] = "rows", [DIM_SHARE] = "share", NULL,
-};
-const char *const init_words[] = {
-    [INIT_ZEROS] = "zeros", [INIT_ONES] = "ones", [INIT_NORMAL] = "normal",
-    [INIT_SINUSOIDAL] = "sinusoidal", [INIT_ROTARY_COS] = "rotary-cos",
-    [INIT_ROTARY_SIN] = "rotary-sin", [INIT_ALIBI] = "alibi",
-    [INIT_RELATIVE] = "relative", [INIT_HELD] = "held", NULL,
-};
-const char *const kernel_words[] = {
-    [KERNEL_ROW] = "row",
-    [KERNEL_COLUMN] = "column",
-    [KERNEL_LIBRARY] = "library",
-    [KERNEL_VIEW] = "view",
-    NULL,
-};
-const char *const area_words[] = {
-    [AREA_NONE] = "none",
-    [AREA_FRAME] = "frame",
-    [AREA_RECORD] = "record",
-    [AREA_PENDING] = "pending",
-    NULL,
-};
-const char *const class_words[] = {
-    [CLASS_POINT] = "point",         [CLASS_ROW] = "row",
-    [CLASS_COLUMN] = "column",       [CLASS_MATMUL] = "matmul",
-    [CLASS_ATTENTION] = "attention", [CLASS_INDEX] = "index",
-    [CLASS_VIEW] = "view",           NULL,
-};
-
-const FieldInfo attr_fields[] = {
-    { "by", FIELD_NUMBER, offsetof(Attrs, by) },
-    { "rate", FIELD_NUMBER, offsetof(Attrs, rate) },
-    { "scale", FIELD_NUMBER, offsetof(Attrs, scale) },
-    { "heads", FIELD_INTEGER, offsetof(Attrs, heads) },
-    { "kv_heads", FIELD_INTEGER, offsetof(Attrs, kv_heads) },
-    { "window", FIELD_INTEGER, offsetof(Attrs, window) },
-    { "count", FIELD_INTEGER, offsetof(Attrs, count) },
-    { "room", FIELD_INTEGER, offsetof(Attrs, room) },
-    { "numerator", FIELD_INTEGER, offsetof(Attrs, numerator) },
-    { "denominator", FIELD_INTEGER, offsetof(Attrs, denominator) },
-    { "channels", FIELD_INTEGER, offsetof(Attrs, channels) },
-    { "size", FIELD_INTEGER, offsetof(Attrs, size) },
-    { "patch", FIELD_INTEGER, offsetof(Attrs, patch) },
-    { "skip", FIELD_INTEGER, offsetof(Attrs, skip) },
-    { "site", FIELD_INDEX, offsetof(Attrs, site) },
-    { "slot", FIELD_INDEX, offsetof(Attrs, slot) },
-    { "pool", FIELD_INDEX, offsetof(Attrs, pool) },
-    { "dim", FIELD_DIM, offsetof(Attrs, dim) },
-    { "width", FIELD_DIM, offsetof(Attrs, width) },
-    { "context", FIELD_INTEGER, offsetof(Attrs, context) },
-    { "parts", FIELD_DIM, offsetof(Attrs, parts) },
-    { "causal", FIELD_FLAG, offsetof(Attrs, causal) },
-    { "cached", FIELD_FLAG, offsetof(Attrs, cached) },
-    { "cross", FIELD_FLAG, offsetof(Attrs, cross) },
-    { "alibi", FIELD_FLAG, offsetof(Attrs, alibi) },
-    { "edges", FIELD_FLAG, offsetof(Attrs, edges) },
-    { "relative", FIELD_FLAG, offsetof(Attrs, relative) },
-    { "partial", FIELD_FLAG, offsetof(Attrs, partial) },
-    { NULL, FIELD_FLAG, 0 },
-};
-
-const FieldInfo init_fields[] = {
-    { "std", FIELD_NUMBER, offsetof(Init, std) },
-    { "residual", FIELD_FLAG, offsetof(Init, residual) },
-    { "base", FIELD_NUMBER, offsetof(Init, base) },
-    { "factor", FIELD_NUMBER, offsetof(Init, factor) },
-    { "low", FIELD_NUMBER, offsetof(Init, low) },
-    { "high", FIELD_NUMBER, offsetof(Init, high) },
-    { "original", FIELD_NUMBER, offsetof(Init, original) },
-    { NULL, FIELD_FLAG, 0 },
-};
-
-/* ---- names and numbers ---- */
-static bool is_letter(char c)
-{
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
-}
-
-static bool is_word(char c)
-{
-    return is_letter(c) || (c >= '0' && c <= '9');
-}
-
-bool name_is_plain(const char *name)
-{
-    if (!is_letter(*name))
-        return false;
-    for (const char *at = name; *at;) {
-        bool braced = *at == '{';
-        at += braced;
-        if (!is_word(*at))
-            return false;
-        while (is_word(*at))
-            at++;
-        if (braced && (at[0] != '}' || at[1] != '.'))
-            return false;
-        at += braced;
-        if (*at && *at != '.' && *at != '-')
-            return false;
-        if (*at && !*++at)
-            return false;
-    }
-    return true;
-}
-
-static void quote_print(const char *text, Buf *out)
-{
-    buf_printf(out, "\"");
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++)
-        if (*c < 32 || *c == 127 || *c == '"' || *c == '\\')
-            buf_printf(out, "\\x%02x", *c);
-        else
-            buf_printf(out, "%c", *c);
-    buf_printf(out, "\"");
-}
-
-static void name_print(const char *name, Buf *out)
-{
-    if (name_is_plain(name))
-        buf_printf(out, "%s", name);
-    else
-        quote_print(name, out);
-}
-
-void number_print(double number, Buf *out)
-{
-    char text[32];
-    if (number == floor(number) && fabs(number) < 1e15) {
-        buf_printf(out, "%.0f", number);
-        return;
-    }
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number)
-            break;
-    }
-    buf_printf(out, "%s", text);
-}
-
-static void dim_print(const Module *m, int dim, Buf *out)
-{
-    if (dim == 0)
-        buf_printf(out, "1");
-    else
-        name_print(m->dims.at[dim].name, out);
-}
-
-void type_print(const Module *m, const Type *type, Buf *out)
-{
-    buf_printf(out, "%s[", dtype_words[type->dtype]);
-    for (int i = 0; i < type->rank; i++) {
-        buf_printf(out, "%s", i ? "," : "");
-        dim_print(m, type->dims[i], out);
-    }
-    buf_printf(out, "]");
-}
-
-bool op_has_attr(Op op, const char *name)
-{
-    size_t length = strlen(name);
-    for (const char *at = op_info[op].attributes; at && *at;
-         at = strchr(at, ',')) {
-        at += *at == ',';
-        if (!strncmp(at, name, length) && (!at[length] || at[length] == ','))
-            return true;
-    }
-    return false;
-}
-
-int weight_by_name(const Module *m, const Func *f, const char *name)
-{
-    int found = f->stack >= 0 ? module_find_weight(m, name, f->stack) : -1;
-    return found >= 0 ? found : module_find_weight(m, name, -1);
-}
-
-const char *weight_path(const Module *m, int weight, Arena *arena)
-{
-    const Weight *w = &m->weights.at[weight];
-    if (w->stack < 0)
-        return w->name;
-    const Stack *stack = &m->stacks.at[w->stack];
-    return arena_printf(arena, "%sblocks.{%s}.%s", stack->prefix, stack->dim,
-                        w->name);
-}
 
 /* ---- lines ---- */
 enum { ORIGIN_COLUMN = 72 };
@@ -270,6 +78,53 @@ static void add_name(Printer *p, const char *name)
     name_print(name, &p->line);
 }
 
+/* Is there something to say of a field? Of placements there always is. */
+static bool has_field(const FieldInfo *f, const char *at)
+{
+    switch (f->kind) {
+    case FIELD_NUMBER: return *(const double *)at != 0;
+    case FIELD_INTEGER: return *(const int64_t *)at != 0;
+    case FIELD_FLAG: return *(const bool *)at;
+    case FIELD_INDEX: case FIELD_DIM: return *(const int *)at != 0;
+    case FIELD_AXIS: case FIELD_PLACED: return true;
+    }
+    return false;
+}
+
+static void add_placement(Printer *p, const Placement *placement)
+{
+    buf_printf(&p->line, "%s", placing_names[placement->how]);
+    if (placement->how == PLACED_SPLIT)
+        buf_printf(&p->line, "(%d)", placement->dim);
+}
+
+static void add_field(Printer *p, const FieldInfo *f, const char *at)
+{
+    buf_printf(&p->line, "%s%s", f->name, f->kind == FIELD_FLAG ? "" : "=");
+    switch (f->kind) {
+    case FIELD_NUMBER:
+        number_print(*(const double *)at, &p->line);
+        return;
+    case FIELD_INTEGER:
+        buf_printf(&p->line, "%lld", (long long)*(const int64_t *)at);
+        return;
+    case FIELD_INDEX:
+        buf_printf(&p->line, "%d", *(const int *)at);
+        return;
+    case FIELD_DIM:
+        add_name(p, p->m->dims.at[*(const int *)at].name);
+        return;
+    case FIELD_AXIS:
+        buf_printf(&p->line, "%s", axis_names[*(const Axis *)at]);
+        return;
+    case FIELD_PLACED:
+        add_placement(p, (const Placement *)at);
+        return;
+    case FIELD_FLAG:
+        return;
+    }
+}
+
 /* The fields of *from that are not 0, as `a=1, b`; how many there were. */
 static int add_fields(Printer *p, const FieldInfo *fields, const void *from,
                       const char *open, Op op)
@@ -277,23 +132,11 @@ static int add_fields(Printer *p, const FieldInfo *fields, const void *from,
     int shown = 0;
     for (const FieldInfo *f = fields; f->name; f++) {
         const char *at = (const char *)from + f->offset;
-        double number = f->kind == FIELD_NUMBER ? *(const double *)at : 0;
-        int64_t integer = f->kind == FIELD_INTEGER ? *(const int64_t *)at
-                        : f->kind == FIELD_FLAG    ? *(const bool *)at
-                        : f->kind == FIELD_NUMBER  ? number != 0
-                                                   : *(const int *)at;
-        if (!integer || (fields == attr_fields && !op_has_attr(op, f->name)))
+        if ((fields == attr_fields && !op_has_attr(op, f->name))
+            || !has_field(f, at))
             continue;
-        buf_printf(&p->line, "%s%s", shown++ ? ", " : open, f->name);
-        if (f->kind == FIELD_NUMBER) {
-            buf_printf(&p->line, "=");
-            number_print(number, &p->line);
-        } else if (f->kind == FIELD_DIM) {
-            buf_printf(&p->line, "=");
-            add_name(p, p->m->dims.at[integer].name);
-        } else if (f->kind != FIELD_FLAG) {
-            buf_printf(&p->line, "=%lld", (long long)integer);
-        }
+        buf_printf(&p->line, "%s", shown++ ? ", " : open);
+        add_field(p, f, at);
     }
     return shown;
 }
@@ -366,37 +209,6 @@ static void print_weight(Printer *p, int number)
 }
 
 /* ---- functions ---- */
-/* "/data/context" behind the dims that are split. */
-static void print_splits(const Value *v, int dim, Buf *out)
-{
-    for (Axis axis = 0; axis < AXES; axis++)
-        if (v->placed[axis].how == PLACED_SPLIT && v->placed[axis].dim == dim)
-            buf_printf(out, "/%s", axis_names[axis]);
-}
-
-void value_type_print(const Module *m, const Value *v, Buf *out)
-{
-    buf_printf(out, "%s[", dtype_words[v->type.dtype]);
-    for (int i = 0; i < v->type.rank; i++) {
-        buf_printf(out, "%s", i ? "," : "");
-        dim_print(m, v->type.dims[i], out);
-        print_splits(v, i, out);
-    }
-    buf_printf(out, "]");
-    for (int how = PLACED_SUM; placing_names[how]; how++) {
-        const char *sign = "(";
-        for (Axis axis = 0; axis < AXES; axis++) {
-            if (v->placed[axis].how != how)
-                continue;
-            if (*sign == '(')
-                buf_printf(out, " %s", placing_names[how]);
-            buf_printf(out, "%s%s", sign, axis_names[axis]);
-            sign = ",";
-        }
-        buf_printf(out, "%s", *sign == ',' ? ")" : "");
-    }
-}
-
 static void add_typed(Printer *p, const Value *v)
 {
     add_name(p, v->name);

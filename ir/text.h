@@ -1,6 +1,6 @@
 /* text.h: what the printer (text.c), the parser (parse.c) and the verifier
- * (verify.c) share: the words of the text form, and the table of attributes
- * with their places in Attrs. docs/ir.md describes the text itself. */
+ * (verify.c) share: the words of the text form (text_words.c), and the table of
+ * attributes with their places in Attrs. docs/ir.md describes the text. */
 #ifndef TEXT_H
 #define TEXT_H
 #include "ir.h"
@@ -19,6 +19,8 @@ typedef enum FieldKind {
     FIELD_INDEX,                /* int */
     FIELD_DIM,                  /* int, an index into Module.dims, by name */
     FIELD_FLAG,                 /* bool: the name alone says true */
+    FIELD_AXIS,                 /* Axis, by name */
+    FIELD_PLACED,               /* Placement: whole, sum, split(DIM) … */
 } FieldKind;
 
 /* A named field of a struct: an attribute of Attrs, or a parameter of Init. */
@@ -35,6 +37,9 @@ void value_type_print(const Module *m, const Value *v, Buf *out);
 /* The shortest decimal that reads back as the same double. */
 void number_print(double number, Buf *out);
 
+/* A name, in quotes where it has to be; and any text in quotes. */
+void name_print(const char *name, Buf *out);
+void quote_print(const char *text, Buf *out);
 /* May it stand without quotes? Letters, digits and _, parted by single . or -,
  * not beginning with a digit; `{` `}` around one part (blocks.{L}.norm1). */
 bool name_is_plain(const char *name);

@@ -310,7 +310,6 @@ static const Shape shapes[] = {
     { OP_pool_max_spread, "BN B BTN", "BTN", DT_F32 },
     { OP_pool_chunks, "BTN B", "BN BDN", DT_F32 },
     { OP_pool_chunks_spread, "BN B BTN BDN", "BTN", DT_F32 },
-    { OP_sum_pooled, "BN", "BN", DT_F32 },
     { OP_own_lengths, "B", "B", DT_I32 },
     { OP_top_k, "BTX", "BTX", DT_F32 },
     { OP_dispatch, "BTX B", "D BTW BTX", DT_I32 },
@@ -323,12 +322,7 @@ static const Shape shapes[] = {
     { OP_grouped_input, "BTKO XOI S BTKI", "BTKI", DT_F32 },
     { OP_grouped_weight, "BTKO BTKI S XOI", "XOI", DT_F32 },
     { OP_grouped_bias, "BTKO S XO", "XO", DT_F32 },
-    { OP_gather_shares, "BYN", "BTN", DT_F32 },
-    { OP_sum_shares, "BTN", "BYN", DT_F32 },
-    { OP_own_share, "BTN", "BYN", DT_F32 },
     { OP_own_starts, "S", "D", DT_I32 },
-    { OP_send_rows, "BTKN S O", "BTDN", DT_F32 },
-    { OP_return_rows, "BTKN S O", "BTDN", DT_F32 },
     { OP_preference, "B1 B1 B1 .", ".", DT_F64 },
     { OP_preference_grad, "B1 B1 B1 .", "B1", DT_F32 },
 };
@@ -438,16 +432,6 @@ static bool rule_index(const Rule *r)
         r->out[0].dims[r->out[0].rank++] = a->dims[1];
         return true;
     }
-    case OP_gather_context: case OP_sum_context:
-        r->out[0] = *a;
-        r->out[0].dims[2] = r->node->attrs.dim;
-        return a->rank == 3 || wrong(r, "a context's op wants x[B,T,N]");
-    case OP_all_reduce: case OP_all_max:
-        r->out[0] = *a;
-        return a->rank >= 2 || wrong(r, "wants x[…,N]");
-    case OP_gather_columns: case OP_own_columns:
-        r->out[0] = last_axis(*a, r->node->attrs.dim);
-        return a->rank >= 2 || wrong(r, "wants columns x[…,N]");
     case OP_scatter_add:
         r->out[0] = *input(r, 2);
         return (r->out[0].rank == 2 && a->dims[a->rank - 1] == r->out[0].dims[1])
@@ -459,6 +443,33 @@ static bool rule_index(const Rule *r)
         r->out[0].dims[1] = r->node->attrs.dim;
         return true;
     }
+}
+
+/* Those of which letters say it; others keep all axes, or all but the last. */
+static const Shape reshard_shapes[RESHARD_KINDS] = {
+    [RESHARD_GATHER_SHARES] = { OP_reshard, "BYN", "BTN", DT_F32 },
+    [RESHARD_SUM_SHARES] = { OP_reshard, "BTN", "BYN", DT_F32 },
+    [RESHARD_OWN_SHARE] = { OP_reshard, "BTN", "BYN", DT_F32 },
+    [RESHARD_SUM_POOLED] = { OP_reshard, "BN", "BN", DT_F32 },
+    [RESHARD_SEND_ROWS] = { OP_reshard, "BTKN S O", "BTDN", DT_F32 },
+    [RESHARD_RETURN_ROWS] = { OP_reshard, "BTKN S O", "BTDN", DT_F32 },
+};
+
+static bool rule_reshard(const Rule *r)
+{
+    ReshardKind kind = reshard_kind(r->node);
+    const Type *x = input(r, 0);
+    bool rows = kind == RESHARD_SEND_ROWS || kind == RESHARD_RETURN_ROWS;
+    if (kind == RESHARD_NONE)
+        return wrong(r, "there is no reshard of this value from that placement "
+                        "to that along the axis");
+    if (r->node->inputs != (rows ? 3 : 1))
+        return wrong(r, "rows of experts take starts, and no others do");
+    if (reshard_shapes[kind].operands)
+        return rule_shape(r, &reshard_shapes[kind]);
+    bool same = kind == RESHARD_ALL_REDUCE || kind == RESHARD_ALL_MAX;
+    r->out[0] = same ? *x : last_axis(*x, r->node->attrs.dim);
+    return x->rank >= 2 || wrong(r, "wants x[…,N]");
 }
 
 /* The same elements: products of the model dims and the row dims both agree. */
@@ -496,6 +507,7 @@ bool op_types(const Module *m, const Node *node, const Type *given, Type *out, c
     case CLASS_ATTENTION: return rule_attention(&rule);
     case CLASS_INDEX: return rule_index(&rule);
     case CLASS_VIEW: return rule_view(&rule);
+    case CLASS_RESHARD: return rule_reshard(&rule);
     }
     return false;
 }

@@ -13,11 +13,7 @@ static const char *operands(Op op)
     case OP_scored: case OP_first: case OP_own_ids: return "i";
     case OP_onehot: return "I";
     case OP_dropout: case OP_cache: case OP_patches: case OP_top_k:
-    case OP_spread: case OP_all_reduce:
-    case OP_share_pooled: case OP_sum_pooled:
-    case OP_all_max: case OP_gather_columns: case OP_own_columns:
-    case OP_gather_shares: case OP_sum_shares: case OP_own_share:
-    case OP_gather_context: case OP_sum_context: return "F";
+    case OP_spread: case OP_share_pooled: return "F";
     case OP_expand: case OP_reshape: return "?";
     case OP_pick:
     case OP_pool: case OP_pool_chunks:
@@ -36,7 +32,7 @@ static const char *operands(Op op)
     case OP_combine_rows:
     case OP_grouped_bias: return "FIF";
     case OP_pool_chunks_spread: return "FIFF";
-    case OP_gather_rows: case OP_send_rows: case OP_return_rows: return "FII";
+    case OP_gather_rows: case OP_reshard: return "FII";
     case OP_own_starts: case OP_own_lengths: return "I";
     case OP_spread_rows: return "FFII";
     case OP_grouped_matmul:

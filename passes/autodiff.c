@@ -71,8 +71,10 @@ static bool computed_again(const Module *m, const Node *node)
         return true;
     case CLASS_ROW:
         return node->op == OP_rotate || node->op == OP_unrotate;
-    case CLASS_INDEX:               /* all rows are N times what a rank has */
-        return node->op == OP_positions || node->op == OP_gather_shares
+    case CLASS_RESHARD:             /* all rows are N times what a rank has */
+        return reshard_kind(node) == RESHARD_GATHER_SHARES;
+    case CLASS_INDEX:
+        return node->op == OP_positions
             || (node->op == OP_gather
                 && m->weights.at[node->in[0]->weight].constant);
     case CLASS_COLUMN:

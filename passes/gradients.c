@@ -198,6 +198,14 @@ static const char *attention_name(Autodiff *ad, const Node *n)
 }
 
 /* The gradients of attention, in one op. */
+/* A gradient d of `after` that has to lie otherwise. */
+static Value *reshard_back(Autodiff *ad, const Value *after, Value *d,
+                           ReshardKind kind, int dim)
+{
+    const Attrs attrs = reshard_attrs(kind, d->type.rank, dim);
+    return ad_node(ad, OP_reshard, ad_name(ad, after), 1, &d, &attrs, NULL);
+}
+
 /* dk, dv; where k and v were gathered from the ranks of a context, every rank
  * has made parts of it. */
 static void add_keys(Autodiff *ad, Node *n, int i, Value *d)
@@ -205,8 +213,7 @@ static void add_keys(Autodiff *ad, Node *n, int i, Value *d)
     Value *k = n->in[i];
     if (n->attrs.context > 1) {
         k = k->node->in[0];
-        const Attrs attrs = { .dim = k->type.dims[2] };
-        d = ad_node(ad, OP_sum_context, ad_name(ad, k), 1, &d, &attrs, NULL);
+        d = reshard_back(ad, k, d, RESHARD_SUM_CONTEXT, k->type.dims[2]);
     }
     ad_add(ad, k, d);
 }
@@ -256,40 +263,54 @@ static void gradient_reshape(Autodiff *ad, Node *n)
 /* Each rank has made a part of it. */
 static void gradient_spread(Autodiff *ad, Node *n)
 {
-    Value *dy = dy_of(ad, n);
+    ad_add(ad, n->in[0], reshard_back(ad, n->in[0], dy_of(ad, n),
+                                      RESHARD_ALL_REDUCE, 0));
+}
+
+/* The first rank of the context alone knows it. */
+static void gradient_share_pooled(Autodiff *ad, Node *n)
+{
+    ad_add(ad, n->in[0], reshard_back(ad, n->in[0], dy_of(ad, n),
+                                      RESHARD_SUM_POOLED, 0));
+}
+
+/* What was sent comes back, and the other way round. */
+static void gradient_travel(Autodiff *ad, Node *n, ReshardKind back)
+{
+    Value *in[3] = { dy_of(ad, n), ad_value(ad, n->in[1]),
+                     ad_value(ad, n->in[2]) };
+    const Attrs attrs = reshard_attrs(back, n->in[0]->type.rank,
+                                      n->in[0]->type.dims[2]);
     ad_add(ad, n->in[0],
-           ad_node(ad, OP_all_reduce, ad_name(ad, n->in[0]), 1, &dy, NULL,
-                   NULL));
+           ad_node(ad, OP_reshard, ad_name(ad, n->in[0]), 3, in, &attrs, NULL));
 }
 
-/* Every rank has the sum, and its gradient. */
-static void gradient_all_reduce(Autodiff *ad, Node *n)
+/* The gradient of what was gathered is a rank's own part of it, or the sum of
+ * the parts that ranks make; of a sum every rank has all. */
+static void gradient_reshard(Autodiff *ad, Node *n)
 {
-    ad_add(ad, n->in[0], dy_of(ad, n));
-}
-
-/* Every rank's share of rows in all: of the gradient each rank has a part, or
- * the whole. */
-static void gradient_gather_shares(Autodiff *ad, Node *n)
-{
-    Op back = n->attrs.partial ? OP_sum_shares : OP_own_share;
-    ad_add(ad, n->in[0], ad_1(ad, back, n->in[0], dy_of(ad, n)));
-}
-
-/* A rank's share of a sum, or of what all have: its gradient is all ranks'. */
-static void gradient_share(Autodiff *ad, Node *n)
-{
-    ad_add(ad, n->in[0], ad_1(ad, OP_gather_shares, n->in[0], dy_of(ad, n)));
-}
-
-/* A rank's columns of what all have, and all columns of what each has. */
-static void gradient_columns(Autodiff *ad, Node *n)
-{
-    Value *dy = dy_of(ad, n);
-    const Attrs attrs = { .dim = n->in[0]->type.dims[n->in[0]->type.rank - 1] };
-    Op back = n->op == OP_own_columns ? OP_gather_columns : OP_own_columns;
-    ad_add(ad, n->in[0],
-           ad_node(ad, back, ad_name(ad, n->in[0]), 1, &dy, &attrs, NULL));
+    Value *x = n->in[0];
+    int last = x->type.dims[x->type.rank - 1];
+    ReshardKind back = RESHARD_NONE;
+    switch (reshard_kind(n)) {
+    case RESHARD_ALL_REDUCE: ad_add(ad, x, dy_of(ad, n)); return;
+    case RESHARD_SEND_ROWS: gradient_travel(ad, n, RESHARD_RETURN_ROWS); return;
+    case RESHARD_RETURN_ROWS: gradient_travel(ad, n, RESHARD_SEND_ROWS); return;
+    case RESHARD_GATHER_COLUMNS: back = RESHARD_OWN_COLUMNS; break;
+    case RESHARD_OWN_COLUMNS: back = RESHARD_GATHER_COLUMNS; break;
+    case RESHARD_SUM_SHARES:
+    case RESHARD_OWN_SHARE: back = RESHARD_GATHER_SHARES; break;
+    case RESHARD_GATHER_SHARES:
+        back = n->attrs.partial ? RESHARD_SUM_SHARES : RESHARD_OWN_SHARE;
+        break;
+    case RESHARD_ALL_MAX:           /* cancels */
+    case RESHARD_GATHER_CONTEXT: return;    /* attention has seen to it */
+    case RESHARD_NONE: case RESHARD_SUM_CONTEXT: case RESHARD_SUM_POOLED:
+    case RESHARD_KINDS: ice("%s: a reshard of gradients", n->out[0]->name);
+    }
+    if (back != RESHARD_OWN_COLUMNS && back != RESHARD_GATHER_COLUMNS)
+        last = 0;
+    ad_add(ad, x, reshard_back(ad, x, dy_of(ad, n), back, last));
 }
 
 /* y = tanh x: dx = dy (1 - y²) */
@@ -337,29 +358,12 @@ static void gradient_pool_chunks(Autodiff *ad, Node *n)
                    max ? 4 : 2, in, &n->attrs, NULL));
 }
 
-/* The first rank of the context alone knows it. */
-static void gradient_share_pooled(Autodiff *ad, Node *n)
-{
-    ad_add(ad, n->in[0], ad_1(ad, OP_sum_pooled, n->in[0], dy_of(ad, n)));
-}
-
 /* rows of tokens: dx sums a token's rows, experts ascending */
 static void gradient_gather_rows(Autodiff *ad, Node *n)
 {
     Value *place = ad_value(ad, n->in[1]->node->out[2]);
     ad_add(ad, n->in[0],
            ad_2(ad, OP_collect_rows, n->in[0], dy_of(ad, n), place));
-}
-
-/* What was sent comes back, and the other way round. */
-static void gradient_travel(Autodiff *ad, Node *n)
-{
-    Value *in[3] = { dy_of(ad, n), ad_value(ad, n->in[1]),
-                     ad_value(ad, n->in[2]) };
-    const Attrs attrs = { .dim = n->in[0]->type.dims[2] };
-    ad_add(ad, n->in[0],
-           ad_node(ad, n->op == OP_send_rows ? OP_return_rows : OP_send_rows,
-                   ad_name(ad, n->in[0]), 3, in, &attrs, NULL));
 }
 
 /* y = Σ_e gate · row: drow = gate · dy, dgate = dy · row */
@@ -421,15 +425,11 @@ static Rule *const rules[OP_COUNT] = {
     [OP_unrotate] = gradient_rotate, [OP_chain] = gradient_chain,
     [OP_matmul] = gradient_matmul, [OP_attention] = gradient_attention,
     [OP_gather] = gradient_gather, [OP_reshape] = gradient_reshape,
-    [OP_spread] = gradient_spread, [OP_all_reduce] = gradient_all_reduce,
-    [OP_own_columns] = gradient_columns, [OP_gather_columns] = gradient_columns,
-    [OP_gather_shares] = gradient_gather_shares,
-    [OP_sum_shares] = gradient_share, [OP_own_share] = gradient_share,
+    [OP_spread] = gradient_spread, [OP_reshard] = gradient_reshard,
     [OP_pool] = gradient_pool, [OP_pool_chunks] = gradient_pool_chunks,
     [OP_share_pooled] = gradient_share_pooled,
     [OP_gather_rows] = gradient_gather_rows,
     [OP_combine_rows] = gradient_combine_rows,
-    [OP_send_rows] = gradient_travel, [OP_return_rows] = gradient_travel,
     [OP_grouped_matmul] = gradient_grouped_matmul,
     [OP_preference] = gradient_preference,
 };
@@ -442,8 +442,7 @@ static bool is_flat(Op op)
         || op == OP_is_zero || op == OP_first || op == OP_patches
         || op == OP_scored || op == OP_onehot || op == OP_const
         || op == OP_positions || op == OP_own_starts || op == OP_own_lengths
-        || op == OP_own_ids || op == OP_all_max
-        || op == OP_gather_context; /* attention's gradient has seen to it */
+        || op == OP_own_ids;
 }
 
 void node_gradient(Autodiff *ad, Node *n)

@@ -2,10 +2,10 @@
  * own, or a part of a sum, along each axis of the mesh. The plan places what a
  * step is given and what slices leave of the weights; ir/placement_rules.c says
  * what each op makes of its operands' placements. Where ranks must meet the
- * front end has written an op that does it (all_reduce, gather_shares,
- * send_rows …), with a gradient that meets too; one that is missing, or that
- * meets along another axis, leaves a placement that the next op does not take,
- * and the pass, as the verifier after each later one, says where. */
+ * front end has written a reshard, with a gradient that meets too; one that is
+ * missing, or that meets along another axis, leaves a placement that the next
+ * op does not take, and the pass, as the verifier after each later one, says
+ * where. */
 #include "pass.h"
 
 bool pass_shard(Module *m, const Plan *plan, Diag *diag)

@@ -232,15 +232,14 @@ static Value *output(Builder *b, const Attended *to, Value *heads)
  * projections they are one. */
 static void gather_keys(Builder *b, const char *const names[3], Value *in[3])
 {
-    const Attrs attrs = { .dim = b->d.gathered };
     bool same = in[1] == in[2];
     if (b->context == 1)
         return;
     b->here = b->s->loc[KEY_parallel_context];
     for (int i = 1; i < (same ? 2 : 3); i++)
-        in[i] = make(b, OP_gather_context,
-                     arena_printf(b->m->arena, "%s.all", names[i]), 1, &in[i],
-                     &attrs);
+        in[i] = make_reshard(b, RESHARD_GATHER_CONTEXT,
+                             arena_printf(b->m->arena, "%s.all", names[i]),
+                             in[i], b->d.gathered);
     if (same)
         in[2] = in[1];
 }
@@ -249,12 +248,10 @@ static void gather_keys(Builder *b, const char *const names[3], Value *in[3])
  */
 static Value *own_heads(Builder *b, const Attended *to)
 {
-    const Attrs own = { .dim = b->d.A };
     if (b->s->model_attention_projections || b->tensor == 1)
         return to->x;
-    Value *x = to->x;
     b->here = b->s->loc[KEY_parallel_tensor];
-    return make(b, OP_own_columns, "attn.own", 1, &x, &own);
+    return make_reshard(b, RESHARD_OWN_COLUMNS, "attn.own", to->x, b->d.A);
 }
 
 /* q, k, v as attention receives them; in a cached variant k and v are the
@@ -298,7 +295,6 @@ static void queries_keys_values(Builder *b, const Attended *to, Value *in[3])
 /* The heads of all tensor ranks side by side, where nothing sums them. */
 static Value *whole_heads(Builder *b, const Attended *to, Value *heads)
 {
-    const Attrs whole = { .dim = b->d.C };
     if (b->tensor == 1)
         return heads;
     heads->name = arena_printf(b->m->arena, "%s.heads", to->name);
@@ -306,10 +302,10 @@ static Value *whole_heads(Builder *b, const Attended *to, Value *heads)
     const char *all = arena_printf(b->m->arena, "%s.all", name);
     b->here = b->s->loc[KEY_parallel_tensor];
     if (b->shares == 1)
-        return make(b, OP_gather_columns, name, 1, &heads, &whole);
-    heads = make(b, OP_gather_columns, all, 1, &heads, &whole);
+        return make_reshard(b, RESHARD_GATHER_COLUMNS, name, heads, b->d.C);
+    heads = make_reshard(b, RESHARD_GATHER_COLUMNS, all, heads, b->d.C);
     b->here = b->s->loc[KEY_parallel_sequence_parallel];
-    return make1(b, OP_own_share, name, heads);
+    return make_reshard(b, RESHARD_OWN_SHARE, name, heads, 0);
 }
 
 Value *build_attention(Builder *b, const Attended *to)

@@ -190,8 +190,7 @@ static Value *gather_normed(Builder *b, const char *norm, const char *result,
     if (norms_before(b->s))
         x = build_norm(b, norm, own, x);
     b->here = b->s->loc[KEY_parallel_sequence_parallel];
-    return b->shares == 1 ? x : make(b, OP_gather_shares, result, 1, &x,
-                                     &(Attrs){ .partial = partial });
+    return b->shares == 1 ? x : gather_shares(b, result, x, partial);
 }
 
 void build_encoder_norm(Builder *b)

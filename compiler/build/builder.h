@@ -39,6 +39,13 @@ Value *make(Builder *b, Op op, const char *name, int inputs, Value *const *in,
 Value *make1(Builder *b, Op op, const char *name, Value *x);
 Value *make2(Builder *b, Op op, const char *name, Value *x, Value *y);
 Value *make_by(Builder *b, Op op, const char *name, Value *x, double by);
+/* x, which lies otherwise on the ranks of an axis then (ir/reshard.def); `dim`
+ * the last of the result where that is not x's, else 0. */
+Value *make_reshard(Builder *b, ReshardKind kind, const char *name, Value *x,
+                    int dim);
+/* All rows of x, of which each rank has a share; `partial`: each makes a part
+ * of their gradient. */
+Value *gather_shares(Builder *b, const char *name, Value *x, bool partial);
 Value *make_reshape(Builder *b, const char *name, Value *x, int rank,
                     const int *dims);
 /* A parameter of b->f that is given to the step: tokens, lengths …

@@ -29,7 +29,7 @@ static Value *shared_rows(Builder *b, Value *table, Value *tokens)
     Value *ids = make(b, OP_own_ids, "own_tokens", 1, &tokens, &own);
     Value *rows = make2(b, OP_gather, "own_rows", table, ids);
     b->here = b->s->loc[KEY_parallel_tensor];
-    return make1(b, OP_all_reduce, "token_rows", rows);
+    return make_reshard(b, RESHARD_ALL_REDUCE, "token_rows", rows, 0);
 }
 
 static Value *embed_tokens(Builder *b, const char *name)
@@ -117,7 +117,7 @@ void build_embed(Builder *b, const char *name, const char *tokens)
         x = build_norm(b, sided(b, "embed.norm"), "embed.norm", x);
     b->here = s->loc[KEY_parallel_sequence_parallel];
     if (b->shares > 1)
-        x = make1(b, OP_own_share, "embed.share", x);
+        x = make_reshard(b, RESHARD_OWN_SHARE, "embed.share", x, 0);
     b->here = s->loc[KEY_model_dropout];
     int site = 0;
     if (!strcmp(b->side, "encoder"))        /* behind those of all blocks */

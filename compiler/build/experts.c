@@ -33,16 +33,17 @@ typedef struct Route {
 } Route;
 
 /* Rows to the ranks of their experts, or back. */
-static Value *travel(Builder *b, Op op, const char *name, const Route *route,
-                     Value *rows)
+static Value *travel(Builder *b, ReshardKind kind, const char *name,
+                     const Route *route, Value *rows)
 {
     if (b->experts == 1)
         return rows;
-    const Attrs attrs = { .dim = op == OP_send_rows ? b->d.received
-                                                    : b->d.choices };
+    const Attrs attrs = reshard_attrs(
+        kind, rows->type.rank,
+        kind == RESHARD_SEND_ROWS ? b->d.received : b->d.choices);
     b->here = b->s->loc[KEY_parallel_experts];
-    return make(b, op, name, 3, (Value *[]){ rows, route->starts, route->own },
-                &attrs);
+    return make(b, OP_reshard, name, 3,
+                (Value *[]){ rows, route->starts, route->own }, &attrs);
 }
 
 static Value *expert_linear(Builder *b, const char *name, const Route *route,
@@ -150,7 +151,7 @@ Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux)
     route.gate = build_spread(b, "ff.gates", route.gate);
     Value *rows = make(b, OP_gather_rows, "ff.rows", 3,
                        (Value *[]){ x, route.order, route.starts }, &choices);
-    rows = travel(b, OP_send_rows, "ff.received", &route, rows);
+    rows = travel(b, RESHARD_SEND_ROWS, "ff.received", &route, rows);
     Value *hidden;
     b->here = s->loc[KEY_model_ff_dim];
     if (s->model_ff_gated) {
@@ -167,7 +168,7 @@ Value *build_experts(Builder *b, Value *x, Value *lengths, Value **aux)
     }
     b->here = s->loc[KEY_model_ff_dim];
     Value *down = expert_linear(b, "down", &route, hidden, b->d.C);
-    down = travel(b, OP_return_rows, "ff.returned", &route, down);
+    down = travel(b, RESHARD_RETURN_ROWS, "ff.returned", &route, down);
     const char *name = b->tensor > 1 ? "ff.down.part" : "ff.down";
     Value *part = make(b, OP_combine_rows, name, 3,
                        (Value *[]){ down, route.place, route.gate }, NULL);

@@ -124,16 +124,16 @@ static Value *whole_logits(Builder *b, Value *logits)
         return logits;
     logits->name = "own_logits";
     b->here = b->s->loc[KEY_parallel_tensor];
-    return make(b, OP_gather_columns, "logits", 1, &logits,
-                &(Attrs){ .dim = b->d.V });
+    return make_reshard(b, RESHARD_GATHER_COLUMNS, "logits", logits, b->d.V);
 }
 
 /* ---- losses ---- */
-static Value *reduce_ranks(Builder *b, Op op, const char *name, Value *own)
+static Value *reduce_ranks(Builder *b, ReshardKind kind, const char *name,
+                           Value *own)
 {
     Loc here = b->here;
     b->here = b->s->loc[KEY_parallel_tensor];
-    Value *all = make1(b, op, name, own);
+    Value *all = make_reshard(b, kind, name, own, 0);
     b->here = here;
     return all;
 }
@@ -184,14 +184,14 @@ static Value *sliced_cross_entropy(Builder *b, Value *logits, Value *targets,
 {
     Value *kept, *seen = hide_padding(b, logits, &kept);
     Value *own_most = make1(b, OP_rowmax, "own_most", seen);
-    Value *most = reduce_ranks(b, OP_all_max, "most", own_most);
+    Value *most = reduce_ranks(b, RESHARD_ALL_MAX, "most", own_most);
     Value *shifted = make2(b, OP_sub, "shifted", seen, most);
     Value *exps = make1(b, OP_exp, "exps", shifted);
     Value *own_total = make1(b, OP_sum, "own_total", exps);
-    Value *total = reduce_ranks(b, OP_all_reduce, "total", own_total);
+    Value *total = reduce_ranks(b, RESHARD_ALL_REDUCE, "total", own_total);
     Value *own = own_target(b, logits, kept, targets, smooth);
     b->here = b->s->loc[KEY_train_objective];
-    Value *picked = reduce_ranks(b, OP_all_reduce, "picked", own);
+    Value *picked = reduce_ranks(b, RESHARD_ALL_REDUCE, "picked", own);
     Value *log_total = make1(b, OP_log, "log_total", total);
     *target = make2(b, OP_sub, "target_logit", picked, most);
     return make2(b, OP_sub, "nll", log_total, *target);

@@ -25,6 +25,20 @@ Value *make_by(Builder *b, Op op, const char *name, Value *x, double by)
     return make(b, op, name, 1, (Value *[]){ x }, &(Attrs){ .by = by });
 }
 
+Value *make_reshard(Builder *b, ReshardKind kind, const char *name, Value *x,
+                    int dim)
+{
+    const Attrs attrs = reshard_attrs(kind, x->type.rank, dim);
+    return make(b, OP_reshard, name, 1, &x, &attrs);
+}
+
+Value *gather_shares(Builder *b, const char *name, Value *x, bool partial)
+{
+    Attrs attrs = reshard_attrs(RESHARD_GATHER_SHARES, x->type.rank, 0);
+    attrs.partial = partial;
+    return make(b, OP_reshard, name, 1, &x, &attrs);
+}
+
 Value *make_reshape(Builder *b, const char *name, Value *x, int rank,
                     const int *dims)
 {
@@ -241,7 +255,7 @@ Value *build_spread(Builder *b, const char *name, Value *x)
     if (type_rows_of(b->m, &x->type) != ROWS_SHARE)
         return make1(b, OP_spread, name, x);
     b->here = b->s->loc[KEY_parallel_sequence_parallel];
-    x = make(b, OP_gather_shares, name, 1, &x, &(Attrs){ .partial = true });
+    x = gather_shares(b, name, x, true);
     b->here = here;
     return x;
 }
@@ -252,7 +266,7 @@ Value *build_whole(Builder *b, const char *name, Value *x)
         return x;
     Loc here = b->here;
     b->here = b->s->loc[KEY_parallel_sequence_parallel];
-    x = make1(b, OP_gather_shares, name, x);
+    x = gather_shares(b, name, x, false);
     b->here = here;
     return x;
 }
@@ -264,8 +278,9 @@ Value *build_sum(Builder *b, const char *name, Value *part)
         return part;
     b->here = b->s->loc[b->shares > 1 ? KEY_parallel_sequence_parallel
                                       : KEY_parallel_tensor];
-    Value *sum =
-        make1(b, b->shares > 1 ? OP_sum_shares : OP_all_reduce, name, part);
+    Value *sum = make_reshard(
+        b, b->shares > 1 ? RESHARD_SUM_SHARES : RESHARD_ALL_REDUCE, name, part,
+        0);
     b->here = here;
     return sum;
 }

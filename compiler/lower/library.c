@@ -399,7 +399,7 @@ static void call_preference(Calls *c, const Node *n)
 static void call_context(Calls *c, const Node *n)
 {
     Line line = begin_line(c);
-    bool gathers = n->op == OP_gather_context;
+    bool gathers = reshard_kind(n) == RESHARD_GATHER_CONTEXT;
     put(&line, px_const(c->p, slice_talk(c->l, n)));
     put_value(&line, n->out[0]);
     put_value(&line, n->in[0]);
@@ -413,7 +413,8 @@ static void call_context(Calls *c, const Node *n)
 static void call_shares(Calls *c, const Node *n)
 {
     Line line = begin_line(c);
-    bool own = n->op == OP_own_share;
+    ReshardKind kind = reshard_kind(n);
+    bool own = kind == RESHARD_OWN_SHARE;
     if (!own)
         put(&line, px_const(c->p, slice_talk(c->l, n)));
     put_value(&line, n->out[0]);
@@ -425,9 +426,9 @@ static void call_shares(Calls *c, const Node *n)
         put(&line, px_field(c->p, at_field(c, "control"), "slice"));
     }
     put_dim(&line, last_dim(n->out[0]));
-    end_line(&line, own                         ? "take_share"
-                    : n->op == OP_gather_shares ? "gather_shares_f32"
-                                                : "sum_shares_f32");
+    end_line(&line, own                             ? "take_share"
+                    : kind == RESHARD_GATHER_SHARES ? "gather_shares_f32"
+                                                    : "sum_shares_f32");
 }
 
 /* Where the rows of a rank's experts begin, and whether there is room. */
@@ -462,15 +463,15 @@ static void call_travel(Calls *c, const Node *n)
         put_value(&line, n->in[i]);
     put_dim(&line, module_find_dim(c->l->m, "XR"));
     put_dim(&line, last_dim(n->out[0]));
-    end_line(&line, n->op == OP_send_rows ? "send_rows_f32"
-                                          : "return_rows_f32");
+    end_line(&line, reshard_kind(n) == RESHARD_SEND_ROWS ? "send_rows_f32"
+                                                         : "return_rows_f32");
 }
 
 /* Columns of all ranks side by side, or this one's of them. */
 static void call_columns(Calls *c, const Node *n)
 {
     Line line = begin_line(c);
-    if (n->op == OP_own_columns) {
+    if (reshard_kind(n) == RESHARD_OWN_COLUMNS) {
         put_value(&line, n->out[0]);
         put_value(&line, n->in[0]);
         put(&line, rows_of(c, &n->in[0]->type));
@@ -498,23 +499,34 @@ static void call_all_reduce(Calls *c, const Node *n)
     put_value(&line, n->in[0]);
     put(&line, px_mul(c->p, at_field(c, "stride"),
                       dim_size(c->l, last_dim(n->out[0]))));
-    end_line(&line, n->op == OP_all_max ? "all_max_f32"
-                                        : "all_reduce_into_f32");
+    end_line(&line, reshard_kind(n) == RESHARD_ALL_MAX ? "all_max_f32"
+                                                       : "all_reduce_into_f32");
+}
+
+static void call_reshard(Calls *c, const Node *n)
+{
+    switch (reshard_kind(n)) {
+    case RESHARD_ALL_REDUCE:
+    case RESHARD_ALL_MAX: call_all_reduce(c, n); return;
+    case RESHARD_GATHER_COLUMNS:
+    case RESHARD_OWN_COLUMNS: call_columns(c, n); return;
+    case RESHARD_GATHER_SHARES:
+    case RESHARD_SUM_SHARES:
+    case RESHARD_OWN_SHARE: call_shares(c, n); return;
+    case RESHARD_GATHER_CONTEXT:
+    case RESHARD_SUM_CONTEXT: call_context(c, n); return;
+    case RESHARD_SUM_POOLED: call_sum_pooled(c, n); return;
+    case RESHARD_SEND_ROWS:
+    case RESHARD_RETURN_ROWS: call_travel(c, n); return;
+    case RESHARD_NONE: case RESHARD_KINDS: break;
+    }
+    ice("%s is no reshard", n->out[0]->name);
 }
 
 static void call_index(Calls *c, const Node *n)
 {
     switch (n->op) {
-    case OP_all_reduce:
-    case OP_all_max: call_all_reduce(c, n); return;
-    case OP_gather_columns: case OP_own_columns: call_columns(c, n); return;
-    case OP_gather_shares: case OP_sum_shares:
-    case OP_own_share: call_shares(c, n); return;
     case OP_own_starts: call_own_starts(c, n); return;
-    case OP_send_rows:
-    case OP_return_rows: call_travel(c, n); return;
-    case OP_gather_context:
-    case OP_sum_context: call_context(c, n); return;
     case OP_cache: case OP_recall: call_cache(c, n); return;
     case OP_scatter_add: call_scatter(c, n); return;
     case OP_patches: call_patches(c, n); return;
@@ -523,7 +535,6 @@ static void call_index(Calls *c, const Node *n)
     case OP_pool_max_spread: call_pool(c, n); return;
     case OP_pool_chunks: call_pool_chunks(c, n); return;
     case OP_pool_chunks_spread: call_pool_chunks_spread(c, n); return;
-    case OP_sum_pooled: call_sum_pooled(c, n); return;
     case OP_own_lengths: call_own_lengths(c, n); return;
     case OP_dispatch: call_dispatch(c, n); return;
     case OP_top_k:
@@ -548,6 +559,7 @@ void call_library(Calls *c, const Kernel *k)
     case CLASS_ATTENTION: call_attention(c, n); return;
     case CLASS_COLUMN: call_chain(c, n); return;
     case CLASS_INDEX: call_index(c, n); return;
+    case CLASS_RESHARD: call_reshard(c, n); return;
     case CLASS_POINT: case CLASS_ROW: case CLASS_VIEW: break;
     }
     ice("%s is no library kernel", op_info[n->op].name);

@@ -456,68 +456,58 @@ void step_gather_aux(Steps *s, ProgBlock *b)
 }
 
 /* ---- slices of products ---- */
-static const char *slice_name(const Lower *l, const Node *n)
+/* What a node says to other ranks: the verb of its message's name, and the
+ * axis; NULL: nothing. */
+static const char *verb_of(const Node *n, const char **axis)
 {
-    return arena_printf(l->arena, "%s %s",
-                        n->op == OP_all_max           ? "find"
-                        : n->op == OP_gather_columns ? "gather"
-                                                      : "sum",
-                        n->out[0]->name);
+    *axis = "tensor";
+    switch (reshard_kind(n)) {
+    case RESHARD_ALL_REDUCE: case RESHARD_SUM_SHARES: return "sum";
+    case RESHARD_ALL_MAX: return "find";
+    case RESHARD_GATHER_COLUMNS: case RESHARD_GATHER_SHARES: return "gather";
+    case RESHARD_OWN_COLUMNS: case RESHARD_OWN_SHARE: return NULL;
+    default: break;
+    }
+    *axis = "context";
+    switch (reshard_kind(n)) {
+    case RESHARD_GATHER_CONTEXT: return "gather";
+    case RESHARD_SUM_CONTEXT: case RESHARD_SUM_POOLED: return "sum";
+    default: break;
+    }
+    if (n->op == OP_pool_chunks)
+        return "gather";
+    *axis = "experts";
+    if (n->op == OP_own_starts)
+        return "count";
+    return reshard_kind(n) == RESHARD_SEND_ROWS     ? "send"
+         : reshard_kind(n) == RESHARD_RETURN_ROWS ? "return"
+                                                   : NULL;
 }
 
-static bool is_of_slices(const Node *n)
+/* The key that has the ranks say it. */
+static Loc said_from(const Lower *l, const Node *n, const char *axis)
 {
-    return n->op == OP_all_reduce || n->op == OP_all_max
-        || n->op == OP_gather_columns;
-}
-
-static bool is_of_context(const Node *n)
-{
-    return n->op == OP_gather_context || n->op == OP_sum_context
-        || n->op == OP_pool_chunks || n->op == OP_sum_pooled;
-}
-
-static bool is_of_shares(const Node *n)
-{
-    return n->op == OP_gather_shares || n->op == OP_sum_shares;
-}
-
-static bool is_of_experts(const Node *n)
-{
-    return n->op == OP_own_starts || n->op == OP_send_rows
-        || n->op == OP_return_rows;
-}
-
-/* Rows that go to experts, or back, are as many as data says. */
-static Talk *experts_talk(Lower *l, const Node *n)
-{
-    const char *verb = n->op == OP_own_starts  ? "count"
-                     : n->op == OP_send_rows ? "send"
-                                             : "return";
-    Talk *talk = find_talk(
-        l, arena_printf(l->arena, "%s %s", verb, n->out[0]->name), "experts",
-        n->attrs.room ? n->origin.model : l->m->mesh.experts_from);
-    talk->at_most = n->op != OP_own_starts;
-    return talk;
+    const Mesh *mesh = &l->m->mesh;
+    ReshardKind kind = reshard_kind(n);
+    if (!strcmp(axis, "experts"))
+        return n->attrs.room ? n->origin.model : mesh->experts_from;
+    if (!strcmp(axis, "context"))
+        return mesh->context_from;
+    return kind == RESHARD_GATHER_SHARES || kind == RESHARD_SUM_SHARES
+        ? mesh->shares_from : mesh->tensor_from;
 }
 
 static Talk *node_talk(Lower *l, const Node *n)
 {
-    const Mesh *mesh = &l->m->mesh;
-    if (is_of_experts(n))
-        return experts_talk(l, n);
-    if (is_of_shares(n))
-        return find_talk(l, arena_printf(l->arena, "%s %s",
-                                         n->op == OP_sum_shares ? "sum"
-                                                                : "gather",
-                                         n->out[0]->name),
-                         "tensor", mesh->shares_from);
-    if (!is_of_context(n))
-        return find_talk(l, slice_name(l, n), "tensor", mesh->tensor_from);
-    bool sums = n->op == OP_sum_context || n->op == OP_sum_pooled;
-    const char *name = arena_printf(l->arena, "%s %s",
-                                    sums ? "sum" : "gather", n->out[0]->name);
-    return find_talk(l, name, "context", mesh->context_from);
+    const char *axis, *verb = verb_of(n, &axis);
+    if (!verb)
+        ice("%s says nothing to other ranks", n->out[0]->name);
+    Talk *talk = find_talk(
+        l, arena_printf(l->arena, "%s %s", verb, n->out[0]->name), axis,
+        said_from(l, n, axis));
+    /* rows that go to experts, or back, are as many as data says */
+    talk->at_most = !strcmp(axis, "experts") && n->op != OP_own_starts;
+    return talk;
 }
 
 const ProgConst *slice_talk(Lower *l, const Node *n)
@@ -552,30 +542,32 @@ static int64_t node_bytes(const Calling *c, const Node *n)
     const Module *m = c->l->m;
     const Mesh *mesh = &m->mesh;
     int64_t rows = c->map->rows, micro = c->map->step->micro;
-    const Value *own = n->op == OP_gather_context ? n->in[0] : n->out[0];
+    ReshardKind kind = reshard_kind(n);
+    const Value *own = kind == RESHARD_GATHER_CONTEXT ? n->in[0] : n->out[0];
     int64_t width = type_row_elements(m, &own->type);
     int64_t share = 4 * rows / mesh->tensor * width;
-    switch (n->op) {
-    case OP_own_starts:
-    case OP_send_rows:
-    case OP_return_rows:
+    if (n->op == OP_own_starts)
         return travel_bytes(c, n);
-    case OP_pool_chunks:
+    if (n->op == OP_pool_chunks)
         return collective_bytes(ALL_GATHER, 4 * 2 * micro * width,
                                 mesh->context);
-    case OP_sum_pooled:
+    switch (kind) {
+    case RESHARD_SEND_ROWS:
+    case RESHARD_RETURN_ROWS:
+        return travel_bytes(c, n);
+    case RESHARD_SUM_POOLED:
         return collective_bytes(ALL_REDUCE,
                                 4 * ((micro + 15) / 16 * 16) * width,
                                 mesh->context);
-    case OP_gather_context:
-    case OP_sum_context:
+    case RESHARD_GATHER_CONTEXT:
+    case RESHARD_SUM_CONTEXT:
         return collective_bytes(ALL_GATHER, 4 * rows * width, mesh->context);
-    case OP_gather_columns:
+    case RESHARD_GATHER_COLUMNS:
         width = type_row_elements(m, &n->in[0]->type);
         return collective_bytes(ALL_GATHER, 4 * rows * width, mesh->tensor);
-    case OP_gather_shares:
+    case RESHARD_GATHER_SHARES:
         return collective_bytes(ALL_GATHER, share, mesh->tensor);
-    case OP_sum_shares:
+    case RESHARD_SUM_SHARES:
         return collective_bytes(REDUCE_SCATTER, share, mesh->tensor);
     default:
         return collective_bytes(ALL_REDUCE, 4 * c->stride * width,
@@ -587,8 +579,8 @@ static void foretell_func(const Calling *c, const Func *f)
 {
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
-        if (!is_of_slices(n) && !is_of_context(n) && !is_of_shares(n)
-            && !is_of_experts(n))
+        const char *axis;
+        if (!verb_of(n, &axis))
             continue;
         Talk *talk = node_talk(c->l, n);
         talk->calls[c->stage] += c->times;

@@ -53,17 +53,17 @@ place_tests() {
         --set parallel.tensor=2 --set parallel.context=2 \
         --set parallel.data=2 >"$temporary/placed"
     misplaced "a sum over tensor is not made" \
-        '/^  attn.out.product:/s/= all_reduce/= copy/' \
+        '/^  attn.out.product:/s/= reshard \([^ ]*\) {[^}]*}/= copy \1/' \
         'func block.forward: attn.out = add: along tensor operand 1 is a part of a sum'
     misplaced "of its gradient neither" \
-        '/^  d.norm1:/s/= all_reduce/= copy/' \
+        '/^  d.norm1:/s/= reshard \([^ ]*\) {[^}]*}/= copy \1/' \
         'func block.backward: d.norm1.bias = colsum: along tensor operand 2 does not lie'
     misplaced "what is whole is summed" \
-        '/^  norm2:/,/^  ff.in:/s/= spread norm2/= all_reduce norm2/' \
-        'func block.forward: ff.in = all_reduce: along tensor operand 1 is whole'
+        's/= spread norm2/= reshard norm2 {axis=tensor, from=sum, to=whole}/' \
+        'func block.forward: ff.in = reshard: along tensor operand 1 is whole'
     misplaced "a gradient of own queries is summed over the context" \
-        '/^  d.attn.k:/s/= sum_context d.attn.k.2/= sum_context d.attn.q/' \
-        'd.attn.k = sum_context: along context operand 1 is split'
+        '/^  d.attn.k:/s/= reshard d.attn.k.2/= reshard d.attn.q/' \
+        'd.attn.k = reshard: along context operand 1 is split'
     misplaced "exponentials of no common maximum" \
         '/^  shifted:/s/logits, most/logits, own_most/' \
         'shifted = sub: along tensor'
@@ -76,6 +76,12 @@ place_tests() {
     misplaced "a sum that is said to be whole" \
         's/^\(  own_rows: f32\[[^]]*\]\) sum(tensor)/\1/' \
         'own_rows: along tensor it is placed otherwise'
+    misplaced "a sum over the wrong ranks" \
+        '/^  attn.out.product:/s/axis=tensor/axis=context/' \
+        'there is no reshard of this value from that placement'
+    misplaced "a maximum for a sum" \
+        '/^  total:/s/from=sum/from=max/' \
+        'func head.step: total = reshard: along tensor operand 1 is a part of a sum'
     misplaced "an axis twice" \
         's/^  attn.q: f32\[B\/data,/  attn.q: f32[B\/data\/data,/' \
         'the value is placed along `data` already'
@@ -85,8 +91,8 @@ place_tests() {
     "$trainwright" ir "$root/models/mixtral-8x7b.yaml" --after shard \
         --set parallel.data=2 --set parallel.experts=2 >"$temporary/placed"
     misplaced "rows are routed by starts of other rows" \
-        's/= return_rows ff.down_rows,/= return_rows ff.rows,/' \
-        'ff.returned = return_rows: along experts operand 1 is whole'
+        's/= reshard ff.down_rows,/= reshard ff.rows,/' \
+        'ff.returned = reshard: along experts operand 1 is whole'
     misplaced "rows are not returned" \
         's/= combine_rows ff.returned,/= combine_rows ff.down_rows,/' \
         'along experts operand 1 has not been returned by its experts'

@@ -72,6 +72,11 @@ awk -f ops_table.awk $root/ir/ops.def >"$temporary/table"
 sed -n '/^| op /,/^$/p' $root/docs/ir.md | sed '/^$/d' >"$temporary/documented"
 compare "docs/ir.md: ops" "$temporary/documented" "$temporary/table"
 
+awk -f reshard_table.awk $root/ir/reshard.def >"$temporary/table"
+sed -n '/^| axis | from /,/^$/p' $root/docs/ir.md | sed '/^$/d' \
+    >"$temporary/documented"
+compare "docs/ir.md: reshard" "$temporary/documented" "$temporary/table"
+
 # ---- the interpreter
 for driver in interpret kernels; do
     "$temporary/$driver" >"$temporary/out"
