@@ -456,42 +456,38 @@ void step_gather_aux(Steps *s, ProgBlock *b)
 }
 
 /* ---- slices of products ---- */
-/* What a node says to other ranks: the verb of its message's name, and the
- * axis; NULL: nothing. */
-static const char *verb_of(const Node *n, const char **axis)
+/* What a node does with other ranks, for its message's name; NULL: nothing. */
+static const char *verb_of(const Node *n)
 {
-    *axis = "tensor";
-    switch (reshard_kind(n)) {
-    case RESHARD_ALL_REDUCE: case RESHARD_SUM_SHARES: return "sum";
-    case RESHARD_ALL_MAX: return "find";
-    case RESHARD_GATHER_COLUMNS: case RESHARD_GATHER_SHARES: return "gather";
-    case RESHARD_OWN_COLUMNS: case RESHARD_OWN_SHARE: return NULL;
-    default: break;
-    }
-    *axis = "context";
-    switch (reshard_kind(n)) {
-    case RESHARD_GATHER_CONTEXT: return "gather";
-    case RESHARD_SUM_CONTEXT: case RESHARD_SUM_POOLED: return "sum";
-    default: break;
-    }
-    if (n->op == OP_pool_chunks)
-        return "gather";
-    *axis = "experts";
-    if (n->op == OP_own_starts)
-        return "count";
-    return reshard_kind(n) == RESHARD_SEND_ROWS     ? "send"
-         : reshard_kind(n) == RESHARD_RETURN_ROWS ? "return"
-                                                   : NULL;
+    static const char *const verbs[RESHARD_KINDS] = {
+        [RESHARD_ALL_REDUCE] = "sum", [RESHARD_ALL_MAX] = "find",
+        [RESHARD_GATHER_COLUMNS] = "gather",
+        [RESHARD_GATHER_SHARES] = "gather", [RESHARD_SUM_SHARES] = "sum",
+        [RESHARD_GATHER_CONTEXT] = "gather", [RESHARD_SUM_CONTEXT] = "sum",
+        [RESHARD_SUM_POOLED] = "sum", [RESHARD_SEND_ROWS] = "send",
+        [RESHARD_RETURN_ROWS] = "return",
+    };
+    return n->op == OP_pool_chunks  ? "gather"
+         : n->op == OP_own_starts ? "count"
+                                   : verbs[reshard_kind(n)];
+}
+
+/* With which ranks. */
+static Axis said_along(const Node *n)
+{
+    return n->op == OP_pool_chunks  ? AXIS_CONTEXT
+         : n->op == OP_own_starts ? AXIS_EXPERTS
+                                   : n->attrs.axis;
 }
 
 /* The key that has the ranks say it. */
-static Loc said_from(const Lower *l, const Node *n, const char *axis)
+static Loc said_from(const Lower *l, const Node *n)
 {
     const Mesh *mesh = &l->m->mesh;
     ReshardKind kind = reshard_kind(n);
-    if (!strcmp(axis, "experts"))
+    if (said_along(n) == AXIS_EXPERTS)
         return n->attrs.room ? n->origin.model : mesh->experts_from;
-    if (!strcmp(axis, "context"))
+    if (said_along(n) == AXIS_CONTEXT)
         return mesh->context_from;
     return kind == RESHARD_GATHER_SHARES || kind == RESHARD_SUM_SHARES
         ? mesh->shares_from : mesh->tensor_from;
@@ -499,14 +495,13 @@ static Loc said_from(const Lower *l, const Node *n, const char *axis)
 
 static Talk *node_talk(Lower *l, const Node *n)
 {
-    const char *axis, *verb = verb_of(n, &axis);
-    if (!verb)
+    if (!verb_of(n))
         ice("%s says nothing to other ranks", n->out[0]->name);
     Talk *talk = find_talk(
-        l, arena_printf(l->arena, "%s %s", verb, n->out[0]->name), axis,
-        said_from(l, n, axis));
+        l, arena_printf(l->arena, "%s %s", verb_of(n), n->out[0]->name),
+        axis_names[said_along(n)], said_from(l, n));
     /* rows that go to experts, or back, are as many as data says */
-    talk->at_most = !strcmp(axis, "experts") && n->op != OP_own_starts;
+    talk->at_most = n->op == OP_reshard && n->attrs.axis == AXIS_EXPERTS;
     return talk;
 }
 
@@ -579,8 +574,7 @@ static void foretell_func(const Calling *c, const Func *f)
 {
     for (int i = 0; i < f->nodes.count; i++) {
         const Node *n = f->nodes.at[i];
-        const char *axis;
-        if (!verb_of(n, &axis))
+        if (!verb_of(n))
             continue;
         Talk *talk = node_talk(c->l, n);
         talk->calls[c->stage] += c->times;
