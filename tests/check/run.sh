@@ -41,6 +41,8 @@ settings() { # KEY=VALUE…: as --set options, one a line; words for several
         shares) settings parallel.tensor=2 parallel.sequence_parallel=true ;;
         groups4) settings model.blocks=4 train.batch=8 reproducible.groups=4 ;;
         between) settings model.norm.place=pre model.position=learned ;;
+        many) settings model.heads=8 parallel.tensor=8 parallel.data=16 \
+            parallel.sequence_parallel=true train.batch=32 ;;
         zero2) settings parallel.data=2 parallel.shard=gradients ;;
         *) printf '%s\n%s\n' --set "$setting" ;;
         esac
@@ -355,6 +357,8 @@ all-count-pairs | compiler/lower/library.c | loss | parallel.context=2 | prefere
 s/if \(loss && c->l->m->mesh.context > 1\)/if (loss \&\& c->l->m->mesh.context > 9)/
 table-forgotten | compiler/lower/attention.c | gradients | parallel.context=2 | transformer-xl
 s/px_or\((p, at_field\(c, "accumulate"\), later)/px_and($1/
+one-of-many | compiler/lower/slices.c | messages | many
+s/num\(s, n\)/px_add(p, num(s, n), px_eq(p, step_control(s, "slice"), num(s, 5)))/
 wrong-tree | runtime/collectives.c | loss | parallel.data=8 reproducible.groups=8
 s/pairs % 2 == 0 && height > 1/height > 1/
 END
