@@ -160,12 +160,20 @@ static int compile(Check *c)
     };
     if (!compile_spec(c->diag, c->arena, &options, &c->compiled))
         return WRONG_INPUT;
-    int status = program_finish(c->diag, &c->compiled);
-    if (status != DONE)
-        return status;
+    program_prune(&c->compiled);
     c->facts = facts_of(c->compiled.prog, c->arena);
-    c->source_hash = facts_text(c->facts->program, 0, "source_hash");
     return DONE;
+}
+
+/* What is read off the program's calls is proved before what nothing in it
+ * reads is dropped. */
+static int prove(Check *c)
+{
+    check_structure(c);
+    check_messages(c);
+    int status = program_finish(c->diag, &c->compiled);
+    c->source_hash = facts_text(c->facts->program, 0, "source_hash");
+    return status;
 }
 
 static int check(Check *c)
@@ -179,9 +187,8 @@ static int check(Check *c)
     if (status != DONE)
         return status;
     c->seed = (uint64_t)c->compiled.spec->train_seed;
-    check_structure(c);
-    check_messages(c);
-    if (check_shrink(c))
+    status = prove(c);
+    if (status == DONE && check_shrink(c))
         status = check_values(c);
     if (status != DONE)
         return status;

@@ -318,16 +318,19 @@ static int last_column(const Buf *out, size_t start)
 }
 
 /* A line of code with a remark at its end: in a column where there is room,
- * else after the code, which is broken if need be. */
+ * else after the code, which is broken earlier if there is none behind it. */
 static void with_remark(Writer *w, const char *code, const char *where)
 {
     enum { COLUMN = 78 };
     int remark = (int)strlen(where) + 8, room = EMIT_WIDTH - remark;
-    int length = w->indent + (int)strlen(code);
     size_t start = w->out->length;
-    text_wrapped(w->out, w->indent, code,
-                 length <= room || room < 40 ? EMIT_WIDTH : room);
-    length = last_column(w->out, start);
+    text_wrapped(w->out, w->indent, code, EMIT_WIDTH);
+    int length = last_column(w->out, start);
+    if (length > room && room >= 40) {
+        w->out->length = start;
+        text_wrapped(w->out, w->indent, code, room);
+        length = last_column(w->out, start);
+    }
     int column = room + 2 < COLUMN ? room + 2 : COLUMN;
     buf_printf(w->out, "%*s/* ", length + 2 < column ? column - length : 2, "");
     text_remark(w->out, where);
@@ -435,7 +438,8 @@ static int let(Writer *w, const ProgBlock *b, int at)
 }
 
 /* `place = value;`, or `place += x` where the value is place + x. */
-static void assign(Writer *w, Line *place, bool compound, const ProgExpr *value)
+static void assign(Writer *w, Line *place, bool compound, const ProgExpr *value,
+                   Loc origin)
 {
     Line line = {.names = w->names};
     const ProgExpr *right = compound ? value->b : value;
@@ -450,7 +454,7 @@ static void assign(Writer *w, Line *place, bool compound, const ProgExpr *value)
         buf_printf(&line.text, ";");
     }
     buf_free(&place->text);
-    put(w, &line, nowhere);
+    put(w, &line, origin);
 }
 
 static bool is_compound(const ProgExpr *value)
@@ -465,7 +469,8 @@ static void set(Writer *w, const ProgStmt *s)
     buf_printf(&place.text, "%s", w->names[s->variable->number]);
     bool compound = is_compound(s->a) && s->a->a->kind == PE_VAR
                     && s->a->a->variable == s->variable;
-    assign(w, &place, compound, s->a);
+    assign(w, &place, compound, s->a,
+           s->a->kind == PE_CALL ? s->origin : nowhere);
 }
 
 static void store(Writer *w, const ProgStmt *s)
@@ -474,14 +479,14 @@ static void store(Writer *w, const ProgStmt *s)
     element(&place, s->a, s->b);
     bool compound = is_compound(s->c) && s->c->a->kind == PE_LOAD
                     && same(s->c->a->a, s->a) && same(s->c->a->b, s->b);
-    assign(w, &place, compound, s->c);
+    assign(w, &place, compound, s->c, nowhere);
 }
 
 static void field_set(Writer *w, const ProgStmt *s)
 {
     Line place = {.names = w->names};
     field(&place, s->a, s->field);
-    assign(w, &place, false, s->b);
+    assign(w, &place, false, s->b, nowhere);
 }
 
 /* A statement that needs no braces as a body: one line of code. */

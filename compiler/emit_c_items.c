@@ -126,7 +126,7 @@ static void record(Buf *out, const ProgRecord *r)
 static bool is_zero(const ProgDatum *value)
 {
     switch (value->kind) {
-    case PD_INT: return value->integer == 0;
+    case PD_INT: return value->integer == 0 && !value->constant;
     case PD_FLOAT: return value->number == 0 && !signbit(value->number);
     case PD_NULL: return true;
     case PD_TEXT: case PD_DATA: case PD_FUNC: return false;
@@ -139,7 +139,12 @@ static void datum(Buf *out, int indent, const ProgField *field,
 {
     switch (value->kind) {
     case PD_INT:
-        buf_printf(out, "%lld", (long long)value->integer);
+        if (value->constant && value->times > 1)
+            buf_printf(out, "%lld * ", (long long)value->times);
+        if (value->constant)
+            buf_printf(out, "%s", value->constant->name);
+        else
+            buf_printf(out, "%lld", (long long)value->integer);
         return;
     case PD_FLOAT:
         if (field->type.kind == PK_F32)
@@ -220,6 +225,41 @@ static void table_row(Buf *out, const ProgRecord *r, const ProgDatum *values)
     end_line(out, &line, indent);
 }
 
+/* What the comment above a row says; NULL: there is none. */
+static const char *heading(const ProgData *d, int row)
+{
+    for (int i = 0; i < d->headings.count; i++)
+        if (d->headings.at[i].row == row)
+            return d->headings.at[i].text;
+    return NULL;
+}
+
+/* {A, 0}, {B, 1}, …: as many on a line as it takes. */
+static void terse_rows(Buf *out, const ProgData *d)
+{
+    const ProgRecord *r = d->record;
+    size_t column = 0;
+    for (int row = 0; row < d->rows; row++) {
+        Buf text = {0};
+        for (int i = 0; i < r->fields.count; i++) {
+            buf_printf(&text, i ? ", " : "{");
+            datum(&text, -1, &r->fields.at[i],
+                  &d->values.at[row * r->fields.count + i]);
+        }
+        buf_printf(&text, "},");
+        bool begins = column == 0 || column + 1 + text.length > EMIT_WIDTH
+            || heading(d, row);
+        if (begins && column)
+            buf_printf(out, "\n");
+        if (heading(d, row))
+            text_comment(out, 4, heading(d, row));
+        buf_printf(out, "%*s%s", begins ? 4 : 1, "", text.text);
+        column = (begins ? 4 : column + 1) + text.length;
+        buf_free(&text);
+    }
+    buf_printf(out, "\n");
+}
+
 static void data(Buf *out, const ProgData *d)
 {
     const ProgRecord *r = d->record;
@@ -229,8 +269,13 @@ static void data(Buf *out, const ProgData *d)
     }
     buf_printf(out, "%sconst %s %s%s = {\n", d->exported ? "" : "static ",
                r->name, d->name, d->array ? "[]" : "");
-    for (int row = 0; d->array && row < d->rows; row++)
+    if (d->terse)
+        terse_rows(out, d);
+    for (int row = 0; d->array && !d->terse && row < d->rows; row++) {
+        if (heading(d, row))
+            text_comment(out, 4, heading(d, row));
         table_row(out, r, d->values.at + row * r->fields.count);
+    }
     for (int i = 0; !d->array && i < r->fields.count; i++) {
         buf_printf(out, "    .%s = ", r->fields.at[i].name);
         datum(out, 8, &r->fields.at[i], &d->values.at[i]);

@@ -11,7 +11,7 @@ enum { DEEPEST = 64 };
 /* Where a line may break: before at[cut], a blank that is dropped. */
 typedef struct Break {
     size_t cut;
-    int rank; /* lower is better: depth, commas before operators */
+    int rank; /* lower is better: depth, then commas, then what binds less */
     int column;             /* where the next line begins */
 } Break;
 
@@ -21,16 +21,20 @@ typedef struct Brackets {
     int depth;
 } Brackets;
 
-static bool is_operator(const char *at)
+enum { BINDINGS = 8 };          /* of a comma 0, of operators 1 … 6 */
+
+/* How tightly the operator there binds; 0: there is none. */
+static int binding(const char *at)
 {
-    static const char *const operators[] = {
-        "+ ",  "- ",  "* ",  "/ ",  "% ", "? ",  ": ",
-        "&& ", "|| ", "== ", "!= ", "< ", "<= ",
+    static const struct { const char *text; int binding; } operators[] = {
+        { "? ", 1 },  { ": ", 1 },  { "|| ", 2 }, { "&& ", 3 }, { "== ", 4 },
+        { "!= ", 4 }, { "< ", 4 },  { "<= ", 4 }, { "+ ", 5 },  { "- ", 5 },
+        { "* ", 6 },  { "/ ", 6 },  { "% ", 6 },
     };
     for (size_t i = 0; i < sizeof operators / sizeof *operators; i++)
-        if (!strncmp(at, operators[i], strlen(operators[i])))
-            return true;
-    return false;
+        if (!strncmp(at, operators[i].text, strlen(operators[i].text)))
+            return operators[i].binding;
+    return 0;
 }
 
 /* Follows one character of text at `column`. */
@@ -54,7 +58,7 @@ static size_t after_string(const char *text, size_t i)
 /* The best break of a line that begins at `column`; cut 0 if there is none. */
 static Break best_break(const char *text, Brackets open, int column, int width)
 {
-    Break best = {0, 2 * DEEPEST + 2, 0};
+    Break best = {0, BINDINGS * (DEEPEST + 1), 0};
     int home = column;
     for (size_t i = 0; text[i] && home + (int)i <= width;) {
         if (text[i] == '"') {
@@ -63,8 +67,9 @@ static Break best_break(const char *text, Brackets open, int column, int width)
         }
         bracket(&open, text[i], home + (int)i);
         bool comma = i > 0 && text[i - 1] == ',';
-        if (i > 0 && text[i] == ' ' && (comma || is_operator(text + i + 1))) {
-            int rank = 2 * open.depth + !comma;
+        int binds = comma ? 0 : binding(text + i + 1);
+        if (i > 0 && text[i] == ' ' && (comma || binds)) {
+            int rank = BINDINGS * open.depth + binds;
             int to = open.depth ? open.column[open.depth - 1] : -1;
             if (rank <= best.rank)
                 best = (Break){i, rank, to};

@@ -18,11 +18,23 @@ Sources program_sources(const Compiled *compiled)
     return sources;
 }
 
+void program_prune(Compiled *compiled)
+{
+    Prog *all[] = { compiled->prog, compiled->one_rank };
+    for (int i = 0; i < 2 && all[i]; i++) {
+        prog_prune(all[i]);
+        prog_verify(all[i]);
+    }
+}
+
 int program_finish(Diag *diag, Compiled *compiled)
 {
     Prog *prog = compiled->prog, *all[] = { prog, compiled->one_rank };
+    program_prune(compiled);
     for (int i = 0; i < 2 && all[i]; i++) {
-        prog_prune(all[i]);
+        prog_drop_unread(all[i]);
+        prog_merge_branches(all[i]);
+        prog_merge_tables(all[i]);
         prog_verify(all[i]);
     }
     if (!package_is_name(prog->name)) {

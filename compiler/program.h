@@ -6,8 +6,10 @@
 #include "package.h"
 #include "target.h"
 
-/* The Progs without what nothing reaches, verified, the first stamped with the
- * hash of their source, but for its target. Gives the exit status. */
+/* The Progs without what nothing reaches, verified. */
+void program_prune(Compiled *compiled);
+/* The same, also without what nothing reads; the first is stamped with the hash
+ * of their source, but for its target. Gives the exit status. */
 int program_finish(Diag *diag, Compiled *compiled);
 Sources program_sources(const Compiled *compiled);
 /* Through LLVM into anonymous files, which lld reads. */

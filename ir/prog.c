@@ -99,19 +99,10 @@ ProgExpr *px_i32(Prog *p, int32_t value)
     return e;
 }
 
-static void note_use(Prog *p, const ProgConst *constant)
-{
-    for (int i = p->used.count - 1; i >= 0; i--)
-        if (p->used.at[i] == constant)
-            return;
-    list_push(p->arena, &p->used, constant);
-}
-
 ProgExpr *px_const(Prog *p, const ProgConst *constant)
 {
     if (!constant)
         ice("px_const of nothing (spec line %d)", p->here.line);
-    note_use(p, constant);
     ProgExpr *e = node(p, PE_CONST);
     e->constant = constant;
     e->type = prog_derive(e);

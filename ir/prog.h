@@ -46,6 +46,7 @@ typedef struct ProgConst {
     int64_t value;
     const char *comment;
     bool wide;                      /* in C a long, whatever its value */
+    bool mentioned;                 /* a comment speaks of it */
 } ProgConst;
 
 typedef struct ProgVar {
@@ -137,6 +138,8 @@ typedef struct ProgFunc {
 typedef struct ProgDatum {          /* a field's value in constant data */
     enum { PD_INT, PD_FLOAT, PD_TEXT, PD_DATA, PD_FUNC, PD_NULL } kind;
     int64_t integer;
+    const ProgConst *constant;      /* PD_INT: C says it as `times` of this; */
+    int64_t times;                  /* NULL: as the number */
     double number;
     const char *text;               /* may be long (the spec) */
     const char *macro;              /* PD_TEXT: C takes it from this macro of the
@@ -145,11 +148,16 @@ typedef struct ProgDatum {          /* a field's value in constant data */
     const ProgFunc *func;
 } ProgDatum;
 
+/* In C a comment above row `row` of a table. */
+typedef struct ProgHeading { int row; const char *text; } ProgHeading;
+
 /* static const RECORD name[count] = {…}, or one RECORD (exported) when !array. */
 typedef struct ProgData {
     const char *name;
     const ProgRecord *record;
     bool array, exported;
+    bool terse;                     /* in C rows side by side, without names */
+    List(ProgHeading) headings;
     bool external;                  /* only declared: another file exports it */
     int rows;
     List(ProgDatum) values;         /* rows × fields, in the record's order */
@@ -174,7 +182,6 @@ typedef struct Prog {
     List(ProgFunc *) externs;       /* PL_LIBRARY and PL_LANES functions it calls */
     List(ProgRecord *) runtime_records; /* of runtime headers, as far as asked for */
     List(const char *) names;       /* taken at file scope */
-    List(const ProgConst *) used;   /* constants that an expression names */
     const ProgFunc *main;           /* int main(int argc, char **argv) is made by
                                        emitters: return trainwright_main(&program, …) */
     Loc here;                       /* the origin that constructors give to nodes */

@@ -125,24 +125,6 @@ ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
     return constant;
 }
 
-static bool is_used(const Prog *p, const ProgConst *constant)
-{
-    for (int i = 0; i < p->used.count; i++)
-        if (p->used.at[i] == constant)
-            return true;
-    return false;
-}
-
-void prog_drop_unused(Prog *p, int group)
-{
-    ProgItem *item = &p->items.at[group];
-    int kept = 0;
-    for (int i = 0; i < item->consts.count; i++)
-        if (is_used(p, item->consts.at[i]))
-            item->consts.at[kept++] = item->consts.at[i];
-    item->consts.count = kept;
-}
-
 /* ---- records ------------------------------------------------------------- */
 ProgRecord *prog_record(Prog *p, const char *name, const char *comment)
 {
@@ -273,6 +255,12 @@ ProgData *prog_external(Prog *p, const char *name, const ProgRecord *record)
     return data;
 }
 
+void prog_heading(Prog *p, ProgData *data, const char *text)
+{
+    const ProgHeading heading = {data->rows, arena_strdup(p->arena, text)};
+    list_push(p->arena, &data->headings, heading);
+}
+
 /* Appends a value; its field's type must be one of the two kinds. */
 static void datum(Prog *p, ProgData *data, ProgDatum value, bool fits(ProgKind))
 {
@@ -302,6 +290,16 @@ void prog_datum_int(Prog *p, ProgData *data, int64_t value)
 {
     datum(p, data, (ProgDatum){.kind = PD_INT, .integer = value},
           prog_is_integer);
+}
+
+void prog_datum_const(Prog *p, ProgData *data, const ProgConst *constant,
+                      int64_t times)
+{
+    const ProgDatum value = {.kind = PD_INT,
+                             .integer = times * constant->value,
+                             .constant = constant,
+                             .times = times};
+    datum(p, data, value, prog_is_integer);
 }
 
 void prog_datum_float(Prog *p, ProgData *data, double value)

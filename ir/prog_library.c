@@ -33,7 +33,7 @@ static const Signature signatures[] = {
     {"attention_weights", "vTAp", PL_LIBRARY},
     {"scatter_add", "vTpPNllli", PL_LIBRARY},
     {"chain_f64", "vTqPli", PL_LIBRARY},
-    {"square_blocks", "vTqPl", PL_LIBRARY},
+    {"square_blocks", "qTqPl", PL_LIBRARY},
     {"norm_f64", "dQl", PL_LIBRARY},
     {"keep_rows", "vTpPlll", PL_LIBRARY},
     {"patches", "vTpPllllll", PL_LIBRARY},

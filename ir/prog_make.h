@@ -135,8 +135,6 @@ int prog_add_const_group(Prog *p, const char *comment);
 int prog_add_wide_group(Prog *p, const char *comment);
 ProgConst *prog_const(Prog *p, int group, const char *name, int64_t value,
                       const char *comment);
-/* Drops what no expression names (px_const) from a group, once all are made. */
-void prog_drop_unused(Prog *p, int group);
 /* A record, already among the items; fill it with prog_field. */
 ProgRecord *prog_record(Prog *p, const char *name, const char *comment);
 void prog_field(Prog *p, ProgRecord *record, const char *name, ProgType type,
@@ -163,7 +161,12 @@ ProgData *prog_data(Prog *p, const char *name, const ProgRecord *record,
                     bool array, bool exported);
 /* One record that another file exports: it has no values here. */
 ProgData *prog_external(Prog *p, const char *name, const ProgRecord *record);
+/* A comment in C above the rows that follow. */
+void prog_heading(Prog *p, ProgData *data, const char *text);
 void prog_datum_int(Prog *p, ProgData *data, int64_t value);
+/* A constant, or so many times one: C says it by name. */
+void prog_datum_const(Prog *p, ProgData *data, const ProgConst *constant,
+                      int64_t times);
 void prog_datum_float(Prog *p, ProgData *data, double value);
 void prog_datum_text(Prog *p, ProgData *data, const char *text);
 void prog_datum_data(Prog *p, ProgData *data, const ProgData *target);
@@ -193,4 +196,11 @@ void prog_verify(const Prog *p);
 /* Drops functions that nothing reaches from the program's constant data, and
  * variables that nothing reads (prog_prune.c): they would be warnings in C. */
 void prog_prune(Prog *p);
+/* Drops what nothing reads of what a program declares (prog_unread.c): fields
+ * of its records, parameters, constants that no comment mentions. */
+void prog_drop_unread(Prog *p);
+/* Makes one of neighbouring branches on the same condition (prog_merge.c). */
+void prog_merge_branches(Prog *p);
+/* Makes one of tables with the same rows, which the runtime reads (ditto). */
+void prog_merge_tables(Prog *p);
 #endif

@@ -68,11 +68,25 @@ static void count_expr(int *uses, const ProgExpr *e)
         count_expr(uses, e->args.at[i]);
 }
 
+static bool calls(const ProgExpr *e)
+{
+    return e && (e->kind == PE_CALL || calls(e->a) || calls(e->b)
+                 || calls(e->c));
+}
+
+/* Does it no more than fill a field of a local record? */
+static bool only_fills(const ProgStmt *s)
+{
+    return s->kind == PS_FIELD_SET && s->a->kind == PE_VAR
+        && s->a->type.kind == PK_RECORD && !calls(s->b);
+}
+
 static void count_block(int *uses, const ProgBlock *block)
 {
     for (int i = 0; i < block->statements.count; i++) {
         const ProgStmt *s = block->statements.at[i];
-        count_expr(uses, s->a);
+        if (!only_fills(s))
+            count_expr(uses, s->a);
         count_expr(uses, s->b);
         count_expr(uses, s->c);
         if (s->kind == PS_SET)
@@ -82,13 +96,14 @@ static void count_block(int *uses, const ProgBlock *block)
     }
 }
 
-static bool calls(const ProgExpr *e)
+static bool is_empty_branch(const ProgStmt *s)
 {
-    return e && (e->kind == PE_CALL || calls(e->a) || calls(e->b)
-                 || calls(e->c));
+    return s->kind == PS_IF && !s->body.statements.count
+        && !s->other.statements.count && !calls(s->a);
 }
 
-/* Drops declarations without a use or an effect; true if there were any. */
+/* Drops branches that do nothing, declarations without a use or an effect, and
+ * what fills records of which no one reads a field; true if there were any. */
 static bool drop_variables(const int *uses, ProgBlock *block)
 {
     int kept = 0;
@@ -97,8 +112,12 @@ static bool drop_variables(const int *uses, ProgBlock *block)
         ProgStmt *s = block->statements.at[i];
         if (s->kind == PS_LET && !uses[s->variable->number] && !calls(s->a))
             continue;
+        if (only_fills(s) && !uses[s->a->variable->number])
+            continue;
         dropped |= drop_variables(uses, &s->body);
         dropped |= drop_variables(uses, &s->other);
+        if (is_empty_branch(s))
+            continue;
         block->statements.at[kept++] = s;
     }
     dropped |= kept != block->statements.count;

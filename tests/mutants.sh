@@ -44,7 +44,7 @@ fuse-forgets-a-bias | compiler/lower/calls.c | s/(k->nodes.count >) 1(\s*\? poin
 place-overlaps-two-values | passes/place.c | s/if \(share_time\(p, v, w\) && at < end/if (at > end \&\& share_time(p, v, w) \&\& at < end/ | reference gpt2
 schedule-drops-a-micro-batch | passes/schedule.c | s/micros->count = group \/ step->micro;/micros->count = (group \/ step->micro + 1) \/ 2;/ | reference micro-batch
 adam-without-correction | passes/autodiff.c | s/up2\(u, OP_mul, "unbiased1", m1, scalar\(u, "correction1"\)\)/m1/ | reference train-adamw
-clip-the-wrong-way | compiler/lower/update.c | s/px_div\(p, clip, n\)/px_div(p, n, clip)/ | reference train-clip
+clip-the-wrong-way | compiler/lower/norms.c | s/px_div\(p, clip, n\)/px_div(p, n, clip)/ | reference train-clip
 matmul-skips-the-last-step | runtime/kernels/gemm.c | s/for \(; k < steps; k\+\+, next_a/for (; k + 1 < steps; k++, next_a/ | kernels gemm
 attention-sees-one-ahead | runtime/kernels/attention_block.h | s/least\(to, at \+ 1\)/least(to, at + 2)/ | kernels attention
 top-k-takes-the-later-of-equals | runtime/kernels/experts.c | s/p\[e\] > p\[best\]/p[e] >= p[best]/ | reference experts-ties

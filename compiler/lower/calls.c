@@ -115,29 +115,123 @@ static void params(Calls *c)
 }
 
 /* ---- the memory map: a pointer a value in frame or record ---- */
-static void map_area(Calls *c, ProgVar *base, int area, const char *comment)
+/* Has it a pointer of its own? What lies in the cache gets one from its
+ * call. */
+static bool is_mapped(const Value *v)
 {
-    Prog *p = c->p;
-    bool opened = false;
+    bool kept = v->area == AREA_RECORD || v->area == AREA_PENDING
+        || v->area == AREA_FRAME;
+    return kept && !(v->node && is_cache(v->node));
+}
+
+static void name_places(Calls *c)
+{
     for (int i = 0; i < c->f->values.count; i++) {
         Value *v = c->f->values.at[i];
-        if ((int)v->area != area || c->pointers[v->number])
+        if (is_mapped(v) && !c->pointers[v->number])
+            c->pointers[v->number] =
+                prog_local(c->p, c->func, c_name(c->l, v->name),
+                           value_pointer(v, false));
+    }
+}
+
+static bool expr_uses(const ProgExpr *e, const ProgVar *variable)
+{
+    bool uses = e && e->variable == variable;
+    for (int i = 0; e && !uses && i < e->args.count; i++)
+        uses = expr_uses(e->args.at[i], variable);
+    return uses || (e && (expr_uses(e->a, variable) || expr_uses(e->b, variable)
+                          || expr_uses(e->c, variable)));
+}
+
+static bool body_uses(const ProgBlock *body, const ProgVar *variable)
+{
+    for (int i = 0; i < body->statements.count; i++) {
+        const ProgStmt *s = body->statements.at[i];
+        if (expr_uses(s->a, variable) || expr_uses(s->b, variable)
+            || expr_uses(s->c, variable) || body_uses(&s->body, variable)
+            || body_uses(&s->other, variable))
+            return true;
+    }
+    return false;
+}
+
+typedef List(Value *) Places;
+
+/* The values of an area that the body names, as they lie in it. */
+static Places places_in(const Calls *c, const ProgBlock *body, int area)
+{
+    Places found = {0};
+    for (int i = 0; i < c->f->values.count; i++) {
+        Value *v = c->f->values.at[i];
+        if ((int)v->area != area || !is_mapped(v)
+            || !body_uses(body, c->pointers[v->number]))
             continue;
-        if (!opened)
-            ps_comment(p, &c->func->body, comment);
-        opened = true;
-        ProgExpr *offset = px_mul(p, px_field(p, px_var(p, c->at), "stride"),
-                                  px_int(p, v->offset));
-        ProgExpr *from = px_var(p, base);
-        if (v->offset)
-            from = px_offset(p, from, offset);
-        ProgType type = value_pointer(v, false);
+        list_push(c->l->arena, &found, v);
+        for (int at = found.count - 1;
+             at > 0 && found.at[at - 1]->offset > v->offset; at--) {
+            found.at[at] = found.at[at - 1];
+            found.at[at - 1] = v;
+        }
+    }
+    return found;
+}
+
+/* Floats of one of its rows, by the names of dims where it has them. */
+static ProgExpr *row_size(Calls *c, const Value *v)
+{
+    int64_t floats = value_row_floats(c->l->m, v);
+    ProgExpr *size = px_int(c->p, 1);
+    for (int i = 0; i < v->type.rank; i++) {
+        int dim = v->type.dims[i];
+        const Dim *d = &c->l->m->dims.at[dim];
+        if (dim && d->kind == DIM_MODEL)
+            size = c->l->dims[dim]
+                ? px_mul(c->p, size, dim_size(c->l, dim))
+                : px_mul(c->p, px_int(c->p, d->size), size);
+    }
+    return type_row_elements(c->l->m, &v->type) == floats
+        ? size : px_int(c->p, floats);
+}
+
+/* Where the value lies: with or behind the first that allows to say so, else so
+ * many floats a row from the start of the area. */
+static ProgExpr *place_of(Calls *c, const ProgVar *base, const Places *places,
+                          int number)
+{
+    Prog *p = c->p;
+    const Value *v = places->at[number];
+    ProgExpr *stride = px_field(p, px_var(p, c->at), "stride");
+    if (!v->offset)
+        return px_var(p, base);
+    for (int i = 0; i < number; i++) {
+        const Value *before = places->at[i];
+        ProgExpr *from = px_var(p, c->pointers[before->number]);
+        if (before->type.dtype != DT_F32)
+            continue;
+        if (before->offset == v->offset)
+            return from;
+        if (before->offset + value_row_floats(c->l->m, before) == v->offset)
+            return px_offset(p, from, px_mul(p, stride, row_size(c, before)));
+    }
+    return px_offset(p, px_var(p, base),
+                     px_mul(p, stride, px_int(p, v->offset)));
+}
+
+static void map_area(Calls *c, ProgBlock *map, const ProgBlock *body,
+                     ProgVar *base, int area, const char *comment)
+{
+    Prog *p = c->p;
+    const Places places = places_in(c, body, area);
+    if (places.count)
+        ps_comment(p, map, comment);
+    for (int i = 0; i < places.count; i++) {
+        const Value *v = places.at[i];
+        ProgExpr *from = place_of(c, base, &places, i);
         if (v->type.dtype != DT_F32)
-            from = px_cast(p, type, from);
-        ProgVar *local = prog_local(p, c->func, c_name(c->l, v->name), type);
+            from = px_cast(p, value_pointer(v, false), from);
         p->here = v->origin.model;
-        ps_let(p, &c->func->body, local, from);
-        c->pointers[v->number] = local;
+        ps_let(p, map, c->pointers[v->number], from);
     }
 }
 
@@ -153,18 +247,23 @@ static const char *record_comment(const Func *f)
     return "the record: what backward will read";
 }
 
+/* Puts the pointers that the body names before it. */
 static void map_memory(Calls *c)
 {
-    map_area(c, c->saved, AREA_RECORD, record_comment(c->f));
-    map_area(c, c->pending, AREA_PENDING,
+    const ProgBlock body = c->func->body;
+    ProgBlock map = {0};
+    map_area(c, &map, &body, c->saved, AREA_RECORD, record_comment(c->f));
+    map_area(c, &map, &body, c->pending, AREA_PENDING,
              func_is_weight_half(c->f)
                  ? "what the input half has left"
                  : "what the weight half will read");
-    map_area(c, c->frame, AREA_FRAME,
+    map_area(c, &map, &body, c->frame, AREA_FRAME,
              "the frame: values of this call, which share its memory in turn");
-    if (c->saved || c->pending || c->frame)
-        ps_comment(c->p, &c->func->body,
-                   "the work; a barrier stands where threads meet");
+    if (map.statements.count)
+        ps_comment(c->p, &map, "the work; a barrier stands where threads meet");
+    for (int i = 0; i < body.statements.count; i++)
+        list_push(c->l->arena, &map.statements, body.statements.at[i]);
+    c->func->body = map;
 }
 
 /* Where a value lies. */
@@ -371,7 +470,7 @@ void lower_func(Lower *l, const Func *f)
                                    prog_void());
     find_uses(&c);
     params(&c);
-    map_memory(&c);
+    name_places(&c);
     for (int i = 0; i < f->kernels.count; i++) {
         const Kernel *k = &f->kernels.at[i];
         if (k->kind == KERNEL_VIEW)
@@ -383,6 +482,7 @@ void lower_func(Lower *l, const Func *f)
             call_generated(&c, i);
     }
     put_barrier(&c);
+    map_memory(&c);
     l->p->here = (Loc){0};
     prog_define(l->p, c.func);
     list_push(l->arena, &l->funcs, code);

@@ -38,7 +38,12 @@ static void end_row(Row *row)
     for (int i = 0; i < row->data->record->fields.count; i++) {
         const ProgDatum *d = &row->values[i];
         switch (d->kind) {
-        case PD_INT: prog_datum_int(p, row->data, d->integer); break;
+        case PD_INT:
+            if (d->constant)
+                prog_datum_const(p, row->data, d->constant, d->times);
+            else
+                prog_datum_int(p, row->data, d->integer);
+            break;
         case PD_FLOAT: prog_datum_float(p, row->data, d->number); break;
         case PD_TEXT: prog_datum_text(p, row->data, d->text); break;
         case PD_DATA: prog_datum_data(p, row->data, d->data); break;
@@ -51,6 +56,17 @@ static void end_row(Row *row)
 static void put_int(Row *row, const char *name, int64_t value)
 {
     *field(row, name) = (ProgDatum){ .kind = PD_INT, .integer = value };
+}
+
+/* `times` a constant that has a name; a number where it has none or where it
+ * does not make the value. */
+static void put_const(Row *row, const char *name, int64_t value,
+                      const ProgConst *constant, int64_t times)
+{
+    bool named = constant && value == times * constant->value;
+    put_int(row, name, value);
+    field(row, name)->constant = named ? constant : NULL;
+    field(row, name)->times = times;
 }
 
 static void put_real(Row *row, const char *name, double value)
@@ -158,21 +174,24 @@ static void describe_tensor(Lower *l, ProgData *data, int i, int part,
     put_int(&row, "slice", (int64_t)w->slice);
     put_int(&row, "experts", w->experts);
     for (int axis = 0; axis < 3; axis++) {
-        int64_t size =
-            axis < type->rank ? l->m->dims.at[type->dims[axis]].size : 1;
+        int dim = axis < type->rank ? type->dims[axis] : 0;
+        int64_t size = dim ? l->m->dims.at[dim].size : 1, ranks = 1;
         if (!w->whole_file
             && ((axis == 0 && w->slice == SLICE_ROWS)
                 || (axis == 1 && w->slice == SLICE_COLUMNS)
                 || (axis == 2 && w->slice == SLICE_LAST)))
-            size *= l->m->mesh.tensor;
+            ranks *= l->m->mesh.tensor;
         if (axis == 0 && w->experts)
-            size *= l->m->mesh.experts;
-        put_int(&row, fields[axis], size);
+            ranks *= l->m->mesh.experts;
+        put_const(&row, fields[axis], ranks * size, dim ? l->dims[dim] : NULL,
+                  ranks);
     }
     put_int(&row, "weight", place.weight);
-    put_int(&row, "weight_stride", stack ? stack->floats : 0);
+    put_const(&row, "weight_stride", stack ? stack->floats : 0,
+              stack ? stack->floats_const : NULL, 1);
     put_int(&row, "gradient", w->derived ? -1 : place.gradient);
-    put_int(&row, "gradient_stride", stack ? stack->gradient_floats : 0);
+    put_const(&row, "gradient_stride", stack ? stack->gradient_floats : 0,
+              stack ? stack->gradient_floats_const : NULL, 1);
     const Unit *unit = unit_of(l, i);
     int64_t unit_at = unit ? part_unit_at(l, unit, part) : 0;
     if (stack)                          /* a block is a unit */
@@ -207,10 +226,12 @@ static ProgData *describe_tensors(Lower *l, const char *name, int part)
 }
 
 /* ---- programs ---- */
-static int64_t region_bytes(const StepMap *map, const char *name)
+/* Where a region begins, in bytes; -1: there is none. */
+static void put_region(Row *row, const char *field, const StepMap *map,
+                       const char *name)
 {
     const Region *r = find_region(map, name);
-    return r ? 4 * r->offset : -1;
+    put_const(row, field, r ? 4 * r->offset : -1, r ? r->constant : NULL, 4);
 }
 
 /* "train_memory"; a stage's own is "train_memory_of_0". */
@@ -283,7 +304,7 @@ static ProgData *describe_inputs(Lower *l, const StepMap *map, int part)
         put_int(&row, "rank", type.rank);
         for (int axis = 0; axis < 3; axis++)
             put_int(&row, fields[axis], dim_code(l, &type, axis));
-        put_int(&row, "offset", 4 * r->offset);
+        put_region(&row, "offset", map, given_names[i]);
         end_row(&row);
     }
     return data;
@@ -402,12 +423,14 @@ static const char *ranks_step(const Step *step)
 }
 
 /* Of sequences; where stages gather them, the last one's. */
-static int64_t sums_at(const Lower *l, const StepMap *map)
+static void put_sums_at(const Lower *l, Row *row, const StepMap *map)
 {
     const Region *all = find_region(map, "all_sums");
-    if (!all)
-        return region_bytes(map, "sums");
-    return 4 * (all->offset + all->floats / l->stages * (l->stages - 1));
+    if (all)
+        put_int(row, "sums_at",
+                4 * (all->offset + all->floats / l->stages * (l->stages - 1)));
+    else
+        put_region(row, "sums_at", map, "sums");
 }
 
 static void describe_step(Lower *l, ProgData *data, const StepMap *map,
@@ -418,21 +441,23 @@ static void describe_step(Lower *l, ProgData *data, const StepMap *map,
     const StepValue *logits = find_value(map, "logits");
     put_text(&row, "name", ranks_step(map->step) ? ranks_step(map->step)
                                             : map->step->name);
-    put_int(&row, "batch", map->sequences);
-    put_int(&row, "sequence", map->step->sequence);
+    put_const(&row, "batch", map->sequences, map->batch, 1);
+    put_const(&row, "sequence", map->step->sequence, map->sequence,
+              map->context);
     put_int(&row, "state_bytes",
             train ? 4 * l->info->moments * map_moments(l, map) : 0);
-    put_int(&row, "value_bytes", 4 * map->floats);
+    put_const(&row, "value_bytes", 4 * map->floats, map->all, 4);
     put_int(&row, "thread_bytes", 4 * map->workspace_floats);
     put_real(&row, "flops", map->flops);
-    put_int(&row, "logits_at", region_bytes(map, "logits"));
+    put_region(&row, "logits_at", map, "logits");
     put_int(&row, "logits_width", logits ? logits->width : 0);
     put_int(&row, "logits_pooled", logits ? logits->pooled : 0);
-    put_int(&row, "sums_at", sums_at(l, map));
+    put_sums_at(l, &row, map);
     bool whole = find_region(map, "whole") != NULL;
-    put_int(&row, "gradients_at",
-            !strcmp(map->step->name, "grad")
-                ? region_bytes(map, whole ? "whole" : "gradients") : -1);
+    if (!strcmp(map->step->name, "grad"))
+        put_region(&row, "gradients_at", map, whole ? "whole" : "gradients");
+    else
+        put_int(&row, "gradients_at", -1);
     put_data(&row, "inputs", "input_count", parts->inputs);
     put_data(&row, "memory", "memory_count", parts->memory);
     put_data(&row, "values", "value_count", parts->values);
@@ -638,8 +663,8 @@ void describe_program(Lower *l, const StepMap *maps, ProgFunc *const *entries,
     }
     ProgData *tensors = describe_tensors(l, "tensors", -1);
     ProgData *steps = describe_steps(l, maps, entries, count, -1);
-    ProgData *parts = describe_parts(l, maps, entries, count);
     ProgData *messages = describe_talks(l, "messages", 0);
+    ProgData *parts = describe_parts(l, maps, entries, count);
     ProgData *keys = describe_keys(l);
     ProgData *one_rank = NULL;
     if (info->file == FILE_OF_RANKS)

@@ -230,7 +230,7 @@ static void half_gather(Steps *s, ProgBlock *b, const char *half,
 static void gather_in_turn(Steps *s, ProgBlock *b, ProgExpr *const *messages)
 {
     Prog *p = s->p;
-    ProgVar *block = s->block;
+    ProgVar *block = s->block, *own = s->own;
     ProgExpr *last = px_sub(p, step_blocks(s), num(s, 1));
     ProgExpr *first = step_first_block(s), *l = var(s, block);
     bool down = s->down;
@@ -241,8 +241,10 @@ static void gather_in_turn(Steps *s, ProgBlock *b, ProgExpr *const *messages)
     b = ps_if(p, b, down ? px_lt(p, first, l) : px_lt(p, l, last), NULL);
     s->block = step_let(s, b, "next", down ? px_sub(p, l, num(s, 1))
                                            : px_add(p, l, num(s, 1)));
+    s->own = NULL;
     half_gather(s, b, "begin_gather_f32", messages);
     s->block = block;
+    s->own = own;
 }
 
 /* The open block's, for one call. */

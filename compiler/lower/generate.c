@@ -58,13 +58,88 @@ static const char *without_root(const Lower *l, const Func *f, const char *own)
     return taken ? own : rest;
 }
 
+/* Up to how many outputs a kernel is named after. */
+enum { MOST_NAMED = 3 };
+
+typedef struct Outputs { const char *names[MOST_NAMED]; int count; } Outputs;
+
+/* The names of what it leaves in memory; more than MOST_NAMED: how many. */
+static Outputs outputs_of(const Kernel *k)
+{
+    Outputs outputs = {0};
+    for (int i = 0; i < k->nodes.count; i++) {
+        const Value *v = k->nodes.at[i]->out[0];
+        if (!v->in_memory)
+            continue;
+        if (outputs.count < MOST_NAMED)
+            outputs.names[outputs.count] = v->name;
+        outputs.count++;
+    }
+    return outputs;
+}
+
+/* How long a beginning two names have in common, in whole parts, dots
+ * included. */
+static size_t common_parts(const char *a, const char *b)
+{
+    size_t common = 0;
+    for (size_t i = 0; a[i] && a[i] == b[i]; i++)
+        if (a[i] == '.')
+            common = i + 1;
+    return common;
+}
+
+/* Is one, such as norm1, all but the end of the other, norm1.mean? */
+static bool is_part_of(const char *whole, const char *part)
+{
+    size_t length = strlen(whole);
+    return !strncmp(part, whole, length) && (!part[length]
+                                             || part[length] == '.');
+}
+
+/* Of two outputs both, what they have in common once: "norm2.norm1",
+ * "d.norm1.bias.weight"; of three, q, k and v's, that differ in one part:
+ * "d.attn.v.k.q.bias". Otherwise the one that the kernel is called after. */
+static const char *joined_name(const Lower *l, const Kernel *k)
+{
+    const Outputs o = outputs_of(k);
+    if (o.count < 2 || o.count > MOST_NAMED)
+        return k->name;
+    size_t same = common_parts(o.names[0], o.names[1]);
+    const char *a = o.names[0], *b = o.names[1] + same;
+    if (is_part_of(a, o.names[1]) || is_part_of(o.names[1], a))
+        return k->name;
+    if (o.count == 2) {
+        bool gradient = !same && !strncmp(b, "d.", 2);
+        return arena_printf(l->arena, "%s.%s%s", a, gradient ? "d" : "",
+                            gradient ? b + 2 : b);
+    }
+    const char *c = o.names[2] + same, *dot = strchr(a + same, '.');
+    bool one_part = common_parts(a, o.names[2]) == same && dot
+        && strchr(b, '.') && strchr(c, '.') && !strcmp(dot, strchr(b, '.'))
+        && !strcmp(dot, strchr(c, '.'));
+    if (!one_part)
+        return k->name;
+    return arena_printf(l->arena, "%.*s.%.*s.%s", (int)(dot - a), a,
+                        (int)strcspn(b, "."), b, c);
+}
+
+/* "embed" in encoder_embed. */
+static bool ends_root(const Func *f, const char *own)
+{
+    size_t root = strlen(f->root), length = strlen(own);
+    return root > length && f->root[root - length - 1] == '_'
+        && !strcmp(f->root + root - length, own);
+}
+
 static const char *kernel_name(const Lower *l, const Func *f, const Kernel *k)
 {
     const char *rest = f->name + strlen(f->root);
     if (f->kernels.count == 1 && !*rest)        /* the update is its kernel */
         return f->name;
-    const char *own = strcmp(k->name, f->root)
-        ? without_root(l, f, c_name(l, k->name)) : "rows";
+    bool all = !strcmp(k->name, f->root) || ends_root(f, k->name);
+    const char *own =
+        all ? "rows" : without_root(l, f, c_name(l, joined_name(l, k)));
     return c_name(l, arena_printf(l->arena, "%s.%s%s", f->root, own, rest));
 }
 

@@ -172,9 +172,10 @@ static ProgRecord *record_of(Lower *l, const char *name, int stack,
         if (w->stack != stack)
             continue;
         const char *from = where(l, &w->origin);
-        const Type *type = w->file_type.rank ? &w->file_type : &w->type;
+        bool flat = w->file_type.rank && !w->slice;
         const char *text = arena_printf(l->arena, "%s%s%s",
-                                        shape_comment(l, type),
+                                        shape_comment(l, flat ? &w->file_type
+                                                              : &w->type),
                                         *from ? "  " : "", from);
         prog_field(l->p, r, c_name(l, w->name), prog_pointer(PK_F32, false),
                    text);
@@ -238,8 +239,7 @@ static void call_record(Lower *l)
                "1 / labels or pairs of the batch");
 }
 
-/* "BLOCKS", of two stacks "ENCODER_BLOCKS". */
-static const char *stack_name(const Lower *l, int stack, const char *name)
+const char *stack_name(const Lower *l, int stack, const char *name)
 {
     const char *prefix = l->m->stacks.at[stack].prefix;
     size_t length = strlen(prefix);
@@ -255,26 +255,49 @@ static const char *stack_name(const Lower *l, int stack, const char *name)
     return text;
 }
 
+/* Has every weight that is no table, of a stack or (-1) outside blocks, a
+ * gradient at its own place? Then what points at weights does at gradients. */
+static bool lie_alike(const Lower *l, int stack)
+{
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (l->m->weights.at[i].stack == stack
+            && l->weight_at[i] != l->site_at[0][i])
+            return false;
+    return true;
+}
+
+/* A name for where gradients lie, where it is not that of the parameters. */
+static const ProgConst *gradient_const(Lower *l, int group, const char *name,
+                                       int64_t value, const char *comment,
+                                       const ProgConst *weights)
+{
+    if (weights->value == value)
+        return weights;
+    return prog_const(l->p, group, name, value, comment);
+}
+
 /* Where blocks lie among the parameters, and among the gradients. */
 static void name_layout(Lower *l)
 {
     Prog *p = l->p;
     int group = prog_add_wide_group(p, "Where blocks lie, in floats.");
-    list_push(l->arena, &l->layouts, group);
     for (int i = 0; i < l->m->stacks.count; i++) {
         StackLayout *s = &l->stacks[i];
+        bool alike = l->trains && s->at == s->gradient_at;
         s->at_const = prog_const(p, group, stack_name(l, i, "BLOCKS"), s->at,
-                                 "the first, among the parameters");
-        s->floats_const =
-            prog_const(p, group, stack_name(l, i, "BLOCK"), s->floats, "one");
+                                 alike ? "the first, among parameters, "
+                                         "gradients and moments"
+                                       : "the first, among the parameters");
+        s->floats_const = prog_const(p, group, stack_name(l, i, "BLOCK"),
+                                     s->floats, "one");
         if (!l->trains)
             continue;
-        s->gradient_at_const = prog_const(
-            p, group, stack_name(l, i, "GRADIENT_BLOCKS"), s->gradient_at,
-            "the first, among the gradients or moments");
-        s->gradient_floats_const =
-            prog_const(p, group, stack_name(l, i, "GRADIENT_BLOCK"),
-                       s->gradient_floats, "one");
+        s->gradient_at_const = gradient_const(
+            l, group, stack_name(l, i, "GRADIENT_BLOCKS"), s->gradient_at,
+            "the first, among the gradients or moments", s->at_const);
+        s->gradient_floats_const = gradient_const(
+            l, group, stack_name(l, i, "GRADIENT_BLOCK"), s->gradient_floats,
+            "one", s->floats_const);
     }
     if (!l->trains)
         return;
@@ -287,31 +310,44 @@ static void name_layout(Lower *l)
 static void block_functions(Lower *l, int stack)
 {
     StackLayout *s = &l->stacks[stack];
-    s->weights =
-        pointing(l, &(Pointing){ stack_name(l, stack, "block_weights"),
-                                 "A block's, from its first.", s->record, stack,
-                                 l->weight_at, NULL });
-    s->sums = pointing(l, &(Pointing){ stack_name(l, stack, "block_gradients"),
-                                       "A block's, from its first.", s->record,
-                                       stack, l->site_at[0], NULL });
+    Pointing p = { .record = s->record, .stack = stack, .at = l->weight_at };
+    if (lie_alike(l, stack)) {
+        p.name = stack_name(l, stack, "block_pointers");
+        p.comment = "A block's parameters from `base` on, or their gradients "
+                    "or moments, which lie alike.";
+        s->weights = s->sums = pointing(l, &p);
+        return;
+    }
+    p.name = stack_name(l, stack, "block_weights");
+    p.comment = "A block's parameters, from its first.";
+    s->weights = pointing(l, &p);
+    p.name = stack_name(l, stack, "block_gradients");
+    p.comment = "Their gradients or moments, from the first.";
+    p.at = l->site_at[0];
+    s->sums = pointing(l, &p);
 }
 
+/* The parameters outside blocks and, unless they lie alike, what is trained. */
 static void shared_functions(Lower *l)
 {
     static const char *const names[MOST_SITES] = {
         "shared_gradients", "shared_second_gradients", "shared_third_gradients",
     };
     static const char *const comments[MOST_SITES] = {
-        "Where their gradients lie.",
+        "Where their gradients or moments lie.",
         "The same, but where two functions sum one gradient the second's.",
         "The third's.",
     };
-    Pointing p = { "shared_weights", "Where the parameters lie.",
-                   l->shared,        -1,
-                   l->weight_at,     NULL };
+    bool alike = lie_alike(l, -1);
+    Pointing p = { .name = alike ? "shared_pointers" : "shared_weights",
+                   .comment = alike ? "The parameters outside blocks, or their "
+                                      "gradients or moments, which lie alike."
+                                    : "Where the parameters lie.",
+                   .record = l->shared, .stack = -1, .at = l->weight_at };
     l->shared_weights = pointing(l, &p);
-    p.at = l->site_at[0];
-    for (int site = 0; site < MOST_SITES; site++) {
+    if (alike)
+        l->shared_sums[0] = l->shared_weights;
+    for (int site = alike; site < MOST_SITES; site++) {
         bool any = site == 0;
         for (int i = 0; i < l->m->weights.count; i++)
             any |= site && l->site_at[site][i] >= 0;
@@ -358,6 +394,7 @@ void lower_records(Lower *l)
     place_parts(l);
     name_layout(l);
     name_units(l);
+    name_norms(l);
     const char *gradients =
         l->trains ? "; the same fields serve their gradients" : "";
     l->shared = record_of(

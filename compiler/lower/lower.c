@@ -3,6 +3,16 @@
  * kernels), the steps, the description. */
 #include "lowering.h"
 
+/* A name as C spells constants: "classes" is CLASSES. */
+static const char *constant_name(const Lower *l, const char *name)
+{
+    char *text = arena_strdup(l->arena, name);
+    for (char *c = text; *c; c++)
+        if (*c >= 'a' && *c <= 'z')
+            *c = (char)(*c - 'a' + 'A');
+    return text;
+}
+
 static void lower_dims(Lower *l)
 {
     int group = prog_add_const_group(l->p, NULL);
@@ -15,7 +25,8 @@ static void lower_dims(Lower *l)
         const char *at = where(l, &origin);
         const char *comment = arena_printf(l->arena, "%s%s%s", dim->doc,
                                            *at ? "  " : "", at);
-        l->dims[i] = prog_const(l->p, group, dim->name, dim->size, comment);
+        l->dims[i] = prog_const(l->p, group, constant_name(l, dim->name),
+                                dim->size, comment);
     }
 }
 
@@ -102,8 +113,6 @@ Prog *lower_module(const Module *m, const LowerInfo *info, Arena *arena)
             foretell_calls(&l, &maps[i]);
     }
     describe_program(&l, maps, entries, m->steps.count);
-    for (int i = 0; i < l.layouts.count; i++)
-        prog_drop_unused(l.p, l.layouts.at[i]);
     return l.p;
 }
 

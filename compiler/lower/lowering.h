@@ -77,6 +77,7 @@ typedef struct Unit {
     int64_t gradient_at; /* the same, but early one serves all blocks */
     const char *name;               /* "before", "block", "between" … */
     const ProgConst *at_const, *share;      /* floats of one share */
+    const ProgConst *gradient_const;        /* outside blocks */
     const ProgConst *gathered;      /* all shares of one, for which two places
                                        are in turn */
     int64_t packed;                 /* where a rank's begin among its shares */
@@ -101,6 +102,12 @@ typedef struct Talk {
     int64_t *calls, *bytes;         /* of a rank, in a train step; by stage */
     bool at_most;                   /* bytes: data decides how many */
 } Talk;
+
+/* Numbers of blocks of 1024 in the gradient norm (norms.c). */
+typedef struct NormConsts {
+    const ProgConst *all, *stage, *slice, *block[2], *decoder;
+    const ProgConst *share, *expert_share;      /* where ranks own shares */
+} NormConsts;
 
 typedef struct Lower {
     const Module *m;
@@ -133,8 +140,9 @@ typedef struct Lower {
     const ProgConst *share_floats_const;    /* NULL: MOMENT / SHARDS */
     const ProgConst *experts_const[2];  /* by stack: experts_at */
     List(Unit) units;
+    NormConsts norms;
     ProgFunc *gathered_weights;     /* points a Shared at gathered units */
-    const ProgConst *shards_const, *expert_shards_const;
+    const ProgConst *shards_const, *expert_shards_const, *further_const;
     const ProgConst **offsets;      /* by weight: in its unit */
     int stages; /* of the pipeline; 1: what follows is NULL */
     PartLayout *parts;              /* by stage */
@@ -148,7 +156,8 @@ typedef struct Lower {
                                    stack */
     bool mixed;                 /* stages have chunks of both stacks */
     const ProgConst *decoder_const;
-    const ProgConst *action_kinds[ACTION_KINDS];    /* where backward is cut */
+    const ProgConst *action_kinds[ACTION_KINDS];    /* WEIGHTS: where backward
+                                                       is cut */
     bool halves;                    /* backward is cut: weights come later */
     int chunks;                     /* of the model, a stage's; 1: what follows
                                        is NULL */
@@ -158,7 +167,6 @@ typedef struct Lower {
     ProgData *actions;              /* what stages do, all of stage 0 first */
     List(Talk *) talks;         /* found by name; they stay where they are */
     int talk_constants;             /* the group of their names */
-    List(int) layouts;              /* groups that say where parameters lie */
 } Lower;
 
 /* names.c */
@@ -186,6 +194,8 @@ KernelCode lower_kernel(Lower *l, const Func *f, int kernel);
 
 /* layout.c */
 void lower_records(Lower *l);
+/* "BLOCKS", of two stacks "ENCODER_BLOCKS". */
+const char *stack_name(const Lower *l, int stack, const char *name);
 /* How often a tensor rank's part of a weight goes into the whole; rows that are
  * in no file do not count. */
 double weight_parts(const Lower *l, const Value *w);
@@ -213,6 +223,10 @@ int64_t shard_norm_room(const Lower *l);
 /* parts.c */
 void place_parts(Lower *l);         /* after the layout of the whole */
 void name_parts(Lower *l);
+/* The fields of Stage that say where a gradient of its use `site` lies, or
+ * blocks do: where they lie among gradients as among parameters one serves. */
+const char *stage_gradient_field(const Lower *l, int weight, int site);
+const char *stage_blocks_field(const Lower *l, const char *field);
 PartOf part_of(const Func *f);
 bool func_on_stage(const Lower *l, const Func *f, int stage);
 /* The chunk of the model, counted through stages, that has the functions of a
@@ -317,6 +331,7 @@ typedef struct StepMap {
     List(ChunkRows) chunk_rows;
     const ProgConst *batch, *micro, *sequence; /* TRAIN_BATCH …; tokens of a
                                                   sequence that a rank has */
+    const ProgConst *all;           /* TRAIN_FLOATS; NULL: by stage */
     int64_t floats, workspace_floats;
     int constants;                  /* the group of its regions' names */
     double flops;
@@ -325,8 +340,10 @@ StepMap map_step(Lower *l, const Step *step);
 /* Rows of a value; records of a stack's blocks that the map has room for. */
 int64_t value_rows(const StepMap *map, const StepValue *v);
 int64_t records_here(const Lower *l, const StepMap *map, int stack);
-/* Blocks of 1024 in the gradient norm of the chunk of the model that has the
- * most. */
+/* Blocks of 1024 in the gradient norm: in all, and the names of how many;
+ * of the chunk of the model that has the most. */
+int64_t norm_blocks(const Lower *l);
+void name_norms(Lower *l);
 int64_t part_norm_room(const Lower *l);
 /* … of the stage's parameters outside blocks, before or behind them; of one
  * block. */

@@ -451,31 +451,11 @@ static void survey_step(Survey *s, const Step *step)
 }
 
 /* ---- regions ---- */
-/* 1024-blocks of all trained tensors, in checkpoint order. */
-static int64_t norm_blocks(const Lower *l)
-{
-    int64_t blocks = 0;
-    for (int i = 0; i < l->m->weights.count; i++) {
-        const Weight *w = &l->m->weights.at[i];
-        if (!w->constant && !w->frozen && !w->derived)
-            blocks += (w->stack >= 0 ? stack_blocks(l->m, w->stack) : 1)
-                * ((type_elements(l->m, &w->type) + 1023) / 1024);
-    }
-    return blocks;
-}
-
-/* Where all is frozen they have a block that nobody adds to, and the norm is
- * that of its zeros. */
 static void add_gradients(Lower *l, StepMap *map, bool norm)
 {
     int64_t floats = map->stage < 0 ? l->gradient_floats
                                     : l->parts[map->stage].gradient_floats;
     int64_t shares = l->shards > 1 ? all_share_norms(l) : 0;
-    int64_t slice = shares           ? shard_norm_room(l)
-                  : map->stage < 0   ? norm_blocks(l)
-                                     : part_norm_room(l);
-    /* of every stage and slice; before them a rank's own, share by share */
-    int64_t blocks = shares + l->chunks * l->stages * l->slices * slice;
     for (int64_t n = 1; n < map->groups; n *= 2)
         map->levels++;
     add(l, map, "gradients", "gradients",
@@ -489,7 +469,7 @@ static void add_gradients(Lower *l, StepMap *map, bool norm)
     if (map->stage >= 0)
         add(l, map, "received", "messages", part_received(l, map->stage));
     if (norm)
-        add(l, map, "norms", "scalars", 2 * (blocks ? blocks : 1));
+        add(l, map, "norms", "scalars", 2 * (shares + norm_blocks(l)));
 }
 
 int64_t given_elements(const Lower *l, const StepMap *map, const char *name)

@@ -152,8 +152,8 @@ void name_regions(Lower *l, StepMap *map)
     if (map->by_stage)
         name_places(l, map);
     else
-        prog_const(l->p, group, upper(l->arena, step, "floats"), map->floats,
-                   "in all");
+        map->all = prog_const(l->p, group, upper(l->arena, step, "floats"),
+                              map->floats, "in all");
     name_chunks(l, map, group, (const Stmt *const *)map->step->body.at,
                 map->step->body.count);
     for (int i = 0; i < map->values.count; i++) {

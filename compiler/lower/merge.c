@@ -73,16 +73,6 @@ static void merge_stacks(Steps *s, ProgBlock *b, ProgExpr *elder,
     s->stack = 0;
 }
 
-/* The stage's field that says where a gradient lies, of its use `site`. */
-static ProgExpr *site_at(Steps *s, int weight, int site)
-{
-    static const char *const fields[MOST_SITES] = { "d", "second_d",
-                                                    "third_d" };
-    const char *name = c_name(s->l, s->l->m->weights.at[weight].name);
-    return step_stage_field(s, arena_printf(s->l->arena, "%s%s", fields[site],
-                                            name));
-}
-
 /* Does a function of the part sum the weight's gradient of that use? */
 static bool sums_site(const Lower *l, PartOf part, int weight, int site)
 {
@@ -106,7 +96,8 @@ static void merge_part(Steps *s, ProgBlock *b, PartOf part, ProgExpr *elder,
     for (int i = 0; i < l->m->weights.count; i++)
         for (int site = 0; site < MOST_SITES; site++)
             if (l->m->weights.at[i].stack < 0 && sums_site(l, part, i, site))
-                merge_run(s, b, elder, level, site_at(s, i, site),
+                merge_run(s, b, elder, level,
+                          step_stage_field(s, stage_gradient_field(l, i, site)),
                           padded(s, &l->m->weights.at[i]));
     if (part == PART_LAST)
         merge_totals(s, b, elder, level);

@@ -72,9 +72,13 @@ const char *shape_comment(const Lower *l, const Type *type)
 {
     Buf buf = {0};
     buf_printf(&buf, type->rank ? "[" : "[1");
-    for (int i = 0; i < type->rank; i++)
+    for (int i = 0; i < type->rank; i++) {
+        ProgConst *named = type->dims[i] ? l->dims[type->dims[i]] : NULL;
+        if (named)
+            named->mentioned = true;
         buf_printf(&buf, "%s%s", i ? ", " : "",
-                   l->m->dims.at[type->dims[i]].name);
+                   named ? named->name : l->m->dims.at[type->dims[i]].name);
+    }
     buf_printf(&buf, "]");
     const char *text = arena_strndup(l->arena, buf.text, buf.length);
     buf_free(&buf);

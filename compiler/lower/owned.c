@@ -31,7 +31,7 @@ static ProgFunc *order_func(Lower *l)
     ProgVar *count = prog_param(p, f, "count", prog_i64());
     ProgVar *each = prog_param(p, f, "each", prog_i64());
     ProgExpr *shards = px_const(p, l->shards_const);
-    ProgExpr *norms = px_int(p, shard_norms(l));
+    ProgExpr *norms = px_const(p, l->norms.share);
     if (l->m->mesh.experts > 1) {       /* not all units have as many shares */
         shards = px_var(p, prog_param(p, f, "ranks", prog_i64()));
         norms = px_var(p, prog_param(p, f, "norms", prog_i64()));
@@ -59,10 +59,11 @@ static ProgFunc *order_func(Lower *l)
 static ProgExpr *norms_before_unit(Steps *s, int i)
 {
     const Unit *unit = &s->l->units.at[i];
-    if (!s->stage || i == 0)
-        return num(s, unit->norms);
-    if (unit->experts && !(s->l->mixed && unit->stack))
+    bool second = s->l->mixed && unit->stack > 0;
+    if (i == 0 || (s->stage && unit->experts && !second))
         return num(s, 0);
+    if (!s->stage && unit->experts)     /* packed behind all others */
+        return num(s, unit->norms);
     ProgExpr *at = step_packed_begin(s, unit);
     if (unit->experts)
         at = px_sub(s->p, at, step_stage_field(s, "encoder_experts_packed"));
@@ -136,8 +137,9 @@ static void norm_shares(Steps *s, ProgBlock *b, const Unit *unit,
 {
     Prog *p = s->p;
     Lower *l = s->l;
-    ProgVar *to = step_let(s, b, arena_printf(l->arena, "%s_norms", unit->name),
-                           sums);
+    const ProgVar *to = sums->kind == PE_VAR
+        ? sums->variable
+        : step_let(s, b, arena_printf(l->arena, "%s_norms", unit->name), sums);
     ProgVar *g = share_gradients(s, b, unit);
     ProgVar *start = share_begin(s, b, unit);
     ProgBlock *here = b, *first = NULL;
@@ -185,8 +187,8 @@ static void order_unit(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *to,
         to, from, count, px_div(s->p, step_share(s, unit), num(s, 1024)),
         experts ? px_const(s->p, unit->experts ? l->expert_shards_const
                                                : l->shards_const) : NULL,
-        experts ? num(s, unit->experts ? expert_norms(l) : shard_norms(l))
-                : NULL,
+        experts ? px_const(s->p, unit->experts ? l->norms.expert_share
+                                               : l->norms.share) : NULL,
     };
     step_call(s, b, order_func(l), args, experts ? 6 : 4);
 }
@@ -273,6 +275,13 @@ static ProgBlock *where_ordered(Steps *s, ProgBlock *b, const Unit *unit)
                                                  : step_is_last(s), NULL);
 }
 
+/* How many all ranks' shares of other units have. */
+static ProgExpr *norms_of_dense(Steps *s)
+{
+    return px_mul(s->p, px_const(s->p, s->l->shards_const),
+                  px_const(s->p, s->l->norms.share));
+}
+
 /* A unit's, of a stack's blocks one at a time: each block's of experts behind
  * its others. */
 static void order_by_block(Steps *s, ProgBlock *b, int i,
@@ -281,12 +290,11 @@ static void order_by_block(Steps *s, ProgBlock *b, int i,
     Prog *p = s->p;
     Lower *l = s->l;
     const Unit *unit = &l->units.at[i];
-    int64_t dense = shard_norms(l) * l->shards;
     ProgBlock *body = step_each_block(s, where_ordered(s, b, unit),
                                       unit->stack);
     ProgExpr *each = px_div(p, step_share(s, unit), num(s, 1024));
     ProgExpr *from = px_add(p, norms_before_unit(s, i),
-                            num(s, unit->experts ? dense : 0));
+                            unit->experts ? norms_of_dense(s) : num(s, 0));
     if (unit->stack >= 0)
         from = px_add(p, from, px_mul(p, step_own_block(s), each));
     order_unit(s, body, unit,
@@ -363,8 +371,8 @@ static void gather_expert_norms(Steps *s, ProgBlock *b, const ProgVar *all)
     ProgExpr *args[] = {
         var(s, s->me),
         index,
-        px_offset(p, var(s, all), num(s, shard_norms(l) * l->shards)),
-        num(s, norms),
+        px_offset(p, var(s, all), norms_of_dense(s)),
+        px_const(p, l->norms.expert_share),
     };
     step_call(s, b, prog_library(p, "all_gather_f64"), args, 4);
 }
@@ -377,25 +385,24 @@ static ProgVar *own_expert_norms(Steps *s, ProgBlock *b, const ProgVar *all)
     if (l->m->mesh.experts == 1)
         return NULL;
     ProgExpr *before = px_mul(p, step_control(s, "expert_share"),
-                              num(s, expert_norms(l)));
+                              px_const(p, l->norms.expert_share));
     return step_let(s, b, "expert_share_norms",
                     px_offset(p, var(s, all),
-                              px_add(p, num(s, shard_norms(l) * l->shards),
-                                     before)));
+                              px_add(p, norms_of_dense(s), before)));
 }
 
 /* Each rank makes the norms of its shares; all get all, in checkpoint order, at
  * `ordered`. */
 void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
-                      ProgExpr *ordered_at)
+                      const ProgVar *ordered)
 {
     Prog *p = s->p;
     Lower *l = s->l;
-    int64_t norms = shard_norms(l);
+    ProgExpr *norms = px_const(p, l->norms.share);
     ProgVar *own = step_let(
         s, b, "share_norms",
         px_offset(p, var(s, all),
-                  px_mul(p, step_control(s, "share"), num(s, norms))));
+                  px_mul(p, step_control(s, "share"), norms)));
     ProgVar *experts = own_expert_norms(s, b, all);
     for (int i = 0; i < l->units.count; i++) {
         const Unit *unit = &l->units.at[i];
@@ -411,11 +418,10 @@ void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
     ProgExpr *index = NULL;
     for (int i = 0; i < l->stages; i++)
         index = step_shard_message(s, "gather shares' norms", ALL_GATHER, i,
-                                   8 * norms, 1);
-    ProgExpr *args[] = { var(s, s->me), index, var(s, all), num(s, norms) };
+                                   8 * shard_norms(l), 1);
+    ProgExpr *args[] = { var(s, s->me), index, var(s, all), norms };
     step_call(s, b, prog_library(p, "all_gather_f64"), args, 4);
     gather_expert_norms(s, b, all);
-    ProgVar *ordered = step_let(s, b, "ordered", ordered_at);
     ProgBlock *first = ps_if(p, b, px_eq(p, px_field(p, var(s, s->me), "index"),
                                          px_i32(p, 0)), NULL);
     if (l->mixed)

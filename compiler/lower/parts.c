@@ -378,6 +378,42 @@ static bool has_site(const Lower *l, int weight, int site)
     return any;
 }
 
+/* Does the weight's gradient lie among the gradients of each stage as the
+ * weight among its parameters? */
+static bool lies_alike(const Lower *l, int weight)
+{
+    for (int s = 0; s < l->stages; s++)
+        if (l->parts[s].weight_at[weight] != l->parts[s].site_at[0][weight])
+            return false;
+    return true;
+}
+
+/* The same of all blocks of each stage. */
+static bool blocks_lie_alike(const Lower *l)
+{
+    for (int s = 0; s < l->stages; s++)
+        for (int stack = 0; stack < l->m->stacks.count; stack++)
+            if (stack_blocks_on(l, stack, s)
+                && l->parts[s].stack_at[stack]
+                    != l->parts[s].gradient_stack_at[stack])
+                return false;
+    return true;
+}
+
+const char *stage_gradient_field(const Lower *l, int weight, int site)
+{
+    bool own = site > 0 || !lies_alike(l, weight);
+    return weight_field(l, weight, own ? site_fields[site] : "");
+}
+
+const char *stage_blocks_field(const Lower *l, const char *field)
+{
+    const char *gradient = strstr(field, "gradient_blocks");
+    if (!gradient || !blocks_lie_alike(l))
+        return field;
+    return arena_printf(l->arena, "%.*sblocks", (int)(gradient - field), field);
+}
+
 /* Some stand there only where replicas split units, or units of experts apart,
  * some only where a stage's blocks are one chunk. */
 static bool is_said(const Lower *l, const char *field)
@@ -393,6 +429,8 @@ static bool is_said(const Lower *l, const char *field)
     bool range = !strcmp(field, "from") || !strcmp(field, "to");
     bool chunk = range || !strcmp(field, "slots");
     bool places = strstr(field, "blocks") != NULL;
+    if (strcmp(field, stage_blocks_field(l, field)) != 0)
+        return false;
     bool stacks = strchr(field, '_') && !strncmp(field + 2, "coder_", 6);
     bool two = stacks || !strcmp(field, "norms");
     if (places)
@@ -415,8 +453,26 @@ static int packed_units(const Lower *l)
     return l->mixed && l->m->mesh.experts > 1 ? l->units.count : 0;
 }
 
+/* A weight outside blocks and what is summed of it. */
+static void name_weight_fields(Lower *l, int weight)
+{
+    static const char *const uses[] = { "its gradient", "… of its second use",
+                                        "… of its third" };
+    const char *name = l->m->weights.at[weight].name;
+    bool alike = lies_alike(l, weight);
+    prog_field(l->p, l->stage, weight_field(l, weight, ""), prog_i64(),
+               arena_printf(l->arena, "%s%s%s", "where ", name,
+                            alike ? " and its gradient lie" : " lies"));
+    for (int site = alike; site < MOST_SITES; site++)
+        if (has_site(l, weight, site))
+            prog_field(l->p, l->stage,
+                       weight_field(l, weight, site_fields[site]), prog_i64(),
+                       uses[site]);
+}
+
 static void stage_fields(Lower *l)
 {
+    bool alike = blocks_lie_alike(l);
     const char *const fields[][2] = {
         { "from", "its blocks: the first," },
         { "to", "the one behind its last," },
@@ -429,14 +485,19 @@ static void stage_fields(Lower *l)
         { "slots", "micro-batches that may be open" },
         { "norms", "where its blocks' begin among its norms" },
         { "pending", "and may wait for the gradients of weights" },
-        { "blocks", "where its blocks lie, in floats: among the parameters," },
+        { "blocks", alike ? "where its blocks lie, in floats"
+                          : "where its blocks lie, in floats: among the "
+                            "parameters," },
         { "gradient_blocks", "among the gradients or moments" },
         { "encoder_count", "of them blocks of the encoder," },
         { "decoder_count", "and of the decoder" },
-        { "encoder_blocks", "where those of the encoder lie, in floats: among "
-          "the parameters," },
+        { "encoder_blocks", alike
+              ? "where those of the encoder lie, in floats,"
+              : "where those of the encoder lie, in floats: among the "
+                "parameters," },
         { "encoder_gradient_blocks", "among the gradients or moments;" },
-        { "decoder_blocks", "those of the decoder," },
+        { "decoder_blocks", alike ? "and those of the decoder"
+                                  : "those of the decoder," },
         { "decoder_gradient_blocks", "among the gradients or moments" },
         { "gradient_behind", "and where what stands behind them begins there" },
         { "before_share", "a rank's share of what stands before them" },
@@ -459,16 +520,9 @@ static void stage_fields(Lower *l)
                    arena_printf(l->arena, "%s_packed", l->units.at[i].name),
                    prog_i64(),
                    i == 1 ? "where a rank's shares of each unit begin" : NULL);
-    for (int i = 0; i < l->m->weights.count; i++) {
-        if (!is_listed(l, i))
-            continue;
-        prog_field(l->p, l->stage, weight_field(l, i, ""), prog_i64(), NULL);
-        for (int site = 0; site < MOST_SITES; site++)
-            if (has_site(l, i, site))
-                prog_field(l->p, l->stage,
-                           weight_field(l, i, site_fields[site]), prog_i64(),
-                           NULL);
-    }
+    for (int i = 0; i < l->m->weights.count; i++)
+        if (is_listed(l, i))
+            name_weight_fields(l, i);
 }
 
 static void stage_row(Lower *l, int stage)
@@ -516,7 +570,7 @@ static void stage_row(Lower *l, int stage)
             continue;
         int64_t at = part->weight_at[i];
         prog_datum_int(l->p, l->stage_data, at < 0 ? 0 : at);
-        for (int site = 0; site < MOST_SITES; site++) {
+        for (int site = lies_alike(l, i); site < MOST_SITES; site++) {
             at = part->site_at[site][i];
             if (has_site(l, i, site))
                 prog_datum_int(l->p, l->stage_data, at < 0 ? 0 : at);
@@ -650,16 +704,61 @@ static ProgFunc *stage_pointing(Lower *l, const char *name, const char *comment,
             continue;
         if (site > 0 && !has_site(l, i, site))
             field = 0;
-        const char *of = field < 0 ? "" : site_fields[field];
+        const char *of = field < 0 ? weight_field(l, i, "")
+                                   : stage_gradient_field(l, i, field);
         p->here = w->origin.model;
         ps_field_set(p, &f->body, px_var(p, to), c_name(l, w->name),
                      px_offset(p, px_var(p, base),
-                               px_field(p, px_var(p, stage),
-                                        weight_field(l, i, of))));
+                               px_field(p, px_var(p, stage), of)));
     }
     p->here = (Loc){0};
     prog_define(p, f);
     return f;
+}
+
+static void stage_functions(Lower *l)
+{
+    static const char *const names[MOST_SITES][2] = {
+        { "stage_gradients", "Where their gradients or moments lie." },
+        { "stage_second_gradients",
+          "The same, but where two functions sum one gradient the second's." },
+        { "stage_third_gradients", "The third's." },
+    };
+    bool alike = true;
+    for (int i = 0; i < l->m->weights.count; i++)
+        alike &= !is_listed(l, i) || lies_alike(l, i);
+    l->stage_weights = stage_pointing(
+        l, alike ? "stage_pointers" : "stage_weights",
+        alike ? "A stage's parameters outside blocks, or their gradients or "
+                "moments, which lie alike."
+              : "Where a stage's parameters lie.", -1);
+    if (alike)
+        l->stage_sums[0] = l->stage_weights;
+    for (int site = alike; site < MOST_SITES; site++) {
+        bool any = site == 0;
+        for (int i = 0; i < l->m->weights.count; i++)
+            any |= has_site(l, i, site);
+        if (any)
+            l->stage_sums[site] = stage_pointing(l, names[site][0],
+                                                 names[site][1], site);
+    }
+}
+
+static void name_actions(Lower *l)
+{
+    const char *const kinds[][2] = {
+        [ACTION_FORWARD] = { "FORWARD", "through the stage's blocks" },
+        [ACTION_BACKWARD] = { "BACKWARD", l->halves
+            ? "back through them: the gradient of what came in"
+            : "back through them: all gradients" },
+        [ACTION_WEIGHTS] = { "WEIGHTS", "the gradients of their weights" },
+    };
+    int count = l->halves ? ACTION_KINDS : ACTION_WEIGHTS;
+    int group = prog_add_const_group(l->p, "What a stage does with a "
+                                     "micro-batch.");
+    for (int i = 0; i < count; i++)
+        l->action_kinds[i] = prog_const(l->p, group, kinds[i][0], i,
+                                        kinds[i][1]);
 }
 
 void name_parts(Lower *l)
@@ -673,39 +772,17 @@ void name_parts(Lower *l)
             l->p, group, "DECODER", l->decoder,
             l->mixed ? "the model's first chunk of the decoder"
                      : "the first with blocks of the decoder");
-    l->action_count = prog_const(l->p, group, "ACTIONS",
-                                 run_of(l, 0)->actions.count,
-                                 "of a stage in a training step");
-    static const char *const kinds[][2] = {
-        [ACTION_FORWARD] = { "FORWARD", "through its blocks" },
-        [ACTION_BACKWARD] = { "BACKWARD", "the gradient of its input" },
-        [ACTION_WEIGHTS] = { "WEIGHTS", "those of its blocks' weights, later" },
-    };
-    for (int i = 0; l->halves && i < ACTION_KINDS; i++)
-        l->action_kinds[i] = prog_const(l->p, group, kinds[i][0], i,
-                                        kinds[i][1]);
     if (l->chunks > 1)
         l->chunk_count = prog_const(l->p, group, "VIRTUAL", l->chunks,
                                     "chunks of the model that a stage has");
+    l->action_count = prog_const(l->p, group, "ACTIONS",
+                                 run_of(l, 0)->actions.count,
+                                 "of a stage in a training step");
+    name_actions(l);
     stage_fields(l);
     l->stage_data = prog_data(l->p, "stages", l->stage, true, false);
     for (int s = 0; s < l->stages; s++)
         stage_row(l, s);
     name_chunks(l);
-    l->stage_weights = stage_pointing(
-        l, "stage_weights", "Where a stage's parameters lie.", -1);
-    static const char *const names[MOST_SITES][2] = {
-        { "stage_gradients", "Where their gradients lie." },
-        { "stage_second_gradients",
-          "The same, but where two functions sum one gradient the second's." },
-        { "stage_third_gradients", "The third's." },
-    };
-    for (int site = 0; site < MOST_SITES; site++) {
-        bool any = site == 0;
-        for (int i = 0; i < l->m->weights.count; i++)
-            any |= has_site(l, i, site);
-        if (any)
-            l->stage_sums[site] = stage_pointing(l, names[site][0],
-                                                 names[site][1], site);
-    }
+    stage_functions(l);
 }

@@ -8,7 +8,7 @@
 
 ProgExpr *step_stage_field(Steps *s, const char *field)
 {
-    return px_field(s->p, var(s, s->stage), field);
+    return px_field(s->p, var(s, s->stage), stage_blocks_field(s->l, field));
 }
 
 ProgExpr *step_last_stage(Steps *s)
@@ -185,24 +185,26 @@ static ProgData *actions(Lower *l, const Step *step)
 {
     if (l->actions)
         return l->actions;
-    ProgRecord *record = prog_record(l->p, "Action", "What a stage does next.");
-    if (l->halves)
-        prog_field(l->p, record, "kind", prog_i32(),
-                   "FORWARD, BACKWARD or WEIGHTS");
-    else
-        prog_field(l->p, record, "backward", prog_i32(), "1; 0: forward");
-    prog_field(l->p, record, "run", prog_i64(), "of which micro-batch");
+    Prog *p = l->p;
+    ProgRecord *record = prog_record(p, "Action", "What a stage does next.");
+    prog_field(p, record, "kind", prog_i32(),
+               l->halves ? "FORWARD, BACKWARD or WEIGHTS"
+                         : "FORWARD or BACKWARD");
+    prog_field(p, record, "run", prog_i64(), "of which micro-batch");
     if (l->chunks > 1)
-        prog_field(l->p, record, "chunk", prog_i64(), "in which of its chunks");
-    l->actions = prog_data(l->p, "actions", record, true, false);
-    for (int s = 0; s < step->stages.count; s++)
+        prog_field(p, record, "chunk", prog_i64(), "in which of its chunks");
+    l->actions = prog_data(p, "actions", record, true, false);
+    l->actions->terse = true;
+    for (int s = 0; s < step->stages.count; s++) {
+        prog_heading(p, l->actions, arena_printf(l->arena, "stage %d", s));
         for (int i = 0; i < step->stages.at[s].actions.count; i++) {
             const Action *a = &step->stages.at[s].actions.at[i];
-            prog_datum_int(l->p, l->actions, a->kind);
-            prog_datum_int(l->p, l->actions, a->micro);
+            prog_datum_const(p, l->actions, l->action_kinds[a->kind], 1);
+            prog_datum_int(p, l->actions, a->micro);
             if (l->chunks > 1)
-                prog_datum_int(l->p, l->actions, a->chunk);
+                prog_datum_int(p, l->actions, a->chunk);
         }
+    }
     return l->actions;
 }
 
@@ -270,19 +272,20 @@ static void open_run(Steps *s, ProgBlock *b, ProgExpr *run)
         micro = px_rem(p, micro, num(s, micros));
     }
     if (micros > 1)
-        s->micro = step_let(s, b, "micro", micro);
+        s->micro = s->group ? step_let(s, b, "micro", micro) : s->run;
     s->slot = step_let(s, b, "slot",
                        px_rem(p, var(s, s->run), step_chunk_field(s, "slots")));
     if (!s->l->decoder) {
         step_open_slot(s, b, 0);
         step_open_pending(s, b, 0);
     }
-    ProgExpr *sums = step_region(s, "gradients");
-    if (s->group)
-        sums = px_offset(p, sums, px_mul(p, step_ones(s, false),
-                                         step_gradient_floats(s)));
-    s->gradients = step_let(s, b, "gradients", sums);
-    step_point_at_gradients(s, b);
+    if (s->group) {
+        s->gradients = step_let(s, b, "gradients",
+                                px_offset(p, step_region(s, "gradients"),
+                                          px_mul(p, step_ones(s, false),
+                                                 step_gradient_floats(s))));
+        step_point_at_gradients(s, b);
+    }
     step_set_first(s, b, var(s, s->run));
     ProgExpr *goes_on = s->micro ? px_lt(p, num(s, 0), var(s, s->micro))
                                  : px_i32(p, 0);
@@ -340,7 +343,7 @@ static ProgBlock *each_action(Steps *s, ProgBlock *b, ProgVar **action)
 static void note_action(Steps *s, ProgBlock *b, const char *note,
                         const ProgVar *action)
 {
-    step_note(s, b, note, px_field(s->p, var(s, action), "run"));
+    step_note(s, b, note, var(s, s->run));
     if (s->l->chunks > 1)
         step_note(s, b, "note_chunk",
                   px_field(s->p, var(s, action), "chunk"));
@@ -371,6 +374,12 @@ static void one_stack(Steps *s, const Branches *to, const Stmt *const *body,
         step_statement(s, to->weights, body[down + 1]);
 }
 
+static void open_gradients(Steps *s, ProgBlock *b)
+{
+    s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
+    step_point_at_gradients(s, b);
+}
+
 void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
 {
     Prog *p = s->p;
@@ -378,6 +387,9 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     const Stmt *const *body = (const Stmt *const *)micros->body.at;
     int count = micros->body.count;
     ProgVar *action;
+    bool several = s->map->groups > 1;  /* groups, each with its own sums */
+    if (!several)
+        open_gradients(s, b);
     ProgBlock *loop = each_action(s, b, &action);
     s->runs = s->map->groups * s->map->micros;
     open_run(s, loop, px_field(p, var(s, action), "run"));
@@ -385,9 +397,7 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     if (s->l->halves)
         to.weights = ps_if(p, loop, is_action(s, action, ACTION_WEIGHTS),
                            &loop);
-    to.backward = ps_if(p, loop,
-                        s->l->halves ? is_action(s, action, ACTION_BACKWARD)
-                                     : px_field(p, var(s, action), "backward"),
+    to.backward = ps_if(p, loop, is_action(s, action, ACTION_BACKWARD),
                         &to.forward);
     note_action(s, to.forward, "note_forward", action);
     note_action(s, to.backward, "note_backward", action);
@@ -408,8 +418,8 @@ void step_pipeline(Steps *s, ProgBlock *b, const Stmt *groups)
     s->runs = 1;
     s->group = s->micro = s->run = s->slot = s->first = s->model_chunk = NULL;
     s->stream = s->records = s->pending = NULL;
-    s->gradients = step_let(s, b, "gradients", step_region(s, "gradients"));
-    step_point_at_gradients(s, b);
+    if (several)
+        open_gradients(s, b);
     step_sum_ranks(s, b);
 }
 

@@ -51,13 +51,23 @@ ProgExpr *step_first_block(Steps *s)
 
 ProgExpr *step_own_block(Steps *s)
 {
+    if (s->own && s->l->chunks == 1)
+        return var(s, s->own);
     return px_sub(s->p, var(s, s->block),
                   s->l->chunks > 1 && s->stage ? step_chunk_field(s, "others")
                                                : step_first_block(s));
 }
 
+void step_count_blocks(Steps *s, ProgBlock *body)
+{
+    if (s->stage)
+        s->own = step_let(s, body, "own", step_chunk_block(s));
+}
+
 ProgExpr *step_chunk_block(Steps *s)
 {
+    if (s->own)
+        return var(s, s->own);
     return px_sub(s->p, var(s, s->block), step_first_block(s));
 }
 
@@ -92,13 +102,6 @@ static ProgExpr *slot_of(Steps *s, const StepValue *v, ProgExpr *slot)
         slot = px_rem(s->p, slot, num(s, 2));
     return px_offset(s->p, step_region(s, v->region),
                      px_mul(s->p, slot, px_const(s->p, v->slot)));
-}
-
-/* Rows before this chunk. */
-ProgExpr *step_chunk_row(Steps *s)
-{
-    return px_mul(s->p, var(s, s->chunk),
-                  px_const(s->p, chunk_rows(s->map, s->chunks)));
 }
 
 /* From row `row` of a value on. */
@@ -202,8 +205,7 @@ static ProgExpr *given(Steps *s, const char *name)
     if (s->first)
         from = px_offset(s->p, from, px_mul(s->p, var(s, s->first),
                                             elements_given(s, &type, 1)));
-    return s->chunk && row_ids ? px_offset(s->p, from, step_chunk_row(s))
-                               : from;
+    return s->row && row_ids ? px_offset(s->p, from, var(s, s->row)) : from;
 }
 
 /* The level where this group's sums are made: the 1s of its number; or the
@@ -268,8 +270,8 @@ ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
             row = px_mul(p, row, px_const(p, s->map->sequence));
         from = rows_on(s, from, v, row);
     }
-    if (s->chunk)
-        return rows_on(s, from, v, step_chunk_row(s));
+    if (s->row)
+        return rows_on(s, from, v, var(s, s->row));
     bool last =
         s->chunks && s->chunks->last && !result && !strcmp(v->name, "x");
     if (!last)

@@ -94,17 +94,20 @@ void step_sum_context(Steps *s, ProgBlock *b)
     }
 }
 
+bool step_sums_counts(const Steps *s)
+{
+    return is_lone(s) ? s->map->context > 1 : s->map->members > 1;
+}
+
 ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what)
 {
-    if (s->map->members == 1)
+    if (!step_sums_counts(s))
         return count;
     if (is_lone(s)) {
         const char *chunks =
             arena_printf(s->l->arena, "sum %s of chunks", what);
         ProgExpr *own[] = { var(s, s->me), over_context(s, chunks), count };
-        return s->map->context == 1
-            ? count
-            : px_call(s->p, prog_library(s->p, "all_reduce_count"), 3, own);
+        return px_call(s->p, prog_library(s->p, "all_reduce_count"), 3, own);
     }
     const char *name = arena_printf(s->l->arena, "sum %s", what);
     ProgExpr *args[] = { var(s, s->me), over_data(s, name, ALL_REDUCE, 8),
@@ -299,11 +302,13 @@ void step_send_sum(Steps *s, ProgBlock *b, int weight, int from, int to,
 }
 
 /* Each stage has made the norms of its own blocks. */
-void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
+void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms)
 {
+    const ProgConst *each = s->l->norms.stage;
     ProgExpr *args[] = { var(s, s->me),
-                         over_chunks(s, "gather norms", ALL_GATHER, 8 * each),
-                         norms, num(s, each) };
+                         over_chunks(s, "gather norms", ALL_GATHER,
+                                     8 * each->value),
+                         norms, px_const(s->p, each) };
     step_call(s, b, prog_library(s->p, "all_gather_f64"), args, 4);
 }
 
@@ -493,13 +498,33 @@ static Loc said_from(const Lower *l, const Node *n)
         ? mesh->shares_from : mesh->tensor_from;
 }
 
+/* The message's name: a verb and the value's name, or plainer words. */
+static const char *message_name(const Lower *l, const Node *n, const char *verb)
+{
+    static const struct { const char *verb, *last, *said; } plain[] = {
+        { "find", "most", "find largest logit" },
+        { "sum", "total", "sum exponentials" },
+        { "sum", "picked", "sum target logits" },
+        { "count", "own_starts", "count rows for experts" },
+        { "send", "received", "send rows to experts" },
+        { "send", "down_rows", "send gradients to experts" },
+        { "return", "returned", "return rows of experts" },
+        { "return", "rows", "return gradients of experts" },
+    };
+    const char *name = n->out[0]->name, *dot = strrchr(name, '.');
+    for (size_t i = 0; i < sizeof plain / sizeof *plain; i++)
+        if (!strcmp(verb, plain[i].verb)
+            && !strcmp(dot ? dot + 1 : name, plain[i].last))
+            return plain[i].said;
+    return arena_printf(l->arena, "%s %s", verb, name);
+}
+
 static Talk *node_talk(Lower *l, const Node *n)
 {
     if (!verb_of(n))
         ice("%s says nothing to other ranks", n->out[0]->name);
-    Talk *talk = find_talk(
-        l, arena_printf(l->arena, "%s %s", verb_of(n), n->out[0]->name),
-        axis_names[said_along(n)], said_from(l, n));
+    Talk *talk = find_talk(l, message_name(l, n, verb_of(n)),
+                           axis_names[said_along(n)], said_from(l, n));
     /* rows that go to experts, or back, are as many as data says */
     talk->at_most = n->op == OP_reshard && n->attrs.axis == AXIS_EXPERTS;
     return talk;

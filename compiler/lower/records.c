@@ -33,10 +33,13 @@ void step_call(Steps *s, ProgBlock *b, const ProgFunc *f, ProgExpr *const *args,
 
 void step_note(Steps *s, ProgBlock *b, const char *note, ProgExpr *run)
 {
+    const Loc here = s->p->here;
     if (strcmp(s->map->step->name, "train") != 0)
         return;
+    s->p->here = (Loc){0};      /* it comes from no line of the spec */
     step_call(s, b, prog_library(s->p, note),
               (ProgExpr *[]){ var(s, s->me), run }, run ? 2 : 1);
+    s->p->here = here;
 }
 
 void step_barrier(Steps *s, ProgBlock *b)
@@ -96,13 +99,15 @@ ProgBlock *step_each_block(Steps *s, ProgBlock *b, int stack)
     s->stack = stack;
     b = step_each_chunk(s, b, &chunk);
     s->block = prog_local(s->p, s->func, "l", prog_i64());
-    return ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
-                  num(s, 1));
+    b = ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
+               num(s, 1));
+    step_count_blocks(s, b);
+    return b;
 }
 
 void step_end_blocks(Steps *s)
 {
-    s->block = NULL;
+    s->block = s->own = NULL;
     s->model_chunk = NULL;
     s->stack = 0;
 }

@@ -204,7 +204,6 @@ static int name_shards(Lower *l)
                        "… of a block's experts");
     group = prog_add_wide_group(l->p, "Units: parameters before, in and behind "
                                 "the blocks, in floats.");
-    list_push(l->arena, &l->layouts, group);
     if (experts && !l->parts)
         l->share_floats_const =
             prog_const(l->p, group, "MOMENT_SHARE", l->share_floats,
@@ -263,6 +262,37 @@ static void drop_between(Lower *l)
     l->units.count = kept;
 }
 
+/* Where further uses of parameters begin among the gradients, and end. */
+static int64_t further_begin(const Lower *l, int stage)
+{
+    if (l->parts)
+        return l->parts[stage].moment_floats;
+    const Unit *last = &l->units.at[l->units.count - 1];
+    if (last->stack < 0)
+        return last->gradient_at + last->floats;
+    const StackLayout *stack = &l->stacks[last->stack];
+    return stack->gradient_at
+        + stack->gradient_floats * (l->early ? 1 : unit_count(l, last));
+}
+
+static int64_t further_end(const Lower *l, int stage)
+{
+    return l->parts ? l->parts[stage].gradient_floats : l->gradient_floats;
+}
+
+/* Where what stands outside blocks begins, among parameters and gradients. */
+static void name_place(Lower *l, int group, Unit *unit)
+{
+    const char *name = upper(l, unit->name);
+    bool alike = unit->gradient_at == unit->at;
+    unit->at_const = prog_const(l->p, group, name, unit->at,
+                                alike ? "where it begins"
+                                      : "where it begins among parameters");
+    unit->gradient_const = alike ? unit->at_const
+        : prog_const(l->p, group, arena_printf(l->arena, "GRADIENT_%s", name),
+                     unit->gradient_at, "… among gradients");
+}
+
 /* The sizes of shares, and where parameters begin in their units. */
 void name_units(Lower *l)
 {
@@ -289,8 +319,7 @@ void name_units(Lower *l)
             continue;
         name_packed(l, group, unit);
         if (unit->stack < 0)
-            unit->at_const = prog_const(l->p, group, upper(l, unit->name),
-                                        unit->at, "where it begins");
+            name_place(l, group, unit);
         unit->share = prog_const(
             l->p, group,
             arena_printf(l->arena, "%s_SHARE", upper(l, unit->name)),
@@ -301,6 +330,9 @@ void name_units(Lower *l)
                 arena_printf(l->arena, "%s_GATHERED", upper(l, unit->name)),
                 gathered_floats(l, unit, -1), "all shares of one");
     }
+    l->further_const = prog_const(l->p, group, "FURTHER_USES",
+                                  further_begin(l, 0),
+                                  "gradients of further uses of a parameter");
     name_offsets(l, group);
 }
 
@@ -523,8 +555,7 @@ static ProgExpr *gradient_begin(Steps *s, const Unit *unit)
         return in_block(s, unit,
                         px_const(p, s->l->stacks[unit->stack]
                                         .gradient_at_const));
-    return unit->gradient_at == unit->at ? px_const(p, unit->at_const)
-                                         : num(s, unit->gradient_at);
+    return px_const(p, unit->gradient_const);
 }
 
 ProgExpr *step_gradient_share(Steps *s, const Unit *unit)
@@ -611,24 +642,6 @@ static void add_copies(Steps *s, ProgBlock *b)
     }
 }
 
-/* Where further uses of parameters begin among the gradients, and end. */
-static int64_t further_begin(const Lower *l, int stage)
-{
-    if (l->parts)
-        return l->parts[stage].moment_floats;
-    const Unit *last = &l->units.at[l->units.count - 1];
-    if (last->stack < 0)
-        return last->gradient_at + last->floats;
-    const StackLayout *stack = &l->stacks[last->stack];
-    return stack->gradient_at
-        + stack->gradient_floats * (l->early ? 1 : unit_count(l, last));
-}
-
-static int64_t further_end(const Lower *l, int stage)
-{
-    return l->parts ? l->parts[stage].gradient_floats : l->gradient_floats;
-}
-
 static void reduce_further(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
@@ -641,10 +654,8 @@ static void reduce_further(Steps *s, ProgBlock *b)
         some += floats > 0;
     }
     ProgExpr *from =
-        s->stage ? step_whole_moment(s) : num(s, further_begin(l, 0));
-    ProgExpr *count = s->stage
-        ? px_sub(p, step_gradient_floats(s), from)
-        : num(s, further_end(l, 0) - further_begin(l, 0));
+        s->stage ? step_whole_moment(s) : px_const(p, l->further_const);
+    ProgExpr *count = px_sub(p, step_gradient_floats(s), from);
     ProgExpr *args[] = { var(s, s->me), index,
                          px_offset(p, var(s, s->gradients), from), count };
     b = step_where_some(s, b, some, count);

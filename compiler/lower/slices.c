@@ -87,36 +87,42 @@ void step_sum_partial(Steps *s, ProgBlock *b)
 }
 
 /* ---- norms of slices ---- */
-/* Those of `members` ranks, each having made `each` norms. */
+/* Those of `members` ranks, each having made those of so many slices. */
 static void gather_parts(Steps *s, ProgBlock *b, Talk *talk, int64_t members,
-                         ProgExpr *norms, int64_t each)
+                         ProgExpr *norms, int64_t slices)
 {
+    const ProgConst *slice = s->l->norms.slice;
+    int64_t each = slices * slice->value;
     for (int i = 0; i < s->l->stages; i++)
         foretell(s, talk, i, s->l->chunks,
                  collective_bytes(ALL_GATHER, 8 * each, members));
     ProgExpr *args[] = { var(s, s->me), px_const(s->p, talk->index), norms,
-                         num(s, each) };
+                         px_mul(s->p, num(s, slices),
+                                px_const(s->p, slice)) };
     step_call(s, b, prog_library(s->p, "all_gather_f64"), args, 4);
 }
 
 /* Σ over slices: each has made the norms of what it has, and of what all have
  * the first one. Those of the tensor ranks that have the same experts lie
  * together. */
-void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each)
+void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms)
 {
     const Mesh *mesh = &s->l->m->mesh;
     ProgExpr *own = norms;
     if (mesh->tensor > 1 && mesh->experts > 1)
-        own = px_offset(s->p, norms, px_mul(s->p, step_control(s, "expert"),
-                                            num(s, mesh->tensor * each)));
+        own = px_offset(
+            s->p, norms,
+            px_mul(s->p, px_mul(s->p, step_control(s, "expert"),
+                                num(s, mesh->tensor)),
+                   px_const(s->p, s->l->norms.slice)));
     if (mesh->tensor > 1)
         gather_parts(s, b, find_talk(s->l, "gather slices' norms", "tensor",
                                      mesh->tensor_from),
-                     mesh->tensor, own, each);
+                     mesh->tensor, own, 1);
     if (mesh->experts > 1)
         gather_parts(s, b, find_talk(s->l, "gather experts' norms", "experts",
                                      mesh->experts_from),
-                     mesh->experts, norms, mesh->tensor * each);
+                     mesh->experts, norms, mesh->tensor);
 }
 
 ProgExpr *step_slice(Steps *s)

@@ -92,6 +92,16 @@ static ProgExpr *address(Steps *s, ProgVar *record)
     return px_address(s->p, var(s, record));
 }
 
+/* So many rows, rounded up. */
+static ProgExpr *whole_sixteens(Steps *s, ProgExpr *rows, int64_t count)
+{
+    Prog *p = s->p;
+    if (count % 16 == 0)
+        return rows;
+    return px_mul(p, px_div(p, px_add(p, rows, num(s, 15)), num(s, 16)),
+                  num(s, 16));
+}
+
 static void open_step(Steps *s)
 {
     Prog *p = s->p;
@@ -118,7 +128,10 @@ static void open_step(Steps *s)
     set_at(s, b, s->at, "sequence", sequence);
     set_at(s, b, s->at, "rows",
            px_mul(p, px_const(p, s->map->micro), sequence));
-    set_at(s, b, s->at, "stride", num(s, s->map->stride));
+    set_at(s, b, s->at, "stride",
+           whole_sixteens(s, px_mul(p, px_const(p, s->map->micro),
+                                    px_const(p, s->map->sequence)),
+                          s->map->rows));
     if (is_generate(s))
         set_at(s, b, s->at, "position", step_control(s, "position"));
     if (s->map->replicas > 1)
@@ -152,14 +165,12 @@ static ProgVar *count_ids(Steps *s, ProgBlock *b, const char *what)
         args[2] = px_mul(p, num(s, 2), px_const(p, s->map->sequence));
     if (pairs && s->map->context > 1)
         whole_pairs(s, args);
-    ProgVar *count = step_let(s, b,
-                              targets ? "count"
-                              : pairs ? "pairs"
-                                      : "labels",
-                              step_sum_count(s,
-                                             px_call(s->p, f, pairs ? 3 : 2,
-                                                     args),
-                                             what));
+    const char *name = targets ? "count" : pairs ? "pairs" : "labels";
+    ProgExpr *own = px_call(p, f, pairs ? 3 : 2, args);
+    if (step_sums_counts(s))
+        own = var(s, step_let(s, b, arena_printf(s->l->arena, "own_%s", name),
+                              own));
+    ProgVar *count = step_let(s, b, name, step_sum_count(s, own, what));
     *(targets ? &s->count : &s->labels) = count;
     return count;
 }
@@ -270,11 +281,11 @@ static void call_comment(Steps *s, ProgBlock *b, const Func *f)
         way_comment(s, b, 0, "forward");
     if (!s->stage && !strcmp(f->name, "decoder_embed.forward"))
         way_comment(s, b, s->l->m->stacks.count - 1, "forward");
-    if (!strcmp(f->name, "head.step") && !s->chunk)
+    if (!strcmp(f->name, "head.step") && !s->row)
         ps_comment(s->p, b, rows ? "the head: its gradient"
                                  : "the head: the loss, and its gradient");
     for (size_t i = 0; i < sizeof headings / sizeof *headings; i++)
-        if (!strcmp(headings[i].func, f->name) && !s->chunk)
+        if (!strcmp(headings[i].func, f->name) && !s->row)
             ps_comment(s->p, b, headings[i].text);
 }
 
@@ -370,6 +381,7 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
         ? ps_for_down(s->p, b, s->block, step_first_block(s), step_blocks(s))
         : ps_for(s->p, b, s->block, step_first_block(s), step_blocks(s),
                  num(s, 1));
+    step_count_blocks(s, body);
     set_at(s, body, s->at, "block", var(s, s->block));
     step_point_at_block(s, body);
     if (sums_block(s, stmt))
@@ -385,7 +397,7 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     }
     if (!inside)
         s->model_chunk = NULL;
-    s->block = NULL;
+    s->block = s->own = NULL;
     s->loop = NULL;
     s->down = false;
     s->stack = 0;
@@ -404,7 +416,10 @@ static void open_head(Steps *s, ProgBlock *b)
         set_at(s, b, s->head, "inv_labels",
                px_field(s->p, var(s, s->at), "inv_labels"));
     set_at(s, b, s->head, "stride",
-           num(s, (s->chunks->chunk_rows + 15) / 16 * 16));
+           whole_sixteens(s, s->chunks->count > 1
+                                 ? px_const(s->p, chunk_rows(s->map, s->chunks))
+                                 : num(s, s->chunks->chunk_rows),
+                          s->chunks->chunk_rows));
 }
 
 /* The head on all rows in one go, or on the last row alone. */
@@ -436,24 +451,20 @@ static void chunks(Steps *s, ProgBlock *b, const Stmt *stmt)
         ps_comment(p, b, "the head, a chunk of rows at a time: the loss, and "
                    "its gradient");
     open_head(s, b);
-    s->chunk = prog_local(p, s->func, "chunk", prog_i64());
-    ProgBlock *body = ps_for(p, b, s->chunk, num(s, 0), num(s, stmt->count),
-                             num(s, 1));
+    s->row = prog_local(p, s->func, "row", prog_i64());
     ProgExpr *most = px_const(p, chunk_rows(s->map, stmt));
     ProgExpr *all = stmt->pooled ? px_const(p, s->map->micro)
                                  : px_field(p, var(s, s->at), "rows");
-    ProgVar *left =
-        step_let(s, body, "left", px_sub(p, all, step_chunk_row(s)));
-    if (flexible(s))
-        body = ps_if(p, body, px_lt(p, num(s, 0), var(s, left)), NULL);
+    ProgBlock *body = ps_for(p, b, s->row, num(s, 0), all, most);
+    ProgVar *left = step_let(s, body, "left", px_sub(p, all, var(s, s->row)));
     set_at(s, body, s->head, "rows",
            px_select(p, px_lt(p, var(s, left), most), var(s, left), most));
-    ProgExpr *later = px_lt(p, num(s, 0), var(s, s->chunk));
+    ProgExpr *later = px_lt(p, num(s, 0), var(s, s->row));
     if (s->micro)
         later = px_or(p, px_lt(p, num(s, 0), var(s, s->micro)), later);
     set_at(s, body, s->head, "accumulate", later);
     lower_body(s, body, stmt);
-    s->chunk = s->head = NULL;
+    s->row = s->head = NULL;
     s->chunks = NULL;
 }
 
@@ -562,6 +573,7 @@ void step_point_at_gradients(Steps *s, ProgBlock *b)
 static void groups(Steps *s, ProgBlock *b, const Stmt *stmt)
 {
     Prog *p = s->p;
+    p->here = (Loc){0};
     int64_t count = s->map->groups;     /* of this rank */
     if (s->stage) {
         step_pipeline(s, b, stmt);

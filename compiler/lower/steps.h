@@ -1,5 +1,5 @@
-/* steps.h: shared by steps.c (a step's loops and calls), update.c (the gradient
- * norm and the update) and small.c (functions that steps call). */
+/* steps.h: shared by steps.c (a step's loops and calls), norms.c (the gradient
+ * norm), update.c and small.c (functions that steps call). */
 #ifndef STEPS_H
 #define STEPS_H
 #include "lowering.h"
@@ -22,10 +22,13 @@ typedef struct Steps {
     ProgVar *model_chunk;           /* open row of the table of chunks; NULL: a
                                        stage's blocks are one chunk, or none is
                                        open */
-    ProgVar *block_norms;           /* of the stage's blocks */
-    bool behind;                    /* at tensors behind the stage's blocks */
+    ProgVar *norms, *next_norm;     /* of all ranks; the place of the next */
     ProgVar *shared_totals[STEP_TOTALS];    /* the last stage's, on all */
-    ProgVar *micro, *group, *block, *chunk, *first;
+    ProgVar *micro, *group, *block, *first;
+    ProgVar *own;                   /* the open block among the stage's, or
+                                       those of its open chunk; NULL: there are
+                                       no stages */
+    ProgVar *row;                   /* of the head's open chunk the first */
     const Stmt *chunks, *loop;      /* that are open */
     ProgVar *norm, *applied, *clip_scale, *loss_value, *aux;
     ProgVar *moments[2],
@@ -80,6 +83,8 @@ ProgExpr *step_own_block(Steps *s);
 /* … among those that a micro-batch goes through one after the other: of the
  * open chunk, where a stage has several. */
 ProgExpr *step_chunk_block(Steps *s);
+/* Gives that number a name in the body of a loop over blocks. */
+void step_count_blocks(Steps *s, ProgBlock *body);
 /* from, to, count or slots of the stage, or of its open chunk. */
 ProgExpr *step_chunk_field(Steps *s, const char *field);
 /* A loop over the blocks of a stack that the rank has (s->block), chunk by
@@ -104,12 +109,10 @@ ProgExpr *step_value(Steps *s, const StepValue *v, const Stmt *call,
 /* The level where this group's sums are made: the 1s of its number; or the
  * pairs that it ends: those below the lowest 0. */
 ProgExpr *step_ones(Steps *s, bool trailing);
-/* Rows before this chunk. */
-ProgExpr *step_chunk_row(Steps *s);
-
 /* ranks.c: nothing, where the step's batch is one rank's */
 /* Σ over ranks of a count, which is then the whole batch's. */
 ProgExpr *step_sum_count(Steps *s, ProgExpr *count, const char *what);
+bool step_sums_counts(const Steps *s);
 /* The ranks' gradients and sums of losses become the batch's. */
 void step_sum_ranks(Steps *s, ProgBlock *b);
 void step_sum_context(Steps *s, ProgBlock *b);
@@ -128,7 +131,7 @@ ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int one,
                          int other);
 void step_send_sum(Steps *s, ProgBlock *b, int weight, int from, int to,
                    ProgExpr *sum);
-void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
+void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms);
 /* The message of that name over the ranks of an axis, and where it is from. */
 Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from);
 /* A stage's ranks make so many calls of a message, each of so many bytes, in
@@ -142,7 +145,7 @@ void step_sum_partial(Steps *s, ProgBlock *b);
 void step_sum_block_parts(Steps *s, ProgBlock *b);      /* of the open block */
 /* Which of Lower.slices parts of the norms is the rank's; all get all. */
 ProgExpr *step_slice(Steps *s);
-void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms, int64_t each);
+void step_gather_slices(Steps *s, ProgBlock *b, ProgExpr *norms);
 /* Is it the rank that makes the weight's norms, of those that have it? NULL:
  * each has a part of its own. */
 ProgExpr *step_counts_norms(Steps *s, const Weight *w);
@@ -215,8 +218,24 @@ void step_set_first(Steps *s, ProgBlock *b, ProgExpr *run);
 /* What the step has summed of a total. */
 ProgExpr *step_total_sum(Steps *s, int total);
 void step_finish_loss(Steps *s, ProgBlock *b);
-void step_norm(Steps *s, ProgBlock *b);
 void step_update(Steps *s, ProgBlock *b);
+/* What is done with every trained tensor. Before those of a part, or of a block
+ * (PART_BLOCKS), stands what begin says, unless it is NULL. With `updates` a
+ * tied weight is visited on each of its stages, else on the first. */
+typedef struct TensorWalk {
+    void (*rule)(Steps *s, ProgBlock *b, int weight);
+    void (*begin)(Steps *s, ProgBlock *b, PartOf part);
+    bool updates;
+} TensorWalk;
+/* Tensors in checkpoint order; a stack's blocks where the first of their
+ * weights stands. */
+void step_each_tensor(Steps *s, ProgBlock *b, const TensorWalk *walk);
+/* Of a Shared or of a Block the field that is w's. */
+ProgExpr *step_tensor(Steps *s, const Weight *w, ProgVar *shared,
+                      ProgVar *block);
+
+/* norms.c */
+void step_norm(Steps *s, ProgBlock *b);
 
 /* Whether the open block's copy of w is trained, where some are not. */
 ProgExpr *step_trains(Steps *s, const Weight *w);
@@ -251,7 +270,7 @@ ProgFunc *copy_func(Lower *l);
 
 /* owned.c */
 void step_shard_norms(Steps *s, ProgBlock *b, const ProgVar *all,
-                      ProgExpr *ordered_at);
+                      const ProgVar *ordered);
 void step_update_shares(Steps *s, ProgBlock *b);
 
 /* gather.c */

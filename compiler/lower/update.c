@@ -1,5 +1,5 @@
-/* update.c: the end of a train step: the loss as reported, the gradient norm,
- * and the update of every trained tensor. */
+/* update.c: the end of a train step: the loss as reported, and the update of
+ * every trained tensor (of the gradient norm see norms.c). */
 #include "steps.h"
 
 ProgExpr *step_total_sum(Steps *s, int total)
@@ -164,22 +164,14 @@ static ProgExpr *moment_start(Steps *s, int which)
                               : px_const(s->p, s->l->moment_const));
 }
 
-typedef void TensorRule(Steps *s, ProgBlock *b, int weight, int64_t norm_at,
-                        int64_t norm_each);
-
-static int64_t blocks_of(const Steps *s, const Weight *w)
-{
-    return (type_elements(s->l->m, &w->type) + 1023) / 1024;
-}
-
 static bool is_updated(const Weight *w)
 {
     return !w->constant && !w->frozen && !w->derived;
 }
 
 /* The tensors of a block as they lie in it: experts that ranks share last. */
-static void each_tensor_of_block(Steps *s, ProgBlock *body, TensorRule *rule,
-                                 int stack, int64_t within, int64_t each)
+static void each_tensor_of_block(Steps *s, ProgBlock *body,
+                                 const TensorWalk *walk, int stack)
 {
     const Module *m = s->l->m;
     for (int experts = 0; experts < 2; experts++)
@@ -189,38 +181,40 @@ static void each_tensor_of_block(Steps *s, ProgBlock *body, TensorRule *rule,
                 || w->experts != experts)
                 continue;
             s->p->here = w->origin.model;
-            rule(s, body, i, within, each);
-            within += blocks_of(s, w);
+            walk->rule(s, body, i);
         }
+    s->p->here = (Loc){0};
 }
 
-/* A stack's tensors, in a loop over its blocks; *at counts blocks of 1024 so
- * far. */
-static void each_block_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
-                              int stack, int64_t *at)
+static void begin(Steps *s, ProgBlock *b, const TensorWalk *walk, PartOf part)
+{
+    if (walk->begin)
+        walk->begin(s, b, part);
+}
+
+/* A stack's tensors, in a loop over its blocks. */
+static void each_block_tensor(Steps *s, ProgBlock *b, const TensorWalk *walk,
+                              int stack)
 {
     const Module *m = s->l->m;
-    int64_t each = 0, within = *at;
+    bool any = false;
     for (int i = 0; i < m->weights.count; i++)
-        if (m->weights.at[i].stack == stack && is_updated(&m->weights.at[i]))
-            each += blocks_of(s, &m->weights.at[i]);
-    *at += each * stack_blocks(m, stack);
-    if (!each || !stack_blocks(m, stack))
+        any |= m->weights.at[i].stack == stack && is_updated(&m->weights.at[i]);
+    if (!any || !stack_blocks(m, stack))
         return;
     ProgBlock *body = step_each_block(s, b, stack);
-    step_point_at_block(s, body);
+    if (walk->updates)
+        step_point_at_block(s, body);
     step_point_at_sums(s, body);
     for (int j = 0; j < 2; j++)
         if (s->block_moments[stack][j])
             step_point(
                 s, body, s->l->stacks[stack].sums, s->block_moments[stack][j],
                 px_offset(s->p, moment_start(s, j), step_gradient_block(s)));
-    each_tensor_of_block(s, body, rule, stack, within, each);
+    begin(s, body, walk, PART_BLOCKS);
+    each_tensor_of_block(s, body, walk, stack);
     step_end_blocks(s);
 }
-
-static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
-                        int64_t each);
 
 /* Does the stage embed, so that tensors stand before its blocks? */
 static bool embeds(const Lower *l, int stage)
@@ -243,289 +237,105 @@ static bool in_part(const Lower *l, int weight, int stage, bool before,
     return passed || (tied && !embeds(l, stage));
 }
 
-static void each_part_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
+static void each_part_tensor(Steps *s, ProgBlock *b, const TensorWalk *walk,
                              int stage, bool before)
 {
     const Module *m = s->l->m;
     bool passed = false;
-    int64_t at = 0;
     b = ps_if(s->p, b, step_is_stage(s, stage), NULL);
+    begin(s, b, walk, before ? PART_FIRST : PART_LAST);
     for (int i = 0; i < m->weights.count; i++) {
         const Weight *w = &m->weights.at[i];
         passed |= w->stack == part_stack(s->l, stage);
         if (w->stack >= 0 || !is_updated(w)
-            || !in_part(s->l, i, stage, before, passed, rule == update_rule))
+            || !in_part(s->l, i, stage, before, passed, walk->updates))
             continue;
         s->p->here = w->origin.model;
-        rule(s, b, i, at, 0);
-        at += blocks_of(s, w);
+        walk->rule(s, b, i);
     }
     s->p->here = (Loc){0};
 }
 
 /* Those of the stages that have blocks of a stack, `first` to `last`. */
-static void each_stack_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
+static void each_stack_tensor(Steps *s, ProgBlock *b, const TensorWalk *walk,
                               int stack, int first, int last)
 {
-    int64_t at = 0;
-    each_part_tensor(s, b, rule, first, true);
-    each_block_tensor(s, b, rule, stack, &at);
-    s->behind = true;
+    each_part_tensor(s, b, walk, first, true);
+    each_block_tensor(s, b, walk, stack);
     s->stack = stack;
     if (last == s->l->stages - 1
         || module_find_func(s->l->m, "encoder_norm.forward"))
-        each_part_tensor(s, b, rule, last, false);
-    s->behind = false;
+        each_part_tensor(s, b, walk, last, false);
     s->stack = 0;
 }
 
 /* Those outside blocks of a part, where stages have chunks of both stacks. */
-static void each_mixed_tensor(Steps *s, ProgBlock *b, TensorRule *rule,
+static void each_mixed_tensor(Steps *s, ProgBlock *b, const TensorWalk *walk,
                               PartOf part)
 {
     const Lower *l = s->l;
-    int64_t at = mixed_norms_at(l, part);
     b = ps_if(s->p, b, step_is_stage(s, part_stage(l, part)), NULL);
+    begin(s, b, walk, part);
     for (int i = 0; i < l->m->weights.count; i++) {
         const Weight *w = &l->m->weights.at[i];
         if (w->stack >= 0 || !is_updated(w)
-            || !(rule == update_rule ? part_updates(l, part, i)
-                                     : part_counts(l, part, i)))
+            || !(walk->updates ? part_updates(l, part, i)
+                               : part_counts(l, part, i)))
             continue;
         s->p->here = w->origin.model;
-        rule(s, b, i, at, 0);
-        at += blocks_of(s, w);
+        walk->rule(s, b, i);
     }
     s->p->here = (Loc){0};
 }
 
-static void each_mixed_stack(Steps *s, ProgBlock *b, TensorRule *rule,
+static void each_mixed_stack(Steps *s, ProgBlock *b, const TensorWalk *walk,
                              int stack)
 {
-    int64_t at = 0;
-    each_mixed_tensor(s, b, rule, stack ? PART_DECODER : PART_FIRST);
-    each_block_tensor(s, b, rule, stack, &at);
-    each_mixed_tensor(s, b, rule, stack ? PART_LAST : PART_MEMORY);
+    each_mixed_tensor(s, b, walk, stack ? PART_DECODER : PART_FIRST);
+    each_block_tensor(s, b, walk, stack);
+    each_mixed_tensor(s, b, walk, stack ? PART_LAST : PART_MEMORY);
 }
 
 /* The stage's trained weights, in checkpoint order. */
-static void each_stage_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
+static void each_stage_tensor(Steps *s, ProgBlock *b, const TensorWalk *walk)
 {
     int decoder = s->l->decoder, last = s->l->stages - 1;
+    for (int stack = 0; s->l->mixed && stack < 2; stack++)
+        each_mixed_stack(s, b, walk, stack);
+    if (s->l->mixed)
+        return;
     if (decoder)
-        each_stack_tensor(s, b, rule, 0, 0, decoder - 1);
-    each_stack_tensor(s, b, rule, decoder > 0, decoder, last);
+        each_stack_tensor(s, b, walk, 0, 0, decoder - 1);
+    each_stack_tensor(s, b, walk, decoder > 0, decoder, last);
 }
 
-/* Calls rule for every trained weight, in checkpoint order; a stack's blocks
- * where the first of their weights stands. */
-static void each_tensor(Steps *s, ProgBlock *b, TensorRule *rule)
+void step_each_tensor(Steps *s, ProgBlock *b, const TensorWalk *walk)
 {
     const Module *m = s->l->m;
-    int64_t at = 0;
     bool looped[2] = {false};
     if (s->stage) {
-        if (!s->l->mixed) {
-            each_stage_tensor(s, b, rule);
-            return;
-        }
-        for (int stack = 0; stack < 2; stack++)
-            each_mixed_stack(s, b, rule, stack);
+        each_stage_tensor(s, b, walk);
         return;
     }
     for (int i = 0; i < m->weights.count; i++) {
         const Weight *w = &m->weights.at[i];
-        s->p->here = w->origin.model;
         if (w->stack >= 0 && !looped[w->stack]) {
             looped[w->stack] = true;
-            each_block_tensor(s, b, rule, w->stack, &at);
+            each_block_tensor(s, b, walk, w->stack);
         }
         if (w->stack >= 0 || !is_updated(w))
             continue;
-        rule(s, b, i, at, 0);
-        at += blocks_of(s, w);
+        s->p->here = w->origin.model;
+        walk->rule(s, b, i);
     }
     s->p->here = (Loc){0};
 }
 
-static ProgExpr *tensor(Steps *s, const Weight *w, ProgVar *shared,
-                        ProgVar *block)
+ProgExpr *step_tensor(Steps *s, const Weight *w, ProgVar *shared,
+                      ProgVar *block)
 {
     return px_field(s->p, var(s, w->stack >= 0 ? block : shared),
                     c_name(s->l, w->name));
-}
-
-/* at + index · each */
-static ProgExpr *nth(Steps *s, int64_t at, const ProgVar *index, int64_t each)
-{
-    return px_add(s->p, num(s, at), px_mul(s->p, var(s, index), num(s, each)));
-}
-
-/* Of a stage's norms, where those of the open block or tensor begin: first what
- * stands before the blocks, which the first stage alone has. */
-static ProgExpr *stage_norm(Steps *s, int64_t at, int64_t each)
-{
-    Prog *p = s->p;
-    const Lower *l = s->l;
-    int last = l->stages - 1;
-    if (l->chunks > 1 && s->behind) {
-        const ModelChunk *end = part_chunk(l, last, l->chunks - 1);
-        return num(s, chunk_norms_at(l, last, l->chunks - 1) + at
-                          + (end->to - end->from) * block_norms(l, 0));
-    }
-    if (l->chunks > 1 && s->block)
-        return px_add(p, step_chunk_field(s, "norms"),
-                      px_add(p, num(s, at), px_mul(p, step_chunk_block(s),
-                                                   num(s, each))));
-    if (s->behind)
-        return px_add(p, px_mul(p, step_stage_field(s, "count"),
-                                num(s, block_norms(s->l, s->stack))),
-                      num(s, at));
-    if (!s->block)
-        return num(s, at);
-    ProgExpr *own = px_mul(p, step_own_block(s), num(s, each));
-    return px_add(p, num(s, at), own);
-}
-
-static void norm_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
-                      int64_t each)
-{
-    Prog *p = s->p;
-    const Weight *w = &s->l->m->weights.at[weight];
-    ProgExpr *counts = step_counts_norms(s, w);
-    if (counts)
-        b = ps_if(p, b, counts, NULL);
-    ProgExpr *place = s->stage ? stage_norm(s, at, each)
-                    : s->block ? nth(s, at, s->block, each)
-                               : num(s, at);
-    bool from_blocks = s->block || (s->behind && s->l->decoder);
-    const ProgVar *from =
-        s->stage && from_blocks && s->block_norms ? s->block_norms : s->norm;
-    ProgExpr *sums = px_offset(p, var(s, from), place);
-    ProgExpr *gradient = tensor(s, w, s->dshared[0], s->dw[s->stack]);
-    if (w->frozen_blocks)       /* NULL: zeros */
-        gradient = px_select(p, step_trains(s, w), gradient,
-                             px_null(p, gradient->type));
-    ProgExpr *n = elements_of(s->l, &w->type);
-    ProgExpr *args[] = { var(s, s->me), sums, gradient, n };
-    step_call(s, b, prog_library(p, "square_blocks"), args, 4);
-}
-
-/* Where no rank has a norm there is a 0, which other steps may have written
- * over. */
-static void clear_norms(Steps *s, ProgBlock *b, int64_t floats)
-{
-    ProgExpr *args[] = { var(s, s->me), step_region(s, "norms"),
-                         num(s, (floats + 15) / 16 * 16) };
-    step_call(s, b, clear_func(s->l), args, 3);
-    step_barrier(s, b);
-}
-
-/* Whether norm and loss are finite, and what clips the gradients. */
-static void judge_norm(Steps *s, ProgBlock *b, const ProgVar *norm)
-{
-    Prog *p = s->p;
-    ps_comment(p, b, "x - x is 0 for all that is finite; another step is not "
-               "applied");
-    ProgExpr *n = var(s, norm), *loss = var(s, s->loss_value);
-    ProgExpr *finite = px_and(p, px_eq(p, px_sub(p, n, n), px_f64(p, 0)),
-                              px_eq(p, px_sub(p, loss, loss), px_f32(p, 0)));
-    s->applied = step_let(s, b, "applied", finite);
-    ProgExpr *clip = px_cast(p, prog_f64(), step_control(s, "clip"));
-    ProgExpr *clips = px_and(p, px_lt(p, px_f64(p, 0), clip),
-                             px_lt(p, clip, n));
-    ProgExpr *factor = px_cast(p, prog_f32(), px_div(p, clip, n));
-    s->clip_scale = step_let(s, b, "clip_scale",
-                             px_select(p, clips, factor, px_f32(p, 1)));
-}
-
-/* Norms lie chunk by chunk of the model, in them stage by stage and slice by
- * slice: ranks tell each other theirs of each chunk. */
-static void gather_chunks(Steps *s, ProgBlock *b, const ProgVar *norms,
-                          int64_t slice)
-{
-    Prog *p = s->p;
-    ProgVar *chunk = prog_local(p, s->func, "chunk", prog_i64());
-    int64_t each = s->l->slices * slice;
-    b = ps_for(p, b, chunk, num(s, 0), px_const(p, s->l->chunk_count),
-               num(s, 1));
-    ProgExpr *row = px_mul(p, var(s, chunk), px_const(p, s->l->stage_count));
-    ProgVar *all =
-        step_let(s, b, "chunk_norms",
-                 px_offset(p, var(s, norms), px_mul(p, row, num(s, each))));
-    if (s->l->slices > 1)
-        step_gather_slices(s, b,
-                           px_offset(p, var(s, all),
-                                     px_mul(p, step_control(s, "stage"),
-                                            num(s, each))), slice);
-    step_gather_norms(s, b, var(s, all), each);
-}
-
-/* Where the norms of a stage's blocks begin among its own. */
-static ProgExpr *first_block_norm(Steps *s)
-{
-    if (s->l->decoder)
-        return step_stage_field(s, "norms");
-    return px_select(s->p, step_is_first(s),
-                     num(s, part_norms(s->l, 0, true)), num(s, 0));
-}
-
-/* grad_norm, whether all is finite, and what clips the gradients. */
-void step_norm(Steps *s, ProgBlock *b)
-{
-    Prog *p = s->p;
-    ps_comment(p, b, "the gradient norm: blocks of 1024 elements, in "
-               "checkpoint order");
-    s->norm = step_let(s, b, "norms",
-                       px_cast(p, prog_pointer(PK_F64, false),
-                               step_region(s, "norms")));
-    const Region *r = find_region(s->map, "norms");
-    ProgVar *all = s->norm;
-    Lower *l = s->l;
-    int64_t tensor = l->slices, raw = 0;
-    bool chunks = s->stage && l->chunks > 1;
-    int64_t slice = s->stage ? part_norm_room(l) : r->floats / 2 / tensor;
-    if (l->shards > 1) {    /* in front are those of shares, rank by rank */
-        raw = all_share_norms(l);
-        slice = shard_norm_room(l);
-        s->norm = step_let(s, b, "ordered_norms",
-                           px_offset(p, var(s, all), num(s, raw)));
-    }
-    const ProgVar *whole = s->norm;
-    if (s->stage || tensor > 1 || raw)
-        clear_norms(s, b, r->floats);
-    if (s->stage && !chunks)        /* those of stage 0, of stage 1, … */
-        s->norm = step_let(s, b, "own_norms",
-                           px_offset(p, var(s, whole),
-                                     px_mul(p, step_control(s, "stage"),
-                                            num(s, tensor * slice))));
-    ProgVar *stage_norms = s->norm;
-    if (tensor > 1)         /* in them of slice 0, of slice 1, … */
-        s->norm = step_let(s, b, "slice_norms",
-                           px_offset(p, var(s, s->norm),
-                                     px_mul(p, step_slice(s), num(s, slice))));
-    if (s->stage && l->shards == 1 && !chunks)
-        s->block_norms = step_let(
-            s, b, "block_norms",
-            px_offset(p, var(s, s->norm), first_block_norm(s)));
-    if (l->shards > 1)
-        step_shard_norms(s, b, all, var(s, s->norm));
-    else
-        each_tensor(s, b, norm_rule);
-    if (chunks)
-        gather_chunks(s, b, whole, slice);
-    else if (tensor > 1)
-        step_gather_slices(s, b, var(s, stage_norms), slice);
-    if (s->stage && !chunks)
-        step_gather_norms(s, b, var(s, whole), tensor * slice);
-    else if (l->shards == 1 && tensor == 1)
-        step_barrier(s, b);
-    ProgExpr *args[] = { var(s, whole), num(s, r->floats / 2 - raw) };
-    ProgVar *norm = step_let(s, b, "norm",
-                             px_call(p, prog_library(p, "norm_f64"), 2, args));
-    s->norm = norm;
-    step_finish_loss(s, b);
-    judge_norm(s, b, norm);
 }
 
 ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
@@ -546,10 +356,11 @@ ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
         return step_control(s, name);
     int which = !strcmp(name, "second");
     if (!strcmp(name, "p"))
-        return tensor(s, w, s->shared, s->w[s->stack]);
+        return step_tensor(s, w, s->shared, s->w[s->stack]);
     if (!strcmp(name, "g"))
-        return tensor(s, w, s->dshared[0], s->dw[s->stack]);
-    return tensor(s, w, s->moments[which], s->block_moments[s->stack][which]);
+        return step_tensor(s, w, s->dshared[0], s->dw[s->stack]);
+    return step_tensor(s, w, s->moments[which],
+                       s->block_moments[s->stack][which]);
 }
 
 /* The body of an `if` that w is trained: neighbours of equal masks share
@@ -567,11 +378,8 @@ const KernelCode *update_code(Steps *s)
     return &find_code(s->l, module_find_func(s->l->m, "update"))->update;
 }
 
-static void update_rule(Steps *s, ProgBlock *b, int weight, int64_t at,
-                        int64_t each)
+static void update_rule(Steps *s, ProgBlock *b, int weight)
 {
-    (void)at;
-    (void)each;
     const Weight *w = &s->l->m->weights.at[weight];
     const KernelCode *code = update_code(s);
     List(ProgExpr *) args = {0};
@@ -617,5 +425,6 @@ void step_update(Steps *s, ProgBlock *b)
                           s->moments[i], moment_start(s, i));
         open_block_moments(s, b, i, names[i]);
     }
-    each_tensor(s, b, update_rule);
+    step_each_tensor(s, b, &(TensorWalk){ .rule = update_rule,
+                                          .updates = true });
 }

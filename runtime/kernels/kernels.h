@@ -236,8 +236,9 @@ void preference_grad(const Thread *me, float *dsums, const float *sums,
 void chain_f64(const Thread *me, double *total, const float *values, long n, int init);
 /* Squares of every block of 1024 consecutive values (the last may be short) in
  * 16 f64 lanes, folded: sums[i], i < ceil(n/1024). Threads split the blocks. With
- * values NULL (a parameter that is not trained) every sum is 0. */
-void square_blocks(const Thread *me, double *sums, const float *values, long n);
+ * values NULL (a parameter that is not trained, or that counts elsewhere) every
+ * sum is 0. Gives the place behind the last sum. */
+double *square_blocks(const Thread *me, double *sums, const float *values, long n);
 /* The root of sums[0] + sums[1] + …, one chain; every thread may compute it. */
 double norm_f64(const double *sums, long n);
 

@@ -31,7 +31,7 @@ static double square_block(const float *values, long n)
     return lane[0];
 }
 
-void square_blocks(const Thread *me, double *sums, const float *values, long n)
+double *square_blocks(const Thread *me, double *sums, const float *values, long n)
 {
     enum { BLOCK = 1024 };
     long blocks = (n + BLOCK - 1) / BLOCK;
@@ -39,6 +39,7 @@ void square_blocks(const Thread *me, double *sums, const float *values, long n)
         long left = n - b * BLOCK;
         sums[b] = values ? square_block(values + b * BLOCK, left < BLOCK ? left : BLOCK) : 0.0;
     }
+    return sums + blocks;
 }
 
 double norm_f64(const double *sums, long n)

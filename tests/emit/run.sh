@@ -36,6 +36,8 @@ gcc $own -fsanitize=address,undefined -o misuse "$here/misuse.c" $root/ir/base.c
     $root/ir/prog*.c || exit 1
 check "misuse of constructors" env ASAN_OPTIONS=detect_leaks=0 ./misuse
 gcc $own -o emit_sample "$here/emit_sample.c" "$here/sample.c" $emitters -ldl -lm || exit 1
+gcc $own -o tidy "$here/tidy.c" $emitters -ldl -lm || exit 1
+check "what nothing reads is not emitted" ./tidy
 check "the sample is emitted" ./emit_sample c sample.c
 ./emit_sample c again.c
 check "two emits are equal" cmp sample.c again.c
@@ -154,6 +156,22 @@ for spec in "$root"/models/*.yaml; do
         check "$model by $cc, without a warning" $cc -std=gnu11 -Wall -Wextra -Wpedantic -Werror \
             -Wno-psabi -ffp-contract=off -march=x86-64-v3 $how "models/$model/$model.c"
     done
+done
+# Of plans, in which much goes unused that one rank's program needs.
+for plan in "parallel.pipeline.stages=2 train.micro_batch=2" \
+    "parallel.data=2 parallel.shard=parameters" \
+    "parallel.data=2 parallel.tensor=2 parallel.context=2 parallel.pipeline.stages=2 \
+parallel.shard=gradients train.micro_batch=2"; do
+    rm -rf models/plan
+    # shellcheck disable=SC2046  # settings are words
+    expect 0 "" emit tiny.yaml -o models/plan $(for key in $plan; do echo "--set $key"; done)
+    for file in models/plan/*.c; do
+        check "$plan by gcc, all of it used" gcc -std=gnu11 -Wall -Wextra -Wpedantic -Werror \
+            -Wno-psabi -Wunused-macros -Wunused-const-variable=2 -march=x86-64-v3 \
+            -fsyntax-only "$file"
+    done
+    check "$plan: no constant or field that nothing reads" \
+        sh -c "! awk -f '$here/unread.awk' models/plan/tiny.c | grep ."
 done
 check "no line is wider than 100 columns or ends in a space" \
     sh -c '! awk "length > 100 || / \$/ { print FILENAME \":\" FNR }" models/*/*.c | grep .'
