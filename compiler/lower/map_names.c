@@ -91,6 +91,14 @@ static void name_record(Lower *l, StepMap *map, int group, Region *r)
                              "what waits of a block for its weights");
         return;
     }
+    if (!strcmp(r->name, "cache")) {
+        r->each = prog_const(l->p, group,
+                             upper(l->arena, map->step->name, "block_cache"),
+                             r->floats
+                                 / stack_blocks(l->m, l->m->stacks.count - 1),
+                             "a block's keys and values");
+        return;
+    }
     if (!ends(r->name, "records"))
         return;
     int64_t slots = 1;

@@ -206,10 +206,9 @@ static ProgExpr *record_at(Steps *s, const Func *f)
 
 static ProgExpr *cache_at(Steps *s)
 {
-    int64_t blocks = stack_blocks(s->l->m, s->stack);
-    int64_t each = find_region(s->map, "cache")->floats / blocks;
+    const ProgConst *each = find_region(s->map, "cache")->each;
     return px_offset(s->p, step_region(s, "cache"),
-                     px_mul(s->p, var(s, s->block), num(s, each)));
+                     px_mul(s->p, var(s, s->block), px_const(s->p, each)));
 }
 
 static int site_of(const Func *f)
