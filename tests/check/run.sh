@@ -348,7 +348,7 @@ s/if \(!vocabulary_is_padded\(b\)\)/if (b)/
 norms-in-parts | compiler/build/layers.c | along tensor | shares
 s/(weights\.at\[weight->weight\]\.partial = )true/$1false/
 whole-for-parts | compiler/build/layers.c | along tensor | shares
-s/\.partial = true \}\);/.partial = false });/
+s/gather_shares\(b, name, x, true\)/gather_shares(b, name, x, false)/
 parts-too-late | compiler/lower/steps.c | gradients | shares zero2 train.batch=4
 s/step_sum_block_parts\(s, body\);/(void)body;/
 shares-forecast | compiler/lower/ranks.c | forecast | shares
