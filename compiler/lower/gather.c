@@ -1,6 +1,9 @@
 /* gather.c: weights of which a rank keeps its share (ZeRO-3): those outside
- * blocks are gathered once a step, a block's before each call, and dropped by
- * the next one's. See shards.c for units and shares. */
+ * blocks are gathered once a step, a block's before each call, into one of two
+ * places in turn (overlap: false: into one), and dropped by what comes there
+ * next. A block that still lies in its place is not gathered again: backward
+ * begins with those that forward has left. See shards.c for units and shares.
+ */
 #include "steps.h"
 #include "../../runtime/collectives.h"
 
@@ -52,9 +55,22 @@ int64_t gathered_floats(const Lower *l, const Unit *unit, int stage)
 }
 
 /* Blocks have two in turn where one arrives while another is used. */
-int64_t gathered_places(const Lower *l, const Unit *unit)
+int64_t gathered_places(const Lower *l, const Unit *unit, int stage)
 {
-    return unit->stack >= 0 && l->m->mesh.prefetch ? 2 : 1;
+    int64_t blocks = 0;
+    if (unit->stack < 0 || !l->m->mesh.prefetch)
+        return 1;
+    for (int i = 0; i < l->stages; i++)
+        if ((stage < 0 || stage == i)
+            && stack_blocks_on(l, unit->stack, i) > blocks)
+            blocks = stack_blocks_on(l, unit->stack, i);
+    return blocks > 1 ? 2 : 1;
+}
+
+/* The same of the stage that has the most, for code that all run. */
+static int64_t places_of(const Lower *l, int stack)
+{
+    return gathered_places(l, block_unit(l, stack), -1);
 }
 
 /* Of experts that no two ranks have there is one share. */
@@ -67,18 +83,30 @@ static void copy_unit(Steps *s, ProgBlock *b, const Unit *unit, ProgExpr *all,
     step_barrier(s, b);
 }
 
-void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
-                      const char *message, ProgExpr *all, ProgExpr *own)
+static void gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
+                        ProgExpr *message, ProgExpr *all, ProgExpr *own)
 {
-    if (unit->shards == 1) {
-        copy_unit(s, b, unit, all, own);
-        return;
-    }
-    ProgExpr *args[] = {
-        var(s, s->me), step_unit_message(s, message, ALL_GATHER, unit, s->runs),
-        all, own, step_share_number(s, unit), step_share(s, unit),
-    };
+    ProgExpr *args[] = { var(s, s->me), message, all, own,
+                         step_share_number(s, unit), step_share(s, unit) };
     step_call(s, b, gather_func(s->l), args, 6);
+}
+
+/* Once a step. */
+static void gather_once(Steps *s, ProgBlock *b, const Unit *unit,
+                        const char *message, ProgExpr *all, ProgExpr *own)
+{
+    if (unit->shards == 1)
+        copy_unit(s, b, unit, all, own);
+    else
+        gather_unit(s, b, unit,
+                    step_unit_message(s, message, ALL_GATHER, unit, 1), all,
+                    own);
+}
+
+/* The message of what is gathered a block at a time (step_foretell_gathers). */
+static ProgExpr *blocks_message(Steps *s, const Unit *unit)
+{
+    return step_unit_message(s, "gather weights", ALL_GATHER, unit, 0);
 }
 
 const char *gathered_region(const Lower *l, const Unit *unit)
@@ -154,7 +182,7 @@ void step_gather_shared(Steps *s, ProgBlock *b)
             continue;
         ProgBlock *some = step_where_unit(s, b, unit);
         ProgExpr *all = step_region(s, gathered_region(l, unit));
-        step_gather_unit(
+        gather_once(
             s, some, unit, "gather weights", all,
             step_packed_share(s, unit, step_control(s, "weights")));
         list_push(l->arena, &args, all);
@@ -182,17 +210,21 @@ static void point_at_experts(Steps *s, ProgBlock *b, const Unit *unit)
                                    px_const(p, l->offsets[i])));
 }
 
+/* Which of two places in turn is the open block's. */
+static ProgExpr *turn(Steps *s)
+{
+    return px_rem(s->p, step_own_block(s), num(s, 2));
+}
+
 /* Where the open block's parameters are gathered. */
 static ProgExpr *gathered_block(Steps *s)
 {
     Prog *p = s->p;
-    Lower *l = s->l;
-    const Unit *unit = block_unit(l, s->stack);
-    ProgExpr *at = step_region(s, gathered_region(l, unit));
-    if (gathered_places(l, unit) == 1)
+    const Unit *unit = block_unit(s->l, s->stack);
+    ProgExpr *at = step_region(s, gathered_region(s->l, unit));
+    if (places_of(s->l, s->stack) == 1)
         return at;
-    ProgExpr *turn = px_rem(p, var(s, s->block), num(s, 2));
-    return px_offset(p, at, px_mul(p, turn, px_const(p, unit->gathered)));
+    return px_offset(p, at, px_mul(p, turn(s), px_const(p, unit->gathered)));
 }
 
 /* A unit of the open block: where all of it goes, and this rank's share. */
@@ -209,86 +241,25 @@ static ProgExpr *kept_share(Steps *s, const Unit *unit)
     return step_packed_share(s, unit, step_control(s, "weights"));
 }
 
+/* Is it gathered a block at a time? */
+static bool is_of_block(const Steps *s, const Unit *unit)
+{
+    return unit->stack == s->stack && unit->shards > 1;
+}
+
 /* A half of the open block's gathering (see begin_gather_f32). */
-static void half_gather(Steps *s, ProgBlock *b, const char *half,
-                        ProgExpr *const *messages)
+static void half_gather(Steps *s, ProgBlock *b, const char *half)
 {
     for (int i = 0; i < s->l->units.count; i++) {
         const Unit *unit = &s->l->units.at[i];
-        ProgExpr *args[] = { var(s, s->me), messages[i],
-                             NULL, NULL, step_share(s, unit) };
-        if (!messages[i])
+        if (!is_of_block(s, unit))
             continue;
-        args[2] = gathered_unit(s, unit);
-        args[3] = kept_share(s, unit);
+        ProgExpr *args[] = {
+            var(s, s->me), blocks_message(s, unit), gathered_unit(s, unit),
+            kept_share(s, unit), step_share(s, unit),
+        };
         step_call(s, b, prog_library(s->p, half), args, 5);
     }
-}
-
-/* The open block's have been on their way since the block before; those of the
- * next set out. */
-static void gather_in_turn(Steps *s, ProgBlock *b, ProgExpr *const *messages)
-{
-    Prog *p = s->p;
-    ProgVar *block = s->block, *own = s->own;
-    ProgExpr *last = px_sub(p, step_blocks(s), num(s, 1));
-    ProgExpr *first = step_first_block(s), *l = var(s, block);
-    bool down = s->down;
-    ps_comment(p, b, "parameters arrive while the block before computes");
-    half_gather(s, ps_if(p, b, px_eq(p, l, down ? last : first), NULL),
-                "begin_gather_f32", messages);
-    half_gather(s, b, "end_gather_f32", messages);
-    b = ps_if(p, b, down ? px_lt(p, first, l) : px_lt(p, l, last), NULL);
-    s->block = step_let(s, b, "next", down ? px_sub(p, l, num(s, 1))
-                                           : px_add(p, l, num(s, 1)));
-    s->own = NULL;
-    half_gather(s, b, "begin_gather_f32", messages);
-    s->block = block;
-    s->own = own;
-}
-
-/* The open block's, for one call. */
-void step_gather_block(Steps *s, ProgBlock *b)
-{
-    Lower *l = s->l;
-    ProgExpr *messages[MOST_UNITS] = {0};
-    const Unit *block = block_unit(l, s->stack);
-    if (!block)                 /* its blocks have no parameters */
-        return;
-    bool in_turn = gathered_places(l, block) > 1;
-    for (int i = 0; i < l->units.count; i++) {
-        const Unit *unit = &l->units.at[i];
-        if (unit->stack != s->stack || unit->shards == 1)
-            continue;
-        if (in_turn)
-            messages[i] = step_unit_message(s, "gather weights", ALL_GATHER,
-                                            unit, s->runs);
-        else
-            step_gather_unit(s, b, unit, "gather weights",
-                             gathered_unit(s, unit), kept_share(s, unit));
-    }
-    if (in_turn)
-        gather_in_turn(s, b, messages);
-    step_point(s, b, l->stacks[s->stack].weights, s->w[s->stack],
-               gathered_block(s));
-    for (int i = 0; i < l->units.count; i++)
-        if (l->units.at[i].stack == s->stack && l->units.at[i].shards == 1)
-            point_at_experts(s, b, &l->units.at[i]);
-}
-
-/* A rank may read others' shares until it ends a step, and where that only goes
- * forward nothing else is waited for. */
-void step_leave_shares(Steps *s, ProgBlock *b)
-{
-    const Unit *unit = &s->l->units.at[0];
-    if (!s->l->m->mesh.prefetch)
-        return;
-    ProgExpr *args[] = {
-        var(s, s->me),
-        step_unit_message(s, "gather weights", ALL_GATHER, unit, 0),
-    };
-    ps_comment(s->p, b, "until here others may read this rank's share");
-    step_call(s, b, prog_library(s->p, "meet"), args, 2);
 }
 
 /* ---- derived weights ---- */
@@ -318,12 +289,294 @@ static bool reads_derived(const Module *m, const Func *f)
 }
 
 /* What was made of a gathered block is gone with it: it is made anew, before
- * what reads it. */
-void step_derive(Steps *s, ProgBlock *b, const Func *reader)
+ * what reads it; a block that stays has it for all that come. */
+static void derive(Steps *s, ProgBlock *b, const Func *reader)
 {
     const Stmt *call = preparation(s->l->m, s->stack);
-    if (call && reads_derived(s->l->m, reader))
+    if (call && (s->even[s->stack] || reads_derived(s->l->m, reader)))
         step_statement(s, b, call);
+}
+
+/* ---- which blocks lie where ---- */
+static ProgVar *block_variable(Steps *s, ProgBlock *b, const char *name)
+{
+    const char *prefix = s->l->m->stacks.at[s->stack].prefix;
+    if (*prefix)
+        name = arena_printf(s->l->arena, "%.*s_%s", (int)strlen(prefix) - 1,
+                            prefix, name);
+    return step_let(s, b, name, num(s, -1));
+}
+
+void step_track_blocks(Steps *s, ProgBlock *b)
+{
+    ps_comment(s->p, b, "which gathered blocks lie in their places, and which "
+               "is under way; -1: none");
+    for (int i = 0; i < s->l->m->stacks.count; i++) {
+        if (!block_unit(s->l, i))
+            continue;
+        s->stack = i;
+        bool two = places_of(s->l, i) > 1;
+        s->even[i] = block_variable(s, b, two ? "even" : "whole");
+        if (two)
+            s->odd[i] = block_variable(s, b, "odd");
+        if (s->l->m->mesh.prefetch)
+            s->coming[i] = block_variable(s, b, "coming");
+    }
+    s->stack = 0;
+}
+
+static ProgExpr *is_odd(Steps *s)
+{
+    return px_eq(s->p, turn(s), num(s, 1));
+}
+
+/* Does the open block not lie in its place? */
+static ProgExpr *is_absent(Steps *s)
+{
+    Prog *p = s->p;
+    ProgExpr *there = var(s, s->even[s->stack]);
+    if (s->odd[s->stack])
+        there = px_select(p, is_odd(s), var(s, s->odd[s->stack]), there);
+    return px_ne(p, there, var(s, s->block));
+}
+
+/* From here on it does. */
+static void put_block(Steps *s, ProgBlock *b)
+{
+    ProgBlock *even = b;
+    if (s->odd[s->stack]) {
+        ProgBlock *odd = ps_if(s->p, b, is_odd(s), &even);
+        ps_set(s->p, odd, s->odd[s->stack], var(s, s->block));
+    }
+    ps_set(s->p, even, s->even[s->stack], var(s, s->block));
+}
+
+static bool uses_block(Lower *l, const Stmt *loop)
+{
+    for (int i = 0; i < loop->body.count; i++)
+        if (find_code(l, loop->body.at[i]->func)->uses_block)
+            return true;
+    return false;
+}
+
+/* Does a loop gather its blocks? See step_derive for what makes weights of
+ * them. */
+static bool gathers_blocks(Lower *l, const Stmt *loop)
+{
+    return block_unit(l, loop->stack) && uses_block(l, loop)
+        && !makes_derived(l->m, loop->body.at[0]->func);
+}
+
+/* The open block's, unless they lie there, set out. */
+static void set_out(Steps *s, ProgBlock *b)
+{
+    half_gather(s, b, "begin_gather_f32");
+    if (!s->even[s->stack])
+        return;
+    put_block(s, b);
+    ps_set(s->p, b, s->coming[s->stack], var(s, s->block));
+}
+
+/* A loop whose blocks lie where a loop the other way has left them begins with
+ * one that is there; stages may have had other micro-batches between. */
+void step_set_out(Steps *s, ProgBlock *b, const Stmt *loop)
+{
+    Prog *p = s->p;
+    const Stmt *before = s->passed[loop->stack];
+    if (!gathers(s->l, s->map->step) || !s->l->m->mesh.prefetch
+        || !gathers_blocks(s->l, loop))
+        return;
+    s->ahead = loop;
+    if (!s->stage && before && before->down != loop->down)
+        return;
+    bool sure = !s->even[loop->stack] || (!s->stage && !before && s->runs == 1);
+    s->stack = loop->stack;
+    ps_comment(p, b, "its first block's parameters set out");
+    s->block = step_let(s, b, "start",
+                        loop->down ? px_sub(p, step_blocks(s), num(s, 1))
+                                   : step_first_block(s));
+    set_out(s, sure ? b : ps_if(p, b, is_absent(s), NULL));
+    s->block = NULL;
+    s->stack = 0;
+}
+
+/* The block behind the open one sets out, if there is one. */
+static void set_out_next(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    ProgVar *block = s->block, *own = s->own;
+    ProgExpr *l = var(s, block);
+    ProgExpr *last = px_sub(p, step_blocks(s), num(s, 1));
+    ProgExpr *first = step_first_block(s);
+    b = ps_if(p, b, s->down ? px_lt(p, first, l) : px_lt(p, l, last), NULL);
+    s->block = step_let(s, b, "next", s->down ? px_sub(p, l, num(s, 1))
+                                              : px_add(p, l, num(s, 1)));
+    s->own = NULL;
+    set_out(s, s->even[s->stack] ? ps_if(p, b, is_absent(s), NULL) : b);
+    s->block = block;
+    s->own = own;
+}
+
+/* The open block's have been on their way since the block before, unless they
+ * lay there; gives where they have arrived. */
+static ProgBlock *arrive(Steps *s, ProgBlock *b)
+{
+    ProgVar *coming = s->coming[s->stack];
+    if (coming)
+        b = ps_if(s->p, b, px_eq(s->p, var(s, coming), var(s, s->block)), NULL);
+    half_gather(s, b, "end_gather_f32");
+    if (coming)
+        ps_set(s->p, b, coming, num(s, -1));
+    return b;
+}
+
+/* All at once, where nothing is under way; gives where they were absent. */
+static ProgBlock *gather_now(Steps *s, ProgBlock *b)
+{
+    if (s->even[s->stack])
+        b = ps_if(s->p, b, is_absent(s), NULL);
+    for (int i = 0; i < s->l->units.count; i++) {
+        const Unit *unit = &s->l->units.at[i];
+        if (is_of_block(s, unit))
+            gather_unit(s, b, unit, blocks_message(s, unit),
+                        gathered_unit(s, unit), kept_share(s, unit));
+    }
+    if (s->even[s->stack])
+        put_block(s, b);
+    return b;
+}
+
+/* The open block's, for the calls of a loop. */
+void step_gather_block(Steps *s, ProgBlock *b, const Stmt *loop)
+{
+    Lower *l = s->l;
+    ProgBlock *fresh;
+    if (!gathers_blocks(l, loop))
+        return;
+    step_point(s, b, l->stacks[s->stack].weights, s->w[s->stack],
+               gathered_block(s));
+    for (int i = 0; i < l->units.count; i++)
+        if (l->units.at[i].stack == s->stack && l->units.at[i].shards == 1)
+            point_at_experts(s, b, &l->units.at[i]);
+    if (l->m->mesh.prefetch)
+        ps_comment(s->p, b,
+                   "parameters arrive while the block before computes");
+    fresh = l->m->mesh.prefetch ? arrive(s, b) : gather_now(s, b);
+    derive(s, fresh, loop->body.at[0]->func);
+    if (l->m->mesh.prefetch && places_of(l, s->stack) > 1)
+        set_out_next(s, b);
+}
+
+/* ---- how often ---- */
+/* A stage's passes through its blocks of a stack, in the order of a step. */
+typedef struct Passes {
+    Lower *l;
+    int stack;
+    int64_t places, lies[2];        /* which block in each; -1: none */
+    int64_t gathered;
+} Passes;
+
+/* Through blocks [from, to), of those that the stage has. */
+static void pass(Passes *passes, const Stmt *loop, int64_t from, int64_t to)
+{
+    if (loop->kind != STEP_REPEAT || loop->stack != passes->stack
+        || !gathers_blocks(passes->l, loop))
+        return;
+    for (int64_t i = from; i < to; i++) {
+        int64_t block = loop->down ? to - 1 - (i - from) : i;
+        int64_t *lies = &passes->lies[block % passes->places];
+        passes->gathered += *lies != block;
+        *lies = block;
+    }
+}
+
+static void pass_all(Passes *passes, const Stmt *stmt, int64_t ranks)
+{
+    int64_t times = stmt->kind == STEP_GROUPS ? stmt->count / ranks
+                  : stmt->kind == STEP_MICROS ? stmt->count
+                                              : 1;
+    pass(passes, stmt, 0, stack_blocks(passes->l->m, passes->stack));
+    for (int64_t i = 0; i < times; i++)
+        for (int j = 0; j < stmt->body.count; j++)
+            pass_all(passes, stmt->body.at[j], ranks);
+}
+
+/* Is the loop what a stage does in such an action? */
+static bool is_of_action(const Stmt *loop, ActionKind kind)
+{
+    bool weights = loop->kind == STEP_REPEAT
+        && func_is_weight_half(loop->body.at[0]->func);
+    return loop->down == (kind != ACTION_FORWARD)
+        && weights == (kind == ACTION_WEIGHTS);
+}
+
+/* … and behind the last of a group what is done once a group (close_run). */
+static void pass_action(Passes *passes, const Stmt *groups, int stage,
+                        const Action *action)
+{
+    const Lower *l = passes->l;
+    const Stmt *micros = groups->body.at[0];
+    const ModelChunk *chunk = part_chunk(l, stage, (int)action->chunk);
+    int64_t from = part_blocks_before(l, stage, (int)action->chunk);
+    int64_t to = from + chunk->to - chunk->from;
+    ActionKind closing = l->halves ? ACTION_WEIGHTS : ACTION_BACKWARD;
+    if (chunk->stack != passes->stack)
+        return;
+    for (int i = 0; i < micros->body.count; i++)
+        if (is_of_action(micros->body.at[i], action->kind))
+            pass(passes, micros->body.at[i], from, to);
+    if (action->kind == closing
+        && action->micro % micros->count == micros->count - 1)
+        for (int i = 1; i < groups->body.count; i++)
+            pass(passes, groups->body.at[i], from, to);
+}
+
+/* How often a stage gathers one of its blocks of a stack in a training step. */
+static int64_t block_gathers(const Steps *s, int stage, int stack)
+{
+    Lower *l = s->l;
+    const Step *step = s->map->step;
+    Passes passes = { l, stack, places_of(l, stack), { -1, -1 }, 0 };
+    const Stmt *groups = NULL;
+    for (int i = 0; i < step->body.count; i++) {
+        if (step->body.at[i]->kind == STEP_GROUPS)
+            groups = step->body.at[i];
+        if (!s->stage)
+            pass_all(&passes, step->body.at[i], s->map->replicas);
+    }
+    const StageRun *run = s->stage ? &step->stages.at[stage] : NULL;
+    for (int i = 0; run && i < run->actions.count; i++)
+        pass_action(&passes, groups, stage, &run->actions.at[i]);
+    return passes.gathered;
+}
+
+void step_foretell_gathers(Steps *s)
+{
+    int64_t *calls = arena_alloc(s->l->arena,
+                                 (size_t)s->l->stages * sizeof *calls);
+    for (int i = 0; i < s->l->units.count; i++) {
+        const Unit *unit = &s->l->units.at[i];
+        if (unit->stack < 0 || unit->shards == 1)
+            continue;
+        for (int stage = 0; stage < s->l->stages; stage++)
+            calls[stage] = block_gathers(s, stage, unit->stack);
+        step_unit_calls(s, "gather weights", ALL_GATHER, unit, calls);
+    }
+}
+
+/* A rank may read others' shares until it ends a step, and where that only goes
+ * forward nothing else is waited for. */
+void step_leave_shares(Steps *s, ProgBlock *b)
+{
+    const Unit *unit = &s->l->units.at[0];
+    if (!s->l->m->mesh.prefetch)
+        return;
+    ProgExpr *args[] = {
+        var(s, s->me),
+        step_unit_message(s, "gather weights", ALL_GATHER, unit, 0),
+    };
+    ps_comment(s->p, b, "until here others may read this rank's share");
+    step_call(s, b, prog_library(s->p, "meet"), args, 2);
 }
 
 /* ---- once a step ---- */
@@ -376,9 +629,9 @@ void step_gather_gradients(Steps *s, ProgBlock *b)
                 p, at,
                 px_mul(p, step_own_block(s),
                        px_const(p, l->stacks[unit->stack].floats_const)));
-        step_gather_unit(s, body, unit, "gather gradients",
-                         px_offset(p, step_region(s, "whole"), at),
-                         step_gradient_share(s, unit));
+        gather_once(s, body, unit, "gather gradients",
+                    px_offset(p, step_region(s, "whole"), at),
+                    step_gradient_share(s, unit));
         step_end_blocks(s);
     }
 }

@@ -700,7 +700,7 @@ static StepMap map_part(Lower *l, const Step *step, int stage)
     for (int i = 0; gathers(l, step) && i < l->units.count; i++)
         if (!l->units.at[i].experts)
             add(l, &map, gathered_region(l, &l->units.at[i]), "parameters",
-                gathered_places(l, &l->units.at[i])
+                gathered_places(l, &l->units.at[i], stage)
                     * gathered_floats(l, &l->units.at[i], stage));
     add_totals(l, &map);
     if (gives(step, "aux"))

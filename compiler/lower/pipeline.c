@@ -160,6 +160,7 @@ static void enter(Steps *s, ProgBlock *b, const Stmt *repeat, Span own)
 {
     ProgBlock *other;
     bool down = repeat->down;
+    step_set_out(s, b, repeat);
     ProgBlock *mine = ps_if(s->p, b, down ? step_ends(s) : step_begins(s),
                             &other);
     lower_span(s, mine, own);

@@ -134,11 +134,8 @@ void step_point_at_block(Steps *s, ProgBlock *b)
                           s->stage ? step_stack_field(s, "blocks")
                                    : px_const(s->p, stack->at_const),
                           own);
-    if (gathers(s->l, s->map->step))
-        step_gather_block(s, b);
-    else
-        step_point(s, b, stack->weights, s->w[s->stack],
-                   px_offset(s->p, step_control(s, "weights"), at));
+    step_point(s, b, stack->weights, s->w[s->stack],
+               px_offset(s->p, step_control(s, "weights"), at));
 }
 
 void step_point_at_sums(Steps *s, ProgBlock *b)

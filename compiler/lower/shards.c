@@ -324,7 +324,7 @@ void name_units(Lower *l)
             l->p, group,
             arena_printf(l->arena, "%s_SHARE", upper(l, unit->name)),
             unit_share(unit), "a rank's share");
-        if (gathered_places(l, unit) > 1 && !unit->experts)
+        if (gathered_places(l, unit, -1) > 1 && !unit->experts)
             unit->gathered = prog_const(
                 l->p, group,
                 arena_printf(l->arena, "%s_GATHERED", upper(l, unit->name)),
@@ -417,20 +417,28 @@ static const char *of_experts(const Lower *l, const char *name)
     return arena_printf(l->arena, "%.*s experts'%s", verb, name, name + verb);
 }
 
-/* A message about each of the unit's blocks, `times` a step. */
-ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
-                              const Unit *unit, int64_t times)
+ProgExpr *step_unit_calls(Steps *s, const char *name, int kind,
+                          const Unit *unit, const int64_t *calls)
 {
     ProgExpr *index = NULL;
     for (int i = 0; i < s->l->stages; i++) {
         int64_t bytes = 4 * stage_share(s->l, unit, i);
-        int64_t calls = times * stage_count(s->l, unit, i);
         index = unit->experts
             ? step_experts_message(s, of_experts(s->l, name), kind, i, bytes,
-                                   calls)
-            : step_shard_message(s, name, kind, i, bytes, calls);
+                                   calls[i])
+            : step_shard_message(s, name, kind, i, bytes, calls[i]);
     }
     return index;
+}
+
+ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
+                            const Unit *unit, int64_t times)
+{
+    int64_t *calls = arena_alloc(s->l->arena,
+                                 (size_t)s->l->stages * sizeof *calls);
+    for (int i = 0; i < s->l->stages; i++)
+        calls[i] = times * stage_count(s->l, unit, i);
+    return step_unit_calls(s, name, kind, unit, calls);
 }
 
 /* Where the unit is: outside blocks a stage may have nothing. */

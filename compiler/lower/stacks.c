@@ -119,6 +119,7 @@ static void lower_encoder(const Way *w, ProgBlock *b)
     Steps *s = w->s;
     PartOf begin = w->down ? PART_MEMORY : PART_FIRST;
     PartOf end = w->down ? PART_FIRST : PART_MEMORY;
+    step_set_out(s, b, blocks_of(w, 0));
     Apart to = apart(w, b, 0, part_number(s->l, begin));
     if (w->down)
         receive_memory(w, to.own);
@@ -135,6 +136,7 @@ static void lower_encoder(const Way *w, ProgBlock *b)
 static void lower_decoder_forward(const Way *w, ProgBlock *b)
 {
     Steps *s = w->s;
+    step_set_out(s, b, blocks_of(w, 1));
     Apart to = apart(w, b, 1, s->l->decoder);
     lower_part(w, to.own, PART_DECODER);
     receive_x(w, to.others, 1);
@@ -154,6 +156,7 @@ static void lower_decoder_forward(const Way *w, ProgBlock *b)
 static void lower_decoder_backward(const Way *w, ProgBlock *b)
 {
     Steps *s = w->s;
+    step_set_out(s, b, blocks_of(w, 1));
     Apart to = apart(w, b, 1, last_number(s->l));
     lower_heads(w, to.own);
     receive_x(w, to.others, 1);

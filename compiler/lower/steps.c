@@ -109,7 +109,8 @@ static void open_step(Steps *s)
     s->values = step_let(s, b, "values", step_control(s, "values"));
     open_stage(s, b);
     s->shared = step_record(s, b, "shared", s->l->shared);
-    if (gathers(s->l, s->map->step))
+    bool gathered = gathers(s->l, s->map->step);
+    if (gathered)
         step_gather_shared(s, b);
     else
         step_point_shared(s, b, s->l->shared_weights, s->l->stage_weights,
@@ -120,6 +121,10 @@ static void open_step(Steps *s)
         if (s->l->shared_sums[i])
             s->dshared[i] = step_record(s, b, uses[i], s->l->shared);
     open_blocks(s, b);
+    if (gathered && has_gradients(s)) {
+        step_track_blocks(s, b);
+        step_foretell_gathers(s);
+    }
     s->at = step_record(s, b, "at", s->l->call);
     ProgExpr *sequence = flexible(s) ? step_control(s, "sequence")
                                      : px_const(p, s->map->sequence);
@@ -361,7 +366,7 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     const Func *called = stmt->body.at[0]->func;
     bool gathered = gathers(s->l, s->map->step);
     if (gathered && makes_derived(s->l->m, called))
-        return;                         /* see step_derive */
+        return;                         /* a gathered block's come with it */
     bool leaves = stmt->down && s->l->early && has_gradients(s);
     bool inside = s->model_chunk;
     ProgVar *chunk;
@@ -372,6 +377,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     if (leaves)
         begin_anew(s, b, true);
     b = step_each_chunk(s, b, &chunk);
+    if (gathered && s->ahead != stmt)
+        step_set_out(s, b, stmt);
     s->block = prog_local(s->p, s->func, "l", prog_i64());
     s->down = stmt->down;
     s->stack = stmt->stack;
@@ -382,11 +389,12 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
                  num(s, 1));
     step_count_blocks(s, body);
     set_at(s, body, s->at, "block", var(s, s->block));
-    step_point_at_block(s, body);
+    if (gathered)
+        step_gather_block(s, body, stmt);
+    else
+        step_point_at_block(s, body);
     if (sums_block(s, stmt))
         step_point_at_sums(s, body);
-    if (gathered)
-        step_derive(s, body, called);
     lower_body(s, body, stmt);
     if (leaves) {
         if (s->l->m->mesh.tensor > 1)
@@ -396,6 +404,8 @@ static void repeat(Steps *s, ProgBlock *b, const Stmt *stmt)
     }
     if (!inside)
         s->model_chunk = NULL;
+    s->passed[s->stack] = stmt;
+    s->ahead = NULL;
     s->block = s->own = NULL;
     s->loop = NULL;
     s->down = false;
@@ -519,6 +529,19 @@ static int forward_statements(const Stmt *stmt)
     return count;
 }
 
+/* A statement of a body; before the first that leads to a loop over blocks the
+ * first of them sets out. */
+static void lower_leading(Steps *s, ProgBlock *b, const Stmt *const *body,
+                          int count, int i)
+{
+    int loop = i;
+    while (loop < count && body[loop]->kind != STEP_REPEAT)
+        loop++;
+    if (loop < count && (i == 0 || body[i - 1]->kind == STEP_REPEAT))
+        step_set_out(s, b, body[loop]);
+    step_statement(s, b, body[i]);
+}
+
 /* All of micro-batch `run` of the rank's. */
 static void lower_micro(Steps *s, ProgBlock *b, const Stmt *stmt,
                         ProgExpr *run)
@@ -529,7 +552,8 @@ static void lower_micro(Steps *s, ProgBlock *b, const Stmt *stmt,
     for (int i = 0; i < stmt->body.count; i++) {
         if (i == forward)
             step_note(s, b, "note_backward", run);
-        step_statement(s, b, stmt->body.at[i]);
+        lower_leading(s, b, (const Stmt *const *)stmt->body.at,
+                      stmt->body.count, i);
     }
 }
 
@@ -759,7 +783,9 @@ ProgFunc *lower_step(Lower *l, const StepMap *map)
         step_forward_stages(&s, &s.func->body);
     else
         for (int i = 0; i < map->step->body.count; i++)
-            step_statement(&s, &s.func->body, map->step->body.at[i]);
+            lower_leading(&s, &s.func->body,
+                          (const Stmt *const *)map->step->body.at,
+                          map->step->body.count, i);
     if (s.stage && score)
         step_share_sums(&s, &s.func->body);
     if (gathers(l, map->step) && !has_gradients(&s))

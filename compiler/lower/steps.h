@@ -35,6 +35,12 @@ typedef struct Steps {
         *block_moments[2][2];       /* in the update; by stack, moment */
     ProgVar *share_begins[MOST_UNITS], *share_gradients[MOST_UNITS];
     int stack;                      /* of the loop over blocks, or 0 */
+    ProgVar *even[2], *odd[2];      /* of gathered blocks that stay those that
+                                       lie in two places in turn, or in the only
+                                       one, by stack; NULL: none stay */
+    ProgVar *coming[2];             /* the one that is under way */
+    const Stmt *ahead;              /* the loop whose first block has set out */
+    const Stmt *passed[2];          /* the last loop written, by stack */
     const char *mask;               /* the update's open `if`: frozen_blocks, */
     ProgBlock *masked;              /* its body */
     bool down;                      /* in the loop over blocks, from the last */
@@ -259,7 +265,10 @@ ProgExpr *step_packed_begin(Steps *s, const Unit *unit);
 ProgExpr *step_packed_share(Steps *s, const Unit *unit, ProgExpr *base);
 ProgExpr *step_weight_share(Steps *s, const Unit *unit);
 ProgExpr *step_gradient_share(Steps *s, const Unit *unit);
-/* The index of a message about each of the unit's blocks, `times` a step. */
+/* The index of a message about a unit: a step has so many calls on each stage,
+ * or `times` one of each of the unit's blocks. */
+ProgExpr *step_unit_calls(Steps *s, const char *name, int kind,
+                          const Unit *unit, const int64_t *calls);
 ProgExpr *step_unit_message(Steps *s, const char *name, int kind,
                             const Unit *unit, int64_t times);
 /* Where it has parameters; NULL: on no stage. */
@@ -276,15 +285,19 @@ void step_update_shares(Steps *s, ProgBlock *b);
 /* gather.c */
 void step_gather_weights(Steps *s, ProgBlock *b);
 void step_gather_gradients(Steps *s, ProgBlock *b);
-void step_gather_unit(Steps *s, ProgBlock *b, const Unit *unit,
-                      const char *message, ProgExpr *all, ProgExpr *own);
 void step_gather_shared(Steps *s, ProgBlock *b);
-void step_gather_block(Steps *s, ProgBlock *b);     /* and points at it */
+/* The variables that say which blocks lie gathered. */
+void step_track_blocks(Steps *s, ProgBlock *b);
+void step_foretell_gathers(Steps *s);
+/* The first block of a loop sets out, before what stands in front of it. */
+void step_set_out(Steps *s, ProgBlock *b, const Stmt *loop);
+/* … and each arrives; points at it. */
+void step_gather_block(Steps *s, ProgBlock *b, const Stmt *loop);
 void step_leave_shares(Steps *s, ProgBlock *b);
 int64_t gathered_floats(const Lower *l, const Unit *unit, int stage);
-int64_t gathered_places(const Lower *l, const Unit *unit);
+/* How many there are on a stage; -1: on the one that has the most. */
+int64_t gathered_places(const Lower *l, const Unit *unit, int stage);
 bool makes_derived(const Module *m, const Func *f);
-void step_derive(Steps *s, ProgBlock *b, const Func *reader);
 const char *gathered_region(const Lower *l, const Unit *unit);
 void write_gathering(Lower *l);
 /* ranks.c: the index of a message that a stage's ranks make so many calls of in

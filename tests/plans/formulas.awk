@@ -19,6 +19,28 @@ function sum_over(members, bytes) {
 }
 function all_reduce(bytes) { return sum_over(data, bytes) }
 
+# A pass through n blocks, each of which lies in one of two places in turn until
+# another comes there: how many are gathered.
+function pass(n, down, i, block, gathered) {
+    for (i = 0; i < n; i++) {
+        block = down ? n - 1 - i : i
+        gathered += !(block % 2 in lies) || lies[block % 2] != block
+        lies[block % 2] = block
+    }
+    return gathered
+}
+# … in a step of the first stage, 1F1B: so many micro-batches forward at first,
+# and backward at the end, in between one of each in turn.
+function gathers(n, micros, first, i, sum) {
+    for (i = 0; i < micros + first; i++) {
+        if (i < micros)
+            sum += pass(n, 0)
+        if (i >= first)
+            sum += pass(n, 1)
+    }
+    return sum
+}
+
 /^dim [A-Z]=/ {
     split($2, part, "=")
     size[part[1]] = part[2]
@@ -101,10 +123,13 @@ END {
                 (group - 1) * 8 * all / group / 1024)
         if (tied && stages == 1)
             say("sum_further_uses", 1, all_reduce(4 * tied))
-        if (shard == "parameters")      # forward and backward of each
-            say("gather_weights", 2 * micros * L + outside,
-                (group - 1) * 4 * (before + after + 2 * micros * L * block) \
-                    / group)
+        if (shard == "parameters") {
+            calls = gathers(L, micros, stages - 1 < micros ? stages - 1 : micros)
+            if (stages == 1 && calls != L + (2 * micros - 1) * (L - 2))
+                exit 1
+            say("gather_weights", calls + outside,
+                (group - 1) * 4 * (before + after + calls * block) / group)
+        }
         else
             say("gather_weights", L + outside, (group - 1) * 4 * all / group)
     }

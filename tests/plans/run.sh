@@ -358,6 +358,7 @@ formulas() {
     plan_formula 2 2 stages=2 schedule=interleaved virtual=2 data=2
     plan_formula 4 1 stages=2 data=2 shard=gradients micro=1
     plan_formula 2 2 stages=3 data=2 shard=parameters
+    plan_formula 2 2 stages=5 data=2 shard=parameters
     plan_formula 2 1 stages=2 data=4 shard=parameters shard_group=2 micro=1
     plan_formula 8 1 stages=3 schedule=zero-bubble micro=1
 }
