@@ -271,6 +271,23 @@ static Placement through_rows(const Module *m, Axis axis, Placement p,
     return split_over(lead == 2 && axis != AXIS_DATA ? 1 : 0);
 }
 
+/* Of zeros the rows say how they lie, but along tensor, where they may be parts
+ * of a sum as well. */
+static Placement zero_placed(const Module *m, Axis axis, const Type *type)
+{
+    bool positions = has_dim(m, type, DIM_SEQUENCE)
+                  || has_dim(m, type, DIM_SHARE);
+    if (!type_has_rows(m, type))
+        return placed(PLACED_ANY);
+    switch (axis) {
+    case AXIS_DATA: return split_over(0);
+    case AXIS_CONTEXT: return positions ? split_over(1) : placed(PLACED_ANY);
+    case AXIS_TENSOR:
+        return has_dim(m, type, DIM_SHARE) ? split_over(1) : placed(PLACED_ANY);
+    default: return placed(PLACED_WHOLE);
+    }
+}
+
 /* A parameter takes its argument's placements, or has them from another call.
  */
 static bool bind(Derivation *d, FuncPlaces *p, int i, Known *argument,
@@ -283,6 +300,8 @@ static bool bind(Derivation *d, FuncPlaces *p, int i, Known *argument,
         Placement *own = &p->of[param->number].on[axis];
         Placement by = through_rows(d->m, axis, argument->placed.on[axis],
                                     &argument->type, &param->type);
+        if (by.how == PLACED_ANY)
+            by = zero_placed(d->m, axis, &param->type);
         if (mesh_axis(&d->m->mesh, axis) == 1 || placement_equal(*own, by))
             continue;
         if (p->derived && by.how == PLACED_ANY)

@@ -199,7 +199,8 @@ static bool find_split(const Rule *r, const Letters *l, const Words *w,
     *parts = false;
     for (int i = 0; i < r->node->inputs; i++) {
         Placement p = r->in[i];
-        if (is(p, PLACED_WHOLE) || has_word(w, i, '=') || has_word(w, i, '#'))
+        if (is(p, PLACED_WHOLE) || is(p, PLACED_ANY) || has_word(w, i, '=')
+            || has_word(w, i, '#'))
             continue;
         if (is(p, PLACED_SUM) && strchr(l->linear, '0' + i) && !*parts) {
             *parts = true;
@@ -232,7 +233,7 @@ static bool operands_agree(const Rule *r, const Words *w, char letter)
         if (has_word(w, i, '=') || has_word(w, i, '#'))
             continue;
         int dim = dim_with(w, i, type_in(r, i)->rank, letter);
-        if (dim >= 0 && !is_split(r->in[i], dim))
+        if (dim >= 0 && !is_split(r->in[i], dim) && !is(r->in[i], PLACED_ANY))
             return operand_wrong(r, i, "is whole, and another is split over "
                                        "the same axis");
     }
@@ -290,6 +291,8 @@ static bool one_operand(const Rule *r)
 {
     Placement p = r->in[0];
     Op op = r->node->op;
+    if (is(p, PLACED_ANY) && !is_linear(op))
+        return all(r, placed(PLACED_WHOLE));
     if (!is(p, PLACED_WHOLE) && !is(p, PLACED_SPLIT) && !is_linear(op))
         return operand_wrong(r, 0, described(p));
     if (op == OP_dropout && is_split(p, last_in(r, 0)))
@@ -326,10 +329,8 @@ static bool two_operands(const Rule *r)
     Placement a = r->in[0], b = r->in[1];
     Op op = r->node->op;
     bool sums = op == OP_add || op == OP_sub;
-    if (sums && is(a, PLACED_ANY))
-        return all(r, b);
-    if (sums && is(b, PLACED_ANY))
-        return all(r, a);
+    if (is(a, PLACED_ANY) || is(b, PLACED_ANY))         /* 0, as the other */
+        return all(r, is(a, PLACED_ANY) ? b : a);
     if (is(a, PLACED_SPLIT) || is(b, PLACED_SPLIT))
         return two_split(r);
     if (is(a, PLACED_WHOLE) && is(b, PLACED_WHOLE))
