@@ -405,7 +405,7 @@ static bool rule_change(const Rule *r, const Change *change)
     if (r->axis != change->axis)
         return r->node->inputs == 3 ? by_letters(r, &rows)
                                     : all(r, r->in[0]);
-    if (!placement_equal(r->in[0], change->from))
+    if (!placement_equal(r->in[0], change->from) && !is(r->in[0], PLACED_ANY))
         return operand_wrong(r, 0, described(r->in[0]));
     return all(r, change->to);
 }
@@ -460,7 +460,8 @@ static bool rule_gather(const Rule *r)
 
 static bool rule_scatter(const Rule *r)
 {
-    Placement dy = r->in[0], ids = r->in[1], sum = placed(PLACED_WHOLE);
+    Placement ids = r->in[1], sum = placed(PLACED_WHOLE);
+    Placement dy = is(r->in[0], PLACED_ANY) ? sum : r->in[0];
     bool rows = is(dy, PLACED_SPLIT) && dy.dim < last_in(r, 0);
     if (rows && !placement_equal(dy, ids))
         return operand_wrong(r, 1, described(ids));
@@ -470,7 +471,7 @@ static bool rule_scatter(const Rule *r)
         sum = placed(PLACED_SUM);
     else if (!is(dy, PLACED_WHOLE) || !is(ids, PLACED_WHOLE))
         return operand_wrong(r, 0, described(dy));
-    return placement_equal(r->in[2], sum)
+    return placement_equal(r->in[2], sum) || is(r->in[2], PLACED_ANY)
         ? all(r, sum)
         : operand_wrong(r, 2, "does not lie as what is added to it");
 }

@@ -42,6 +42,11 @@ place_tests() {
             parallel.experts=2 parallel.tensor=2 model.ff.bias=true
         plan_text "two stacks" original-transformer $stage parallel.tensor=2 \
             parallel.sequence_parallel=true parallel.context=2
+        plan_text "nothing reads the encoder" original-transformer $stage \
+            parallel.tensor=2 parallel.context=2 model.blocks.decoder=0
+        plan_text "nothing reads its shares" original-transformer $stage \
+            parallel.tensor=2 parallel.sequence_parallel=true \
+            model.blocks.decoder=0
         plan_text "preferences" preference-tuning $stage parallel.tensor=2 \
             parallel.context=2
         plan_text "relative" transformer-xl $stage parallel.tensor=2 \
