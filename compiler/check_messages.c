@@ -652,7 +652,7 @@ static void check_updates(Game *g)
 }
 
 /* ---- claims ---- */
-/* "all 1024 ranks, 64 walked: the others differ in data only; 260160 events" */
+/* "all 1024 ranks, 64 walked: the others run the same; 260160 events" */
 static const char *looked_at(const Game *g)
 {
     long long ranks = g->facts->ranks, walked = g->classes.count;
@@ -663,7 +663,7 @@ static const char *looked_at(const Game *g)
                                                   ranks),
                         walked == ranks ? ""
                             : arena_printf(arena, ", %lld walked, the others "
-                                           "differ from them in data only",
+                                           "run the same on other numbers",
                                            walked),
                         (long long)g->events);
 }

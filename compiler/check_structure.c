@@ -50,6 +50,48 @@ static void check_verified(Check *c)
     buf_free(&why);
 }
 
+/* ---- placements ---- */
+typedef struct Placings { int64_t values, parts, reshards; } Placings;
+
+static bool is_part(const Value *v)
+{
+    bool part = false;
+    for (Axis axis = 0; axis < AXES; axis++)
+        part |= v->placed[axis].how > PLACED_SPLIT;
+    return part;
+}
+
+static Placings count_placings(const Module *m)
+{
+    Placings n = {0};
+    for (int i = 0; i < m->funcs.count; i++) {
+        const Func *f = m->funcs.at[i];
+        for (int j = 0; j < f->values.count; j++)
+            n.parts += is_part(f->values.at[j]);
+        n.values += f->values.count;
+        for (int j = 0; j < f->nodes.count; j++)
+            n.reshards += f->nodes.at[j]->op == OP_reshard;
+    }
+    return n;
+}
+
+/* Of one rank everything is whole. */
+static void check_placements(Check *c)
+{
+    Buf why = {0};
+    const Module *m = c->compiled.module;
+    if (!m->placed)
+        return;
+    bool fine = module_placements_hold(m, &why);
+    const Placings n = count_placings(m);
+    say(c, "placements", "no operation takes a part of a sum, or of a value "
+        "that ranks split, for the whole", fine ? NULL : why.text,
+        arena_printf(c->arena, "%lld values, %lld of them parts until a sum "
+                     "or an exchange, %lld reshards", (long long)n.values,
+                     (long long)n.parts, (long long)n.reshards));
+    buf_free(&why);
+}
+
 /* ---- blocks ---- */
 static void check_blocks(Check *c)
 {
@@ -344,6 +386,7 @@ static void check_sizes(Check *c)
 void check_structure(Check *c)
 {
     check_verified(c);
+    check_placements(c);
     check_blocks(c);
     check_parameters(c);
     check_places(c);
