@@ -111,7 +111,7 @@ static void tell_bits(const Spec *spec)
     if (sums_each_micro(spec))
         printf("bits: this plan's alone (reproducible.order: fast)\n");
     else
-        print_same_bits(spec->reproducible_groups);
+        print_same_bits(spec);
 }
 
 /* A plan that this machine cannot hold is no error: it may train elsewhere. */

@@ -370,7 +370,7 @@ static void print_effect(const Diff *d)
     else if (sums_each_micro(d->sides[1].compiled.spec))
         printf("bits: of these plans alone (reproducible.order: fast)\n");
     else
-        print_same_bits(d->sides[1].facts->groups);
+        print_same_bits(d->sides[1].compiled.spec);
 }
 
 static PlacementDifferences differences(Diff *d)

@@ -88,13 +88,37 @@ static bool is_of_order(const char *path)
     return begins(path, "parallel") || begins(path, "train.micro_batch");
 }
 
-void print_same_bits(int64_t groups)
+void print_same_bits(const Spec *s)
 {
+    int64_t groups = s->reproducible_groups;
     bool power = (groups & (groups - 1)) == 0;
+    if (s->parallel_experts > 1) {
+        printf("bits: of this data and micro_batch (parallel.experts)\n");
+        return;
+    }
+    if (s->parallel_context > 1) {
+        printf("bits: of this data (parallel.context)\n");
+        return;
+    }
     printf("bits: the same for data in {%lld", power ? 1 : (long long)groups);
     for (int64_t data = 2; power && data <= groups; data *= 2)
         printf(",%lld", (long long)data);
     printf("}\n");
+}
+
+/* Does the key say whose rows a sum goes through before it comes to groups? */
+static bool mixes_ranks(const Spec *s, KeyId key, const char **why)
+{
+    if (s->parallel_experts > 1
+        && (key == KEY_parallel_data || key == KEY_train_micro_batch)) {
+        *why = "an expert's rows follow ranks in each micro-batch";
+        return true;
+    }
+    if (s->parallel_context > 1 && key == KEY_parallel_data) {
+        *why = "a replica's groups are summed before its context's ranks";
+        return true;
+    }
+    return false;
 }
 
 Effect key_effect(KeyId key, const Spec *a, const Spec *b, const char **why)
@@ -110,6 +134,8 @@ Effect key_effect(KeyId key, const Spec *a, const Spec *b, const char **why)
         *why = "with order: fast sums follow micro-batches and ranks";
         return EFFECT_REASSOCIATED;
     }
+    if (mixes_ranks(a, key, why) || mixes_ranks(b, key, why))
+        return EFFECT_REASSOCIATED;
     if (key == KEY_reproducible_order && !sums_each_micro(a)
         && !sums_each_micro(b)) {
         *why = "neither plan has sums that order: fast changes";

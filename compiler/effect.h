@@ -16,10 +16,10 @@ extern const char *const effect_names[];
  * has one micro-batch a step, nor in a pipeline or with relative positions,
  * where blocks' gradients are whole until the step's end. */
 bool sums_each_micro(const Spec *s);
-/* Prints the data degrees that give the same bits where the batch is summed in
- * so many groups: 1 and the powers of two that divide them, which are a power
- * of two or `data` itself. */
-void print_same_bits(int64_t groups);
+/* Prints the data degrees that give the same bits: 1 and the powers of two that
+ * divide reproducible.groups, which are a power of two or `data` itself. With
+ * context or experts that is data as it is. */
+void print_same_bits(const Spec *s);
 /* Of a key whose value differs between a and b, and why. */
 Effect key_effect(KeyId key, const Spec *a, const Spec *b, const char **why);
 #endif

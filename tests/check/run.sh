@@ -224,6 +224,7 @@ differs "same bits" name=other
 differs reassociated reproducible.groups=2
 differs reassociated parallel.tensor=2
 differs reassociated parallel.tensor=2 parallel.data=2
+differs reassociated parallel.data=2 parallel.context=2
 differs "same bits" reproducible.order=fast parallel.data=2
 differs reassociated reproducible.order=fast parallel.data=2 \
     parallel.shard=gradients train.micro_batch=2
@@ -235,6 +236,18 @@ expect 0 "as far as both go" "$tw" diff tiny.yaml \
     --set train.schedule.type=constant -- --set train.steps=100
 expect 0 "bits: the same for data in {1,2,4}" "$tw" diff tiny.yaml \
     --set $four -- --set parallel.data=2
+context="--set parallel.context=2"
+# shellcheck disable=SC2086
+{
+    expect 0 "numbers: reassociated" "$tw" diff tiny.yaml --set $four $context \
+        -- --set parallel.data=2
+    expect 0 "numbers: same bits" "$tw" diff tiny.yaml --set $four $context \
+        --set parallel.data=2 -- --set train.micro_batch=1 \
+        --set parallel.shard=gradients
+    expect 0 "bits: of this data (parallel.context)" "$tw" diff tiny.yaml \
+        --set $four $context -- --set parallel.shard=optimizer \
+        --set train.micro_batch=1
+}
 expect 0 "bits: differ from A" "$tw" diff tiny.yaml -- --set train.seed=2
 expect 0 "tiny.yaml:13" "$tw" diff tiny.yaml -- --set train.batch=8
 expect 0 "classifier.yaml" "$tw" diff tiny.yaml -- classifier.yaml
