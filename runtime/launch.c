@@ -19,10 +19,11 @@
 #include <unistd.h>
 
 /* Seconds. A rank may be stopped, or idle in a step, for so long; peers of a
- * lost one may take so long to wait for it, so that what they wait in can be
- * said; and after a failure all may take so long to leave. */
+ * lost one may take so long to wait for it, and are seen to wait for it after
+ * so long, so that what they wait in can be said; and after a failure all may
+ * take so long to leave. */
 static const double MOST_STOPPED = 3, MOST_IDLE = 4, MOST_TO_WAIT = 1.5,
-    MOST_TO_LEAVE = 1;
+    LEAST_TO_WAIT = 0.15, MOST_TO_LEAVE = 1;
 
 /* A look around that comes so much later than the last: it was stopped. */
 static const double LONG_SLEEP = 1;
@@ -45,6 +46,8 @@ typedef struct Launcher {
     double failed;              /* when a failure was seen; 0: none */
     int lost;                   /* the rank that was lost; -1: none */
     double lost_at;
+    const char *waited;         /* what the others waited in at the last look; */
+    double waited_since;        /* since when they have */
     char how[128];              /* "was killed by signal 9 (Killed)" */
     sigset_t signals, before;
 } Launcher;
@@ -185,13 +188,21 @@ static void lose(Launcher *l, int rank, double now)
     l->lost_at = now;
 }
 
-/* Waits, but not long, until it can be said what for the others wait. */
+/* Waits, but not long, until it can be said what for the others wait: a rank
+ * that is free to go on, and has not yet been given a CPU, still looks as if it
+ * waited in what is behind it. */
 static void report_lost(Launcher *l, double now)
 {
     const char *what = NULL, *where = NULL;
     if (l->lost < 0 || l->failed > 0)
         return;
-    if (all_wait(l, &what, &where) || now - l->lost_at > MOST_TO_WAIT)
+    bool wait = all_wait(l, &what, &where);
+    if (!wait || what != l->waited) {
+        l->waited = wait ? what : NULL;
+        l->waited_since = now;
+    }
+    if ((wait && now - l->waited_since >= LEAST_TO_WAIT)
+        || now - l->lost_at > MOST_TO_WAIT)
         say_lost(l, what, where);
 }
 
