@@ -42,7 +42,8 @@ typedef struct Steps {
     const Stmt *ahead;              /* the loop whose first block has set out */
     const Stmt *passed[2];          /* the last loop written, by stack */
     const char *mask;               /* the update's open `if`: frozen_blocks, */
-    ProgBlock *masked;              /* its body */
+    ProgBlock *masked;              /* its body, */
+    const ProgBlock *masked_in;     /* which stands in this */
     bool down;                      /* in the loop over blocks, from the last */
     int64_t runs;                   /* in a step, of what is written: a rank's
                                        groups and micro-batches, where open */

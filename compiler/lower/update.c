@@ -363,13 +363,15 @@ ProgExpr *update_argument(Steps *s, const KernelArg *arg, int weight)
                        s->block_moments[s->stack][which]);
 }
 
-/* The body of an `if` that w is trained: neighbours of equal masks share
- * one. */
+/* The body of an `if` that w is trained: neighbours of equal masks in the loop
+ * over one stack's blocks share one. */
 static ProgBlock *masked_block(Steps *s, ProgBlock *b, const Weight *w)
 {
-    if (!s->mask || strcmp(s->mask, w->frozen_blocks) != 0)
+    if (!s->mask || s->masked_in != b
+        || strcmp(s->mask, w->frozen_blocks) != 0)
         s->masked = ps_if(s->p, b, step_trains(s, w), NULL);
     s->mask = w->frozen_blocks;
+    s->masked_in = b;
     return s->masked;
 }
 

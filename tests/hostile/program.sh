@@ -21,6 +21,28 @@ for freeze in "['*']" "['embed.*', 'blocks.*', 'norm.*']"; do
     done
 done
 
+# ---- the same blocks of two stacks frozen, and nothing trained between them -----
+cat >alike.yaml <<'END'
+name: alike
+model:
+  kind: encoder-decoder
+  vocab: 300
+  context: 16
+  dim: 8
+  heads: 2
+  blocks: {encoder: 2, decoder: 2}
+  position: sinusoidal
+  norm: {place: post}
+  ff: {dim: 11}
+train: {batch: 4, freeze: ["*.blocks.0.*"]}
+END
+printf 'a b\tc d\nhello\tworld\nx y\tz\nq\tr\n' >alike.tsv
+for plan in data=1 data=2 "pipeline={stages: 2}"; do
+    expect 0 "cpu" "$tw" build alike.yaml -o alike --set "parallel.$plan"
+    rm -rf alike-run
+    expect 0 "saved" ./alike train --data alike.tsv --steps 2 --out alike-run
+done
+
 # ---- the command line -----------------------------------------------------------
 expect 1 "generate continues a text" ./small predict --weights run --data data.txt
 expect 1 "score reads TSV and JSONL" ./small score --weights run --data data.txt
