@@ -246,6 +246,13 @@ static bool is_summed(const Letters *l, char letter)
         || (letter >= 'a' && letter <= 'z' && strchr(l->summed, '*'));
 }
 
+/* What passes parts of sums through it, for some attributes does not. */
+static bool is_no_sum(const Node *n)
+{
+    enum { POOLED_MAX = 2 };
+    return n->op == OP_pool && n->attrs.pool == POOLED_MAX;
+}
+
 static bool by_letters(const Rule *r, const Letters *l)
 {
     Words operands, results;
@@ -256,6 +263,8 @@ static bool by_letters(const Rule *r, const Letters *l)
     if (!find_split(r, l, &operands, &letter, &parts)
         || !operands_agree(r, &operands, letter))
         return false;
+    if (parts && is_no_sum(r->node))
+        return operand_wrong(r, 0, described(placed(PLACED_SUM)));
     for (int i = 0; i < r->node->results; i++) {
         int dim = dim_with(&results, i, r->node->out[i]->type.rank, letter);
         if (letter && dim < 0 && !is_summed(l, letter))
@@ -291,6 +300,8 @@ static bool one_operand(const Rule *r)
 {
     Placement p = r->in[0];
     Op op = r->node->op;
+    if (is(p, PLACED_MAX) && op != OP_copy && op != OP_expand)
+        return operand_wrong(r, 0, described(p));   /* -max is no max of -x */
     if (is(p, PLACED_ANY) && !is_linear(op))
         return all(r, placed(PLACED_WHOLE));
     if (!is(p, PLACED_WHOLE) && !is(p, PLACED_SPLIT) && !is_linear(op))
@@ -488,10 +499,14 @@ static bool rule_pick(const Rule *r)
     return operand_wrong(r, 1, described(ids));
 }
 
-/* Where each rank routes rows of its own, the counts add up. */
+/* Where each rank routes rows of its own, the counts add up. What an expert
+ * takes of a sequence at most is counted over all of the sequence. */
 static bool rule_dispatch(const Rule *r)
 {
     Placement keep = r->in[0], lengths = r->in[1];
+    if (is_split(keep, 1) && r->node->attrs.numerator)
+        return operand_wrong(r, 0, "is split, and an expert takes so many of "
+                                   "a sequence's rows");
     bool whole = is(keep, PLACED_WHOLE) && is(lengths, PLACED_WHOLE);
     bool sequences = is_split(keep, 0) && is_split(lengths, 0);
     bool tokens = is_split(keep, 1) && is(lengths, PLACED_SUM);

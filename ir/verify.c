@@ -450,7 +450,8 @@ static bool verify_all(Check *c)
     for (int i = 0; i < m->steps.count; i++)
         if (!verify_step(c, m->steps.at[i]))
             return false;
-    return !m->placed || module_placements_hold(m, c->why);
+    return !m->placed
+        || (verify_mesh(c) && module_placements_hold(m, c->why));
 }
 
 bool module_verify(const Module *m, Buf *why)

@@ -1,6 +1,7 @@
 /* verify.h: what the parts of the verifier share (verify.c: dims, weights and
  * functions; verify_node.c: a node by itself; verify_places.c: kernels and
- * memory; verify_step.c: steps; verify_stages.c: those of a pipeline). */
+ * memory; verify_step.c: steps; verify_stages.c: those of a pipeline;
+ * verify_mesh.c: parts and ranks). */
 #ifndef VERIFY_H
 #define VERIFY_H
 #include "text.h"
@@ -23,4 +24,5 @@ bool verify_kernels(Check *c, const Func *f);
 bool verify_places(Check *c, const Func *f);
 bool verify_step(Check *c, const Step *step);
 bool verify_stages(Check *c, const Step *step);
+bool verify_mesh(Check *c);
 #endif

@@ -46,8 +46,8 @@ typedef struct Launcher {
     double failed;              /* when a failure was seen; 0: none */
     int lost;                   /* the rank that was lost; -1: none */
     double lost_at;
-    const char *waited;         /* what the others waited in at the last look; */
-    double waited_since;        /* since when they have */
+    const char *waited;         /* what the others waited in when last seen, */
+    double waited_since;        /* and since when */
     char how[128];              /* "was killed by signal 9 (Killed)" */
     sigset_t signals, before;
 } Launcher;

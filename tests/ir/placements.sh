@@ -68,7 +68,7 @@ place_tests() {
         'func block.forward: ff.in = reshard: along tensor operand 1 is whole'
     misplaced "a gradient of own queries is summed over the context" \
         '/^  d.attn.k:/s/= reshard d.attn.k.2/= reshard d.attn.q/' \
-        'd.attn.k = reshard: along context operand 1 is split'
+        'd.attn.k = reshard: the operand is not of two parts a rank'
     misplaced "exponentials of no common maximum" \
         '/^  shifted:/s/logits, most/logits, own_most/' \
         'shifted = sub: along tensor'
@@ -87,6 +87,19 @@ place_tests() {
     misplaced "a maximum for a sum" \
         '/^  total:/s/from=sum/from=max/' \
         'func head.step: total = reshard: along tensor operand 1 is a part of a sum'
+    misplaced "the maximum of what is negated" \
+        '/^  most:/s/reshard own_most/reshard turned/
+            s/^\(  \)own_most\(: f32.[^ ]* max(tensor) = rowmax .*\)/&\
+  turned: f32[R\/data\/context,1] max(tensor) = neg own_most/' \
+        'turned = neg: along tensor operand 1 is a part of a maximum'
+    misplaced "a mesh of more ranks" '/^mesh/s/ tensor=2/ tensor=4/' \
+        "the ranks' rows are not those of the whole"
+    misplaced "a mesh of one tensor rank" '/^mesh/s/ tensor=2/ tensor=1/' \
+        "is a tensor rank's, and there is one"
+    misplaced "a mesh of a larger context" '/^mesh/s/ context=2/ context=4/' \
+        'on this mesh'
+    misplaced "rows on no rank" '/^dim VR=/s/128/127/' \
+        "embed.token.weight: the ranks' rows are not those of the whole"
     misplaced "an axis twice" \
         's/^  attn.q: f32\[B\/data,/  attn.q: f32[B\/data\/data,/' \
         'the value is placed along `data` already'
@@ -97,7 +110,7 @@ place_tests() {
         --set parallel.data=2 --set parallel.experts=2 >"$temporary/placed"
     misplaced "rows are routed by starts of other rows" \
         's/= reshard ff.down_rows,/= reshard ff.rows,/' \
-        'ff.returned = reshard: along experts operand 1 is whole'
+        "ff.returned = reshard: the operand's rows are not ranks·K"
     misplaced "rows are not returned" \
         's/= combine_rows ff.returned,/= combine_rows ff.down_rows,/' \
         'along experts operand 1 has not been returned by its experts'
