@@ -205,7 +205,7 @@ static bool same_group(const Game *g, const char *axis, const Seat *a,
     int64_t experts = g->facts->experts;
     int64_t batch = a->replica / chunks, other = b->replica / chunks;
     bool chunk = a->replica % chunks == b->replica % chunks;
-    if (!strcmp(axis, "data"))
+    if (!strcmp(axis, "data") || !strcmp(axis, "data and context"))
         return stage && slice;
     if (!strcmp(axis, "context"))
         return stage && slice && batch == other;

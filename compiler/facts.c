@@ -207,7 +207,8 @@ Facts *facts_of(const Prog *p, Arena *arena)
 
 int64_t facts_members(const Facts *facts, const char *axis)
 {
-    return !strcmp(axis, "data")         ? facts->replicas
+    return !strcmp(axis, "data")         ? facts->data
+         : !strcmp(axis, "data and context") ? facts->replicas
          : !strcmp(axis, "context")      ? facts->context
          : !strcmp(axis, "experts")      ? facts->experts
          : !strcmp(axis, "same experts") ? facts->replicas / facts->experts

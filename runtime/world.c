@@ -278,6 +278,7 @@ Axis axis_of(const World *world, long message)
 {
     const char *axis = world->program->messages[message].axis;
     return strcmp(axis, "data") == 0 ? AXIS_DATA
+        : strcmp(axis, "data and context") == 0 ? AXIS_DATA
         : strcmp(axis, "tensor") == 0 ? AXIS_TENSOR
         : strcmp(axis, "context") == 0 ? AXIS_CONTEXT
         : strcmp(axis, "experts") == 0 ? AXIS_EXPERTS

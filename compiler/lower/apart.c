@@ -118,7 +118,8 @@ void step_sum_apart(Steps *s, ProgBlock *b)
 {
     Lower *l = s->l;
     const Mesh *mesh = &l->m->mesh;
-    Talk *all = find_talk(l, "sum gradients", "data", mesh->data_from);
+    Talk *all = find_talk(l, "sum gradients", replicas_axis(l),
+                          mesh->data_from);
     Talk *same = s->map->members == mesh->experts ? NULL
         : find_talk(l, "sum experts' gradients", "same experts",
                     mesh->experts_from);

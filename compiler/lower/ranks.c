@@ -10,7 +10,8 @@
 static ProgExpr *over_data(Steps *s, const char *name, Collective kind,
                            int64_t bytes)
 {
-    Talk *talk = find_talk(s->l, name, "data", s->l->m->mesh.data_from);
+    Talk *talk = find_talk(s->l, name, replicas_axis(s->l),
+                           s->l->m->mesh.data_from);
     for (int i = 0; i < s->l->stages; i++)
         foretell(s, talk, i, 1,
                  collective_bytes(kind, bytes, s->map->members));
@@ -20,7 +21,7 @@ static ProgExpr *over_data(Steps *s, const char *name, Collective kind,
 ProgExpr *step_shard_message(Steps *s, const char *name, int kind, int stage,
                              int64_t bytes, int64_t calls)
 {
-    const char *axis = s->l->copies > 1 ? "shard group" : "data";
+    const char *axis = s->l->copies > 1 ? "shard group" : replicas_axis(s->l);
     Talk *talk = find_talk(s->l, name, axis, s->l->m->mesh.shard_from);
     foretell(s, talk, stage, calls,
              collective_bytes((Collective)kind, bytes, s->l->shards));
@@ -40,7 +41,8 @@ ProgExpr *step_copies_message(Steps *s, const char *name, int stage,
 ProgExpr *step_replicas_message(Steps *s, const char *name, int stage,
                                 int64_t bytes)
 {
-    Talk *talk = find_talk(s->l, name, "data", s->l->m->mesh.shard_from);
+    Talk *talk = find_talk(s->l, name, replicas_axis(s->l),
+                           s->l->m->mesh.shard_from);
     foretell(s, talk, stage, 1,
              collective_bytes(ALL_REDUCE, bytes, s->map->members));
     return px_const(s->p, talk->index);
@@ -143,7 +145,7 @@ static void foretell_gradients(Steps *s, Talk *talk, int stage, int64_t floats)
 static void sum_gradients(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
-    Talk *talk = find_talk(s->l, "sum gradients", "data",
+    Talk *talk = find_talk(s->l, "sum gradients", replicas_axis(s->l),
                            s->l->m->mesh.data_from);
     int64_t most = 0, bucket = bucket_floats(s->l);
     int some = 0;

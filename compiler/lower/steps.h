@@ -139,6 +139,8 @@ ProgBlock *step_exchange(Steps *s, ProgBlock *b, int weight, int one,
 void step_send_sum(Steps *s, ProgBlock *b, int weight, int from, int to,
                    ProgExpr *sum);
 void step_gather_norms(Steps *s, ProgBlock *b, ProgExpr *norms);
+/* The axis of all ranks that share a batch: those of each context as well. */
+const char *replicas_axis(const Lower *l);
 /* The message of that name over the ranks of an axis, and where it is from. */
 Talk *find_talk(Lower *l, const char *name, const char *axis, Loc from);
 /* A stage's ranks make so many calls of a message, each of so many bytes, in

@@ -61,6 +61,11 @@ static const char *constant_name(const Lower *l, const char *name)
     return text;
 }
 
+const char *replicas_axis(const Lower *l)
+{
+    return l->m->mesh.context > 1 ? "data and context" : "data";
+}
+
 /* "data", "a shard group", "ranks with the same share" */
 static const char *whose_ranks(Lower *l, const char *axis)
 {

@@ -294,6 +294,16 @@ messages() { tr -d ' \n' <"$1" | grep -o '"messages":\[[^]]*\]'; }
     expect 2 "the plan has no rank 4" \
         "$tw" ir tiny.yaml --rank 4 $(settings $plan)
 }
+# What all ranks of a batch sum goes along context, too; of one replica as well.
+for data in 1 2; do
+    expect 0 '`sum gradients` over data and context: ' "$tw" ir tiny.yaml \
+        --rank 0 --set parallel.context=2 --set parallel.data=$data
+    expect 0 '"axis": "data and context"' "$tw" diff tiny.yaml --json -- \
+        --set parallel.context=2 --set parallel.data=$data \
+        --set parallel.shard=gradients
+done
+expect 0 '`sum gradients` over data: ' "$tw" ir tiny.yaml --rank 0 \
+    --set parallel.data=2
 expect 2 "of the whole program" "$tw" ir tiny.yaml --rank 0 --all
 expect 2 "whole number" "$tw" ir tiny.yaml --rank one
 
