@@ -67,8 +67,7 @@ int64_t gathered_places(const Lower *l, const Unit *unit, int stage)
     return blocks > 1 ? 2 : 1;
 }
 
-/* The same of the stage that has the most, for code that all run. */
-static int64_t places_of(const Lower *l, int stack)
+int64_t stack_places(const Lower *l, int stack)
 {
     return gathered_places(l, block_unit(l, stack), -1);
 }
@@ -222,7 +221,7 @@ static ProgExpr *gathered_block(Steps *s)
     Prog *p = s->p;
     const Unit *unit = block_unit(s->l, s->stack);
     ProgExpr *at = step_region(s, gathered_region(s->l, unit));
-    if (places_of(s->l, s->stack) == 1)
+    if (stack_places(s->l, s->stack) == 1)
         return at;
     return px_offset(p, at, px_mul(p, turn(s), px_const(p, unit->gathered)));
 }
@@ -262,8 +261,7 @@ static void half_gather(Steps *s, ProgBlock *b, const char *half)
     }
 }
 
-/* ---- derived weights ---- */
-/* The call that makes a stack's; NULL: it has none. */
+/* The call that makes a stack's derived weights; NULL: it has none. */
 static const Stmt *preparation(const Module *m, int stack)
 {
     const Step *prepare = module_find_step(m, "prepare");
@@ -273,6 +271,175 @@ static const Stmt *preparation(const Module *m, int stack)
     return NULL;
 }
 
+/* ---- blocks that stay where they were gathered ---- */
+/* The field of Gathered that points at a rank's shares of a unit. */
+static const char *shares_field(const Unit *unit)
+{
+    return unit->experts ? "expert_shares" : "shares";
+}
+
+static ProgRecord *gathered_record(Lower *l)
+{
+    Prog *p = l->p;
+    if (l->gathered)
+        return l->gathered;
+    ProgRecord *r = prog_record(
+        p, "Gathered", "Blocks of a stack, of which a rank has shares, in the "
+        "one or two places where they are gathered in turn. A block is known "
+        "by its number among those that the rank has.");
+    prog_field(p, r, "places", prog_pointer(PK_F32, false),
+               "where they are gathered");
+    prog_field(p, r, "shares", prog_pointer(PK_F32, true),
+               "this rank's, block by block");
+    prog_field(p, r, "expert_shares", prog_pointer(PK_F32, true),
+               "the same of their experts");
+    prog_field(p, r, "even", prog_i64(),
+               "which block lies in the first place; -1: none");
+    prog_field(p, r, "odd", prog_i64(), "which in the second");
+    prog_field(p, r, "coming", prog_i64(), "which is under way; -1: none");
+    return l->gathered = r;
+}
+
+/* begin_block and end_block, or begin_encoder_block … while they are written:
+ * the function, its parameters, and what they say. */
+typedef struct GatherFunc {
+    Steps *s;
+    ProgFunc *f;
+    ProgVar *me, *to, *block;
+} GatherFunc;
+
+static const char *gather_func_name(Steps *s, const char *verb)
+{
+    return arena_printf(s->l->arena, "%s_%s", verb,
+                        block_unit(s->l, s->stack)->name);
+}
+
+static GatherFunc open_gather_func(Steps *s, const char *verb,
+                                   const char *comment, ProgType result)
+{
+    Prog *p = s->p;
+    GatherFunc g = { .s = s };
+    g.f = prog_func(p, gather_func_name(s, verb), comment, result);
+    g.me = prog_param(p, g.f, "me",
+                      prog_pointer_to(prog_runtime_record(p, "Thread"), true));
+    g.to = prog_param(p, g.f, "to",
+                      prog_pointer_to(gathered_record(s->l), false));
+    g.block = prog_param(p, g.f, "block", prog_i64());
+    return g;
+}
+
+static ProgExpr *of_gathered(const GatherFunc *g, const char *field)
+{
+    return px_field(g->s->p, px_var(g->s->p, g->to), field);
+}
+
+static ProgExpr *is_odd(const GatherFunc *g)
+{
+    Prog *p = g->s->p;
+    return px_eq(p, px_rem(p, px_var(p, g->block), px_int(p, 2)),
+                 px_int(p, 1));
+}
+
+static bool takes_turns(const Steps *s)
+{
+    return stack_places(s->l, s->stack) > 1;
+}
+
+/* A half of the gathering of each unit of the block. */
+static void gather_units(const GatherFunc *g, ProgBlock *b, const char *half)
+{
+    Steps *s = g->s;
+    Prog *p = s->p;
+    ProgExpr *all = of_gathered(g, "places");
+    if (takes_turns(s))
+        all = px_offset(
+            p, all,
+            px_mul(p, px_rem(p, px_var(p, g->block), px_int(p, 2)),
+                   px_const(p, block_unit(s->l, s->stack)->gathered)));
+    for (int i = 0; i < s->l->units.count; i++) {
+        const Unit *unit = &s->l->units.at[i];
+        if (!is_of_block(s, unit))
+            continue;
+        ProgExpr *own = px_offset(
+            p, of_gathered(g, shares_field(unit)),
+            px_mul(p, px_var(p, g->block), step_share(s, unit)));
+        ProgExpr *args[] = {
+            px_var(p, g->me), blocks_message(s, unit),
+            unit->experts
+                ? px_offset(p, all, px_const(p, s->l->experts_const[s->stack]))
+                : all,
+            own, step_share(s, unit),
+        };
+        step_call(s, b, prog_library(p, half), args, 5);
+    }
+}
+
+/* void begin_block(const Thread *me, Gathered *to, long block) */
+static const ProgFunc *begin_func(Steps *s)
+{
+    Prog *p = s->p;
+    const ProgFunc *written = small_func(p, gather_func_name(s, "begin"));
+    if (written)
+        return written;
+    GatherFunc g = open_gather_func(
+        s, "begin", "A block sets out for its place, unless it lies there.",
+        prog_void());
+    ProgExpr *there = of_gathered(&g, "even");
+    if (takes_turns(s))
+        there = px_select(p, is_odd(&g), of_gathered(&g, "odd"), there);
+    ProgBlock *b = ps_if(p, &g.f->body,
+                         px_ne(p, there, px_var(p, g.block)), NULL);
+    ProgBlock *even = b;
+    gather_units(&g, b, "begin_gather_f32");
+    if (takes_turns(s)) {
+        ProgBlock *odd = ps_if(p, b, is_odd(&g), &even);
+        ps_field_set(p, odd, px_var(p, g.to), "odd", px_var(p, g.block));
+    }
+    ps_field_set(p, even, px_var(p, g.to), "even", px_var(p, g.block));
+    ps_field_set(p, b, px_var(p, g.to), "coming", px_var(p, g.block));
+    prog_define(p, g.f);
+    return g.f;
+}
+
+/* void end_block(const Thread *me, Gathered *to, long block); where weights are
+ * made of a block's, an int that says whether there is a new one. */
+static const ProgFunc *end_func(Steps *s)
+{
+    Prog *p = s->p;
+    const ProgFunc *written = small_func(p, gather_func_name(s, "end"));
+    bool told = preparation(s->l->m, s->stack);
+    if (written)
+        return written;
+    GatherFunc g = open_gather_func(
+        s, "end", told ? "Waits for the block, if it is under way: 1."
+                       : "Waits for the block, if it is under way.",
+        told ? prog_i32() : prog_void());
+    ProgExpr *arrives = px_eq(p, of_gathered(&g, "coming"),
+                              px_var(p, g.block));
+    ProgVar *fresh = NULL;
+    if (told) {
+        fresh = prog_local(p, g.f, "arrives", prog_i32());
+        ps_let(p, &g.f->body, fresh, arrives);
+        arrives = px_var(p, fresh);
+    }
+    ProgBlock *b = ps_if(p, &g.f->body, arrives, NULL);
+    gather_units(&g, b, "end_gather_f32");
+    ps_field_set(p, b, px_var(p, g.to), "coming", px_int(p, -1));
+    if (told)
+        ps_return(p, &g.f->body, px_var(p, fresh));
+    prog_define(p, g.f);
+    return g.f;
+}
+
+/* begin_block or end_block of a block, by its number among the rank's. */
+static ProgExpr *call_gathering(Steps *s, const ProgFunc *f, ProgExpr *block)
+{
+    return px_callv(s->p, f, var(s, s->me),
+                    px_address(s->p, var(s, s->gathered[s->stack])), block,
+                    NULL);
+}
+
+/* ---- derived weights ---- */
 bool makes_derived(const Module *m, const Func *f)
 {
     const Stmt *call = f->stack < 0 ? NULL : preparation(m, f->stack);
@@ -288,67 +455,69 @@ static bool reads_derived(const Module *m, const Func *f)
     return false;
 }
 
+/* Does a block stay where it was gathered, for calls of other loops? */
+static bool stays(const Steps *s)
+{
+    return s->gathered[s->stack] || s->whole[s->stack];
+}
+
 /* What was made of a gathered block is gone with it: it is made anew, before
  * what reads it; a block that stays has it for all that come. */
 static void derive(Steps *s, ProgBlock *b, const Func *reader)
 {
     const Stmt *call = preparation(s->l->m, s->stack);
-    if (call && (s->even[s->stack] || reads_derived(s->l->m, reader)))
+    if (call && (stays(s) || reads_derived(s->l->m, reader)))
         step_statement(s, b, call);
 }
 
 /* ---- which blocks lie where ---- */
-static ProgVar *block_variable(Steps *s, ProgBlock *b, const char *name)
+static const char *of_stack(Steps *s, const char *name)
 {
     const char *prefix = s->l->m->stacks.at[s->stack].prefix;
-    if (*prefix)
-        name = arena_printf(s->l->arena, "%.*s_%s", (int)strlen(prefix) - 1,
-                            prefix, name);
-    return step_let(s, b, name, num(s, -1));
+    return *prefix ? arena_printf(s->l->arena, "%.*s_%s",
+                                  (int)strlen(prefix) - 1, prefix, name)
+                   : name;
+}
+
+/* Nothing lies there yet. */
+static void open_gathered(Steps *s, ProgBlock *b)
+{
+    Prog *p = s->p;
+    const Unit *blocks = block_unit(s->l, s->stack);
+    ProgVar *to = step_record(s, b, of_stack(s, "gathered"),
+                              gathered_record(s->l));
+    s->gathered[s->stack] = to;
+    ps_field_set(p, b, var(s, to), "places",
+                 step_region(s, gathered_region(s->l, blocks)));
+    for (int i = 0; i < s->l->units.count; i++) {
+        const Unit *unit = &s->l->units.at[i];
+        if (is_of_block(s, unit))
+            ps_field_set(p, b, var(s, to), shares_field(unit),
+                         px_offset(p, step_control(s, "weights"),
+                                   step_packed_begin(s, unit)));
+    }
+    ps_field_set(p, b, var(s, to), "even", num(s, -1));
+    if (takes_turns(s))
+        ps_field_set(p, b, var(s, to), "odd", num(s, -1));
+    ps_field_set(p, b, var(s, to), "coming", num(s, -1));
 }
 
 void step_track_blocks(Steps *s, ProgBlock *b)
 {
-    ps_comment(s->p, b, "which gathered blocks lie in their places, and which "
-               "is under way; -1: none");
+    bool prefetch = s->l->m->mesh.prefetch;
+    ps_comment(s->p, b, prefetch ? "blocks that are gathered as they are used"
+                                 : "which gathered block lies in its place; "
+                                   "-1: none");
     for (int i = 0; i < s->l->m->stacks.count; i++) {
         if (!block_unit(s->l, i))
             continue;
         s->stack = i;
-        bool two = places_of(s->l, i) > 1;
-        s->even[i] = block_variable(s, b, two ? "even" : "whole");
-        if (two)
-            s->odd[i] = block_variable(s, b, "odd");
-        if (s->l->m->mesh.prefetch)
-            s->coming[i] = block_variable(s, b, "coming");
+        if (prefetch)
+            open_gathered(s, b);
+        else
+            s->whole[i] = step_let(s, b, of_stack(s, "whole"), num(s, -1));
     }
     s->stack = 0;
-}
-
-static ProgExpr *is_odd(Steps *s)
-{
-    return px_eq(s->p, turn(s), num(s, 1));
-}
-
-/* Does the open block not lie in its place? */
-static ProgExpr *is_absent(Steps *s)
-{
-    Prog *p = s->p;
-    ProgExpr *there = var(s, s->even[s->stack]);
-    if (s->odd[s->stack])
-        there = px_select(p, is_odd(s), var(s, s->odd[s->stack]), there);
-    return px_ne(p, there, var(s, s->block));
-}
-
-/* From here on it does. */
-static void put_block(Steps *s, ProgBlock *b)
-{
-    ProgBlock *even = b;
-    if (s->odd[s->stack]) {
-        ProgBlock *odd = ps_if(s->p, b, is_odd(s), &even);
-        ps_set(s->p, odd, s->odd[s->stack], var(s, s->block));
-    }
-    ps_set(s->p, even, s->even[s->stack], var(s, s->block));
 }
 
 static bool uses_block(Lower *l, const Stmt *loop)
@@ -359,22 +528,19 @@ static bool uses_block(Lower *l, const Stmt *loop)
     return false;
 }
 
-/* Does a loop gather its blocks? See step_derive for what makes weights of
- * them. */
-static bool gathers_blocks(Lower *l, const Stmt *loop)
+bool gathers_blocks(Lower *l, const Stmt *loop)
 {
     return block_unit(l, loop->stack) && uses_block(l, loop)
         && !makes_derived(l->m, loop->body.at[0]->func);
 }
 
-/* The open block's, unless they lie there, set out. */
-static void set_out(Steps *s, ProgBlock *b)
+/* A block's parameters, unless they lie there, set out. */
+static void set_out(Steps *s, ProgBlock *b, ProgExpr *block)
 {
-    half_gather(s, b, "begin_gather_f32");
-    if (!s->even[s->stack])
-        return;
-    put_block(s, b);
-    ps_set(s->p, b, s->coming[s->stack], var(s, s->block));
+    if (s->gathered[s->stack])
+        ps_do(s->p, b, call_gathering(s, begin_func(s), block));
+    else
+        half_gather(s, b, "begin_gather_f32");
 }
 
 /* A loop whose blocks lie where a loop the other way has left them begins with
@@ -389,18 +555,18 @@ void step_set_out(Steps *s, ProgBlock *b, const Stmt *loop)
     s->ahead = loop;
     if (!s->stage && before && before->down != loop->down)
         return;
-    bool sure = !s->even[loop->stack] || (!s->stage && !before && s->runs == 1);
     s->stack = loop->stack;
     ps_comment(p, b, "its first block's parameters set out");
     s->block = step_let(s, b, "start",
                         loop->down ? px_sub(p, step_blocks(s), num(s, 1))
                                    : step_first_block(s));
-    set_out(s, sure ? b : ps_if(p, b, is_absent(s), NULL));
+    set_out(s, b, step_own_block(s));
     s->block = NULL;
     s->stack = 0;
 }
 
-/* The block behind the open one sets out, if there is one. */
+/* The block behind the open one sets out, if there is one, and arrives while
+ * that one computes. */
 static void set_out_next(Steps *s, ProgBlock *b)
 {
     Prog *p = s->p;
@@ -408,41 +574,51 @@ static void set_out_next(Steps *s, ProgBlock *b)
     ProgExpr *l = var(s, block);
     ProgExpr *last = px_sub(p, step_blocks(s), num(s, 1));
     ProgExpr *first = step_first_block(s);
+    ps_comment(p, b, "the next one's set out, and arrive while it computes");
     b = ps_if(p, b, s->down ? px_lt(p, first, l) : px_lt(p, l, last), NULL);
-    s->block = step_let(s, b, "next", s->down ? px_sub(p, l, num(s, 1))
-                                              : px_add(p, l, num(s, 1)));
+    if (s->gathered[s->stack]) {
+        ProgExpr *at = step_own_block(s);
+        set_out(s, b, s->down ? px_sub(p, at, num(s, 1))
+                              : px_add(p, at, num(s, 1)));
+        return;
+    }
+    s->block = step_let(s, b, "ahead", s->down ? px_sub(p, l, num(s, 1))
+                                               : px_add(p, l, num(s, 1)));
     s->own = NULL;
-    set_out(s, s->even[s->stack] ? ps_if(p, b, is_absent(s), NULL) : b);
+    set_out(s, b, step_own_block(s));
     s->block = block;
     s->own = own;
 }
 
 /* The open block's have been on their way since the block before, unless they
- * lay there; gives where they have arrived. */
+ * lay there; gives where they have arrived, for what is made of them. */
 static ProgBlock *arrive(Steps *s, ProgBlock *b)
 {
-    ProgVar *coming = s->coming[s->stack];
-    if (coming)
-        b = ps_if(s->p, b, px_eq(s->p, var(s, coming), var(s, s->block)), NULL);
-    half_gather(s, b, "end_gather_f32");
-    if (coming)
-        ps_set(s->p, b, coming, num(s, -1));
+    if (!s->gathered[s->stack]) {
+        half_gather(s, b, "end_gather_f32");
+        return b;
+    }
+    ProgExpr *arrives = call_gathering(s, end_func(s), step_own_block(s));
+    if (preparation(s->l->m, s->stack))
+        return ps_if(s->p, b, arrives, NULL);
+    ps_do(s->p, b, arrives);
     return b;
 }
 
 /* All at once, where nothing is under way; gives where they were absent. */
 static ProgBlock *gather_now(Steps *s, ProgBlock *b)
 {
-    if (s->even[s->stack])
-        b = ps_if(s->p, b, is_absent(s), NULL);
+    ProgVar *whole = s->whole[s->stack];
+    if (whole)
+        b = ps_if(s->p, b, px_ne(s->p, var(s, whole), var(s, s->block)), NULL);
     for (int i = 0; i < s->l->units.count; i++) {
         const Unit *unit = &s->l->units.at[i];
         if (is_of_block(s, unit))
             gather_unit(s, b, unit, blocks_message(s, unit),
                         gathered_unit(s, unit), kept_share(s, unit));
     }
-    if (s->even[s->stack])
-        put_block(s, b);
+    if (whole)
+        ps_set(s->p, b, whole, var(s, s->block));
     return b;
 }
 
@@ -458,110 +634,10 @@ void step_gather_block(Steps *s, ProgBlock *b, const Stmt *loop)
     for (int i = 0; i < l->units.count; i++)
         if (l->units.at[i].stack == s->stack && l->units.at[i].shards == 1)
             point_at_experts(s, b, &l->units.at[i]);
-    if (l->m->mesh.prefetch)
-        ps_comment(s->p, b,
-                   "parameters arrive while the block before computes");
     fresh = l->m->mesh.prefetch ? arrive(s, b) : gather_now(s, b);
     derive(s, fresh, loop->body.at[0]->func);
-    if (l->m->mesh.prefetch && places_of(l, s->stack) > 1)
+    if (l->m->mesh.prefetch && stack_places(l, s->stack) > 1)
         set_out_next(s, b);
-}
-
-/* ---- how often ---- */
-/* A stage's passes through its blocks of a stack, in the order of a step. */
-typedef struct Passes {
-    Lower *l;
-    int stack;
-    int64_t places, lies[2];        /* which block in each; -1: none */
-    int64_t gathered;
-} Passes;
-
-/* Through blocks [from, to), of those that the stage has. */
-static void pass(Passes *passes, const Stmt *loop, int64_t from, int64_t to)
-{
-    if (loop->kind != STEP_REPEAT || loop->stack != passes->stack
-        || !gathers_blocks(passes->l, loop))
-        return;
-    for (int64_t i = from; i < to; i++) {
-        int64_t block = loop->down ? to - 1 - (i - from) : i;
-        int64_t *lies = &passes->lies[block % passes->places];
-        passes->gathered += *lies != block;
-        *lies = block;
-    }
-}
-
-static void pass_all(Passes *passes, const Stmt *stmt, int64_t ranks)
-{
-    int64_t times = stmt->kind == STEP_GROUPS ? stmt->count / ranks
-                  : stmt->kind == STEP_MICROS ? stmt->count
-                                              : 1;
-    pass(passes, stmt, 0, stack_blocks(passes->l->m, passes->stack));
-    for (int64_t i = 0; i < times; i++)
-        for (int j = 0; j < stmt->body.count; j++)
-            pass_all(passes, stmt->body.at[j], ranks);
-}
-
-/* Is the loop what a stage does in such an action? */
-static bool is_of_action(const Stmt *loop, ActionKind kind)
-{
-    bool weights = loop->kind == STEP_REPEAT
-        && func_is_weight_half(loop->body.at[0]->func);
-    return loop->down == (kind != ACTION_FORWARD)
-        && weights == (kind == ACTION_WEIGHTS);
-}
-
-/* … and behind the last of a group what is done once a group (close_run). */
-static void pass_action(Passes *passes, const Stmt *groups, int stage,
-                        const Action *action)
-{
-    const Lower *l = passes->l;
-    const Stmt *micros = groups->body.at[0];
-    const ModelChunk *chunk = part_chunk(l, stage, (int)action->chunk);
-    int64_t from = part_blocks_before(l, stage, (int)action->chunk);
-    int64_t to = from + chunk->to - chunk->from;
-    ActionKind closing = l->halves ? ACTION_WEIGHTS : ACTION_BACKWARD;
-    if (chunk->stack != passes->stack)
-        return;
-    for (int i = 0; i < micros->body.count; i++)
-        if (is_of_action(micros->body.at[i], action->kind))
-            pass(passes, micros->body.at[i], from, to);
-    if (action->kind == closing
-        && action->micro % micros->count == micros->count - 1)
-        for (int i = 1; i < groups->body.count; i++)
-            pass(passes, groups->body.at[i], from, to);
-}
-
-/* How often a stage gathers one of its blocks of a stack in a training step. */
-static int64_t block_gathers(const Steps *s, int stage, int stack)
-{
-    Lower *l = s->l;
-    const Step *step = s->map->step;
-    Passes passes = { l, stack, places_of(l, stack), { -1, -1 }, 0 };
-    const Stmt *groups = NULL;
-    for (int i = 0; i < step->body.count; i++) {
-        if (step->body.at[i]->kind == STEP_GROUPS)
-            groups = step->body.at[i];
-        if (!s->stage)
-            pass_all(&passes, step->body.at[i], s->map->replicas);
-    }
-    const StageRun *run = s->stage ? &step->stages.at[stage] : NULL;
-    for (int i = 0; run && i < run->actions.count; i++)
-        pass_action(&passes, groups, stage, &run->actions.at[i]);
-    return passes.gathered;
-}
-
-void step_foretell_gathers(Steps *s)
-{
-    int64_t *calls = arena_alloc(s->l->arena,
-                                 (size_t)s->l->stages * sizeof *calls);
-    for (int i = 0; i < s->l->units.count; i++) {
-        const Unit *unit = &s->l->units.at[i];
-        if (unit->stack < 0 || unit->shards == 1)
-            continue;
-        for (int stage = 0; stage < s->l->stages; stage++)
-            calls[stage] = block_gathers(s, stage, unit->stack);
-        step_unit_calls(s, "gather weights", ALL_GATHER, unit, calls);
-    }
 }
 
 /* A rank may read others' shares until it ends a step, and where that only goes

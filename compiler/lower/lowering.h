@@ -142,6 +142,7 @@ typedef struct Lower {
     List(Unit) units;
     NormConsts norms;
     ProgFunc *gathered_weights;     /* points a Shared at gathered units */
+    ProgRecord *gathered;           /* blocks in their places (gather.c) */
     const ProgConst *shards_const, *expert_shards_const, *further_const;
     const ProgConst **offsets;      /* by weight: in its unit */
     int stages; /* of the pipeline; 1: what follows is NULL */

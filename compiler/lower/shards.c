@@ -237,6 +237,8 @@ static void name_offsets(Lower *l, int group)
             continue;
         const char *name = arena_printf(
             l->arena, "%s_AT", upper(l, c_name(l, w->name)));
+        if (w->stack >= 0)
+            name = stack_name(l, w->stack, name);
         l->offsets[i] = prog_const(l->p, group, name, offset_in_unit(l, i),
                                    "in its unit");
     }

@@ -35,10 +35,9 @@ typedef struct Steps {
         *block_moments[2][2];       /* in the update; by stack, moment */
     ProgVar *share_begins[MOST_UNITS], *share_gradients[MOST_UNITS];
     int stack;                      /* of the loop over blocks, or 0 */
-    ProgVar *even[2], *odd[2];      /* of gathered blocks that stay those that
-                                       lie in two places in turn, or in the only
-                                       one, by stack; NULL: none stay */
-    ProgVar *coming[2];             /* the one that is under way */
+    ProgVar *gathered[2];           /* a Gathered, by stack; NULL: no block
+                                       stays where it was gathered */
+    ProgVar *whole[2];              /* overlap: false: the block that stays */
     const Stmt *ahead;              /* the loop whose first block has set out */
     const Stmt *passed[2];          /* the last loop written, by stack */
     const char *mask;               /* the update's open `if`: frozen_blocks, */
@@ -291,7 +290,9 @@ void step_gather_gradients(Steps *s, ProgBlock *b);
 void step_gather_shared(Steps *s, ProgBlock *b);
 /* The variables that say which blocks lie gathered. */
 void step_track_blocks(Steps *s, ProgBlock *b);
+/* gather_count.c: their messages. */
 void step_foretell_gathers(Steps *s);
+/* gather.c again */
 /* The first block of a loop sets out, before what stands in front of it. */
 void step_set_out(Steps *s, ProgBlock *b, const Stmt *loop);
 /* … and each arrives; points at it. */
@@ -300,6 +301,10 @@ void step_leave_shares(Steps *s, ProgBlock *b);
 int64_t gathered_floats(const Lower *l, const Unit *unit, int stage);
 /* How many there are on a stage; -1: on the one that has the most. */
 int64_t gathered_places(const Lower *l, const Unit *unit, int stage);
+/* The most of a stack's blocks, for code that all stages run. */
+int64_t stack_places(const Lower *l, int stack);
+/* Does a loop gather its blocks, and not what is made of their weights? */
+bool gathers_blocks(Lower *l, const Stmt *loop);
 bool makes_derived(const Module *m, const Func *f);
 const char *gathered_region(const Lower *l, const Unit *unit);
 void write_gathering(Lower *l);

@@ -326,8 +326,8 @@ group | compiler/lower/ranks.c | forecast | parallel={"data":4,"shard":"optimize
 s/"same share",/"data",/
 late|compiler/lower/shards.c|loss|parallel={"data":2,"shard":"gradients"} reproducible.order=fast
 s/step_call\(s, later, add_into_func/step_call(s, later, copy_func/
-next-block-forgotten | compiler/lower/gather.c | messages | parallel={"data":2,"shard":"parameters"}
-s/half_gather\(s, b, "begin_gather_f32", messages\);\s+(s->block = block)/$1/
+block-forgotten | compiler/lower/gather.c | messages | parallel={"data":2,"shard":"parameters"}
+s/gather_units\(&g, b, "begin_gather_f32"\);//
 swapped-send | compiler/lower/ranks.c | messages | parallel.pipeline.stages=2
 s/neighbour\(s, !down\)/neighbour(s, down)/
 swapped-order | passes/schedule.c | out of order | model.blocks=3 parallel.pipeline.stages=3
