@@ -68,18 +68,8 @@ static bool has_no_horizon(const Spec *s)
 
 bool sums_each_micro(const Spec *s)
 {
-    bool splits = s->parallel_shard == PARALLEL_SHARD_GRADIENTS
-        || s->parallel_shard == PARALLEL_SHARD_PARAMETERS;
-    bool relative = s->model_position == MODEL_POSITION_RELATIVE
-        || s->model_position == MODEL_POSITION_RELATIVE_LEARNED;
-    int64_t shards = s->parallel_context
-        * (s->parallel_shard_group ? s->parallel_shard_group
-                                   : s->parallel_data);
-    bool several = s->train_batch / s->parallel_data > s->train_micro_batch
-        || s->reproducible_groups != s->parallel_data;
-    return s->reproducible_order == REPRODUCIBLE_ORDER_FAST && splits
-        && shards > 1 && several && s->parallel_pipeline_stages == 1
-        && !relative;
+    return s->reproducible_order == REPRODUCIBLE_ORDER_FAST
+        && fast_order_undone_by(s) == KEY_COUNT;
 }
 
 /* Keys that say which micro-batches there are, and whose sums meet when. */

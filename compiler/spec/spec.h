@@ -96,6 +96,10 @@ Spec *spec_of_one_rank(const Spec *spec, Arena *arena);
  * spec's hash is of. */
 void spec_print(const Spec *spec, Buf *out);
 
+/* The key under which `reproducible.order: fast` sums as `fixed` does. None:
+ * KEY_COUNT; blocks' gradients are summed over ranks in every micro-batch. */
+KeyId fast_order_undone_by(const Spec *spec);
+
 /* One key's value as YAML flow text (`6e-4`, `[0.9, 0.95]`, `cosine`); a map's
  * is `{…}` of its keys. */
 void spec_value(const Spec *spec, KeyId key, Buf *out);

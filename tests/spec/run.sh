@@ -103,6 +103,7 @@ done
 
 for file in "$models"/*.yaml; do
     expect 0 "name: $(basename "$file" .yaml)" "$file"
+    "$check" "$file" 2>&1 >/dev/null | grep . && fail "$file: notes" || pass
     round_trip "$file" "$temporary/out"
 done
 
