@@ -24,6 +24,9 @@ typedef struct Claim {
     bool measured;                  /* error and limit are said */
 } Claim;
 
+/* A message that all of a group say at once, and how many they are. */
+typedef struct Meeting { const char *message; int64_t members; } Meeting;
+
 typedef struct Check {
     Arena *arena;
     Diag *diag;
@@ -34,6 +37,7 @@ typedef struct Check {
     Facts *facts;
     const char *source_hash;
     List(Claim) claims;
+    List(Meeting) meetings;         /* of the full-size plan */
     /* the shrunk spec: settings after the spec's own, of the plan and of one
      * rank with the same groups; NULL where there is none */
     SpecSources plan_from, one_from;
@@ -54,6 +58,8 @@ void claim_error(Check *c, const char *name, const char *text, double error,
 
 /* check_structure.c: the full-size program. */
 void check_structure(Check *c);
+/* check_groups.c: who they are, in the compiler and in the runtime. */
+void check_groups(Check *c);
 /* check_messages.c: what its ranks say to each other. */
 void check_messages(Check *c);
 /* check_shrink.c: false where no shrunk spec can be made, which is claimed. */

@@ -14,7 +14,7 @@
  * tensor are of one stage and so at the same call; those of other stages have
  * the same place on these axes, whatever it is. Otherwise all are played. */
 #include "check.h"
-#include "walk.h"
+#include "check_groups.h"
 #include "../runtime/collectives.h"
 
 enum { MOST_RANKS = 64, SLOTS = 2 };
@@ -187,62 +187,6 @@ static void seat_players(Game *g)
     }
 }
 
-/* The number of a rank among those that have the same experts. */
-static int64_t same_experts(const Game *g, const Seat *seat)
-{
-    int64_t chunks = g->facts->context;
-    return seat->replica / chunks / g->facts->experts * chunks
-        + seat->replica % chunks;
-}
-
-/* Do two ranks differ along the axis alone? */
-static bool same_group(const Game *g, const char *axis, const Seat *a,
-                       const Seat *b)
-{
-    bool stage = a->stage == b->stage, replica = a->replica == b->replica;
-    bool slice = a->slice == b->slice;
-    int64_t last = g->facts->stages - 1, chunks = g->facts->context;
-    int64_t experts = g->facts->experts;
-    int64_t batch = a->replica / chunks, other = b->replica / chunks;
-    bool chunk = a->replica % chunks == b->replica % chunks;
-    if (!strcmp(axis, "data") || !strcmp(axis, "data and context"))
-        return stage && slice;
-    if (!strcmp(axis, "context"))
-        return stage && slice && batch == other;
-    if (!strcmp(axis, "experts"))
-        return stage && slice && chunk && batch / experts == other / experts;
-    if (!strcmp(axis, "same experts"))
-        return stage && slice && batch % experts == other % experts;
-    if (!strcmp(axis, "same chunk"))
-        return stage && slice && chunk;
-    if (!strcmp(axis, "shard group"))
-        return stage && slice
-            && a->replica / g->facts->shards == b->replica / g->facts->shards;
-    if (!strcmp(axis, "same share"))
-        return stage && slice
-            && a->replica % g->facts->shards == b->replica % g->facts->shards;
-    int64_t same = same_experts(g, a), as = same_experts(g, b);
-    int64_t shards = g->facts->expert_shards;
-    if (!strcmp(axis, "experts' shard group"))
-        return stage && slice && batch % experts == other % experts
-            && same / shards == as / shards;
-    if (!strcmp(axis, "same experts' share"))
-        return stage && slice && batch % experts == other % experts
-            && same % shards == as % shards;
-    if (!strcmp(axis, "tensor"))
-        return stage && replica;
-    if (!strcmp(axis, "pipeline"))
-        return replica && slice;
-    int64_t decoder = g->facts->decoder;
-    if (!strcmp(axis, "ends"))
-        return replica && slice && (b->stage == 0 || b->stage == last);
-    if (!strcmp(axis, "embeddings"))
-        return replica && slice && (b->stage == 0 || b->stage == decoder);
-    if (!strcmp(axis, "decoder's ends"))
-        return replica && slice && (b->stage == decoder || b->stage == last);
-    return true;
-}
-
 static Player *player_at(const Game *g, const Seat *near, int64_t stage)
 {
     for (int i = 0; i < g->players.count; i++) {
@@ -356,7 +300,7 @@ static bool try_collective(Game *g, Player *p, const Event *e)
     const char *axis = message_of(g, e)->axis;
     for (int i = 0; i < g->players.count; i++) {
         Player *other = &g->players.at[i];
-        if (!same_group(g, axis, &p->seat, &other->seat))
+        if (!seats_meet(g->facts, axis, &p->seat, &other->seat))
             continue;
         const Event *o = event_of(other);
         if (!o || o->kind != EVENT_TALK || o->message != e->message
@@ -375,7 +319,7 @@ static bool try_collective(Game *g, Player *p, const Event *e)
     for (int i = 0; i < g->players.count; i++) {
         Player *other = &g->players.at[i];
         if (other != p
-            && same_group(g, axis, &p->seat, &other->seat))
+            && seats_meet(g->facts, axis, &p->seat, &other->seat))
             other->next++;
     }
     return true;
@@ -577,22 +521,83 @@ static int64_t add_span(Game *g, Spans *spans, Span span)
     return span.to - span.from;
 }
 
-/* Of one rank: each element at most once. Gives how many. */
+/* A copy of a tensor that is trained. */
+typedef struct Trained { int64_t weight, gradient; bool found; } Trained;
+
+/* The one that has all of a span of a stage's weights. */
+static Trained trained_at(const Game *g, int64_t stage, Span span)
+{
+    const ProgData *t = g->facts->by_stage.at[stage].tensors;
+    for (int i = 0; t && i < t->rows; i++) {
+        int64_t floats = facts_floats(g->facts, t, i);
+        int64_t from = facts_int(t, i, "weight");
+        int64_t by = facts_int(t, i, "weight_stride");
+        const char *frozen = facts_text(t, i, "frozen");
+        bool kept = facts_int(t, i, "constant")
+            || facts_int(t, i, "gradient") < 0;
+        for (int64_t j = 0; j < facts_int(t, i, "repeat") && !kept; j++) {
+            int64_t at = from + j * by;
+            if (span.from < at || span.to > at + floats
+                || (*frozen && frozen[j] == 'f'))
+                continue;
+            int64_t stride = facts_int(t, i, "gradient_stride");
+            return (Trained){ at, facts_int(t, i, "gradient") + j * stride,
+                              true };
+        }
+    }
+    return (Trained){0};
+}
+
+static bool update_is_wrong(Game *g, const Walked *w, Span span,
+                            const char *what)
+{
+    g->wrong = arena_printf(g->c->arena, "the update of parameters at %lld "
+                            "floats (%s) %s", (long long)span.from,
+                            seat_text(g, &w->seat), what);
+    return false;
+}
+
+/* Where whole weights lie by the tables an update is of one trained tensor, and
+ * where nothing is split its gradient and moments lie alike; *apart: gradients
+ * less moments, in bytes, of all updates of the rank. */
+static bool check_update(Game *g, const Walked *w, const Event *e,
+                         int64_t *apart)
+{
+    const Span span = { e->at.bytes / 4, e->at.bytes / 4 + e->n };
+    const Trained tensor = trained_at(g, w->seat.stage, span);
+    if (g->facts->shard == SHARD_PARAMETERS)
+        return true;
+    if (!tensor.found)
+        return update_is_wrong(g, w, span, "is of no tensor that is trained");
+    if (g->facts->shard || !e->moment.base)
+        return true;
+    int64_t wanted = tensor.gradient + span.from - tensor.weight;
+    if (e->moment.bytes / 4 != wanted)
+        return update_is_wrong(g, w, span, "takes moments of others");
+    if (*apart >= 0 && e->gradient.bytes - e->moment.bytes != *apart)
+        return update_is_wrong(g, w, span, "takes a gradient of others");
+    *apart = e->gradient.bytes - e->moment.bytes;
+    return true;
+}
+
+/* Of one rank: each element, and its moments, at most once. Gives how many. */
 static int64_t updates_of(Game *g, const Walked *w)
 {
-    Spans spans = {0};
-    int64_t sum = 0;
+    Spans spans = {0}, moments = {0};
+    int64_t sum = 0, apart = -1;
     for (int i = 0; i < w->events.count && !g->wrong; i++) {
         const Event *e = &w->events.at[i];
         if (e->kind != EVENT_UPDATE || e->n < 1)
             continue;
         const Span span = { e->at.bytes / 4, e->at.bytes / 4 + e->n };
-        int64_t added = add_span(g, &spans, span);
+        int64_t first = e->moment.bytes / 4, added = add_span(g, &spans, span);
         if (added < 0)
-            g->wrong = arena_printf(g->c->arena, "parameters at %lld floats "
-                                    "are updated twice (%s)",
-                                    (long long)span.from,
-                                    seat_text(g, &w->seat));
+            update_is_wrong(g, w, span, "is not the only one of them");
+        else if (e->moment.base
+                 && add_span(g, &moments, (Span){ first, first + e->n }) < 0)
+            update_is_wrong(g, w, span, "takes moments that another takes");
+        else
+            check_update(g, w, e, &apart);
         sum += added;
     }
     return sum;
@@ -688,6 +693,31 @@ static void say_played(Game *g)
         found);
 }
 
+/* Sends and receives are of two ranks, however many there are; a count is the
+ * same in any order. */
+static bool is_meeting(const Event *e)
+{
+    return e->kind == EVENT_TALK && !is_named(e, "send_f32")
+        && !is_named(e, "receive_f32") && !is_named(e, "all_reduce_count");
+}
+
+static void list_meetings(Game *g)
+{
+    bool *listed = arena_alloc(g->c->arena, (size_t)g->messages + 1);
+    for (int i = 0; i < g->classes.count; i++) {
+        const Walked *w = g->classes.at[i].walked;
+        for (int j = 0; j < w->events.count; j++) {
+            const Event *e = &w->events.at[j];
+            const FactMessage *m = is_meeting(e) ? message_of(g, e) : NULL;
+            if (!m || listed[e->message])
+                continue;
+            const Meeting one = { m->name, facts_members(g->facts, m->axis) };
+            listed[e->message] = true;
+            list_push(g->c->arena, &g->c->meetings, one);
+        }
+    }
+}
+
 void check_messages(Check *c)
 {
     Game g = { .c = c, .facts = c->facts,
@@ -698,6 +728,7 @@ void check_messages(Check *c)
         looked_at(&g));
     if (!known)
         return;
+    list_meetings(&g);
     seat_players(&g);
     play(&g);
     for (int i = 0; i < g.classes.count && !g.wrong; i++)
@@ -712,6 +743,7 @@ void check_messages(Check *c)
     say(&g, "records", "what forward keeps is read by its own backward before "
         "anything writes there", looked_at(&g));
     check_updates(&g);
-    say(&g, "updates", "each trained element is updated once: on every "
-        "replica, or on the one that owns it", looked_at(&g));
+    say(&g, "updates", "each trained element is updated once, on every "
+        "replica or on the one that owns it, with moments that no other has, "
+        "and no frozen one", looked_at(&g));
 }

@@ -178,7 +178,7 @@ static void check_parameters(Check *c)
         tied += wanted > 1;
     }
     say(c, "parameters", "each parameter is on one stage, a tied one on the "
-        "first and the last", problem,
+        "first, the last and the decoder's first, where they use it", problem,
         arena_printf(c->arena, "%lld parameters, %lld tied", (long long)copies,
                      (long long)tied));
 }

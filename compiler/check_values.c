@@ -131,10 +131,9 @@ static bool run(Values *v, const char *name, const char *what,
 static const char training[] = "the small program of the plan, and that of one "
                                "rank, train and end";
 
-/* From these weights, or those that the program draws; at no rate the weights
- * after the first step are those at the beginning. */
-static bool train(Values *v, const Built *b, const Outcome *to, int steps,
-                  const char *from)
+/* With more options, which end with NULL. */
+static bool train_with(Values *v, const Built *b, const Outcome *to, int steps,
+                       const char *const *options)
 {
     char number[16];
     snprintf(number, sizeof number, "%d", steps);
@@ -142,17 +141,35 @@ static bool train(Values *v, const Built *b, const Outcome *to, int steps,
         b->program, "train", "--data", v->data, "--steps", number, "--out",
         to->run, "--log", to->log, "--threads", b->threads, "--quiet",
     };
+    for (int i = 0; options[i]; i++)
+        argv[13 + i] = options[i];
+    return run(v, "training", training, argv);
+}
+
+/* From these weights, or those that the program draws; at no rate the weights
+ * after the first step are those at the beginning. */
+static bool train(Values *v, const Built *b, const Outcome *to, int steps,
+                  const char *from)
+{
     static const char *const still[] = {
         "--set", "train.optimizer.lr=0", "--set", "train.schedule.min_lr=0",
     };
-    int end = 13;
+    const char *options[8] = {0};
+    int end = 0;
     if (from) {
-        argv[end++] = "--init";
-        argv[end++] = from;
+        options[end++] = "--init";
+        options[end++] = from;
     }
     for (int i = 0; steps < STEPS && i < 4; i++)
-        argv[end++] = still[i];
-    return run(v, "training", training, argv);
+        options[end++] = still[i];
+    return train_with(v, b, to, steps, options);
+}
+
+/* From the checkpoint of whichever program has run there, a step more. */
+static bool resume(Values *v, const Built *b, const Outcome *from)
+{
+    static const char *const options[] = { "--resume", NULL };
+    return train_with(v, b, from, STEPS + 1, options);
 }
 
 static bool gradients(Values *v, const Built *b, const Outcome *to,
@@ -165,10 +182,16 @@ static bool gradients(Values *v, const Built *b, const Outcome *to,
     return run(v, "training", training, argv);
 }
 
+static const char *saved(Values *v, const Outcome *of, int step,
+                         const char *file)
+{
+    return arena_printf(v->c->arena, "%s/step-%d/%s.safetensors", of->run, step,
+                        file);
+}
+
 static const char *weights_of(Values *v, const Outcome *of, int step)
 {
-    return arena_printf(v->c->arena, "%s/step-%d/model.safetensors", of->run,
-                        step);
+    return saved(v, of, step, "model");
 }
 
 /* ---- tensors ---- */
@@ -445,6 +468,14 @@ static bool interpret(Values *v, Arithmetic arithmetic, FileTensors *out)
     return fine;
 }
 
+/* What the interpreter is not asked about. */
+static const char *without_dropout(const Spec *spec)
+{
+    bool drops = spec->model_dropout > 0 || spec->model_attention_dropout > 0;
+    return drops ? " (without dropout, which the plan and one rank are "
+                   "compared with)" : "";
+}
+
 static void compare_interpreter(Values *v)
 {
     FileTensors exact = {0}, canonical = {0};
@@ -452,8 +483,10 @@ static void compare_interpreter(Values *v)
         || !interpret(v, ARITHMETIC_F32, &canonical))
         return;
     Gap gap = compare_near(v, &exact);
-    claim_near(v, "float64", "loss and gradients of one rank are as near the "
-               "interpreter's in float64 as rounding is", &gap);
+    claim_near(v, "float64", arena_printf(
+        v->c->arena, "loss and gradients of one rank are as near the "
+        "interpreter's in float64 as rounding is%s",
+        without_dropout(v->one.compiled.spec)), &gap);
     gap = compare_bits(&canonical, &v->of_one.tensors, true);
     claim_bits(v, "float32", "and those of the interpreter in the program's "
                "f32, bit for bit", &gap);
@@ -489,9 +522,34 @@ static void compare_steps(Values *v)
             "bits are promised)", text, v->c->no_bits), &gap);
 }
 
-static void compare_plan(Values *v)
+/* A file of the checkpoint after a step, that of the plan against one rank's;
+ * it may be empty, as of moments that an optimizer does not keep. */
+static void compare_saved(Values *v, int step, const char *file,
+                          const char *name, const char *text)
 {
     FileTensors plan = {0}, one = {0};
+    if (!read_tensors(v, saved(v, &v->of_plan, step, file), &plan)
+        || !read_tensors(v, saved(v, &v->of_one, step, file), &one))
+        return;
+    Gap gap = compare_bits(&plan, &one, false);
+    if (plan.list.count != one.list.count)
+        gap.unequal++;
+    if (one.list.count || gap.unequal)
+        claim_bits(v, name, text, &gap);
+}
+
+/* One step more: the plan's checkpoint is resumed by one rank, and that of one
+ * rank under the plan. */
+static void compare_resumed(Values *v)
+{
+    if (resume(v, &v->one, &v->of_plan) && resume(v, &v->plan, &v->of_one))
+        compare_saved(v, STEPS + 1, "model", "resumed", "one rank, resuming "
+                      "the plan's run, and the plan, resuming one rank's, have "
+                      "the same weights a step later, bit for bit");
+}
+
+static void compare_plan(Values *v)
+{
     compare_steps(v);
     if (!v->c->bits) {
         Gap near = compare_near(v, &v->of_plan.tensors);
@@ -499,15 +557,47 @@ static void compare_plan(Values *v)
                    "plan are as near one rank's as rounding is", &near);
         return;
     }
-    if (!read_tensors(v, weights_of(v, &v->of_plan, STEPS), &plan)
-        || !read_tensors(v, v->weights, &one))
-        return;
-    Gap gap = compare_bits(&plan, &one, false);
-    claim_bits(v, "weights", "every weight after them is one rank's, bit for "
-               "bit", &gap);
-    gap = compare_bits(&v->of_plan.tensors, &v->of_one.tensors, true);
+    compare_saved(v, STEPS, "model", "weights", "every weight after them is "
+                  "one rank's, bit for bit");
+    compare_saved(v, STEPS, "optimizer", "moments", "every moment in the "
+                  "checkpoint is one rank's, bit for bit");
+    Gap gap = compare_bits(&v->of_plan.tensors, &v->of_one.tensors, true);
     claim_bits(v, "gradients", "loss and gradients of a step under the plan "
                "are one rank's, bit for bit", &gap);
+    compare_resumed(v);
+}
+
+/* ---- collectives of more ranks ---- */
+/* How many ranks have met in a message; 0: the small plan has none. */
+static int64_t ran_with(const Facts *small, const char *message)
+{
+    const FactStage *stage = &small->by_stage.at[0];
+    for (int i = 0; i < stage->messages.count; i++)
+        if (!strcmp(stage->messages.at[i].name, message))
+            return facts_members(small, stage->messages.at[i].axis);
+    return 0;
+}
+
+/* Who meets is proved of all ranks (check_groups.c); what comes of it is known
+ * of as many as were run: the tree of a sum above all. */
+static void claim_meetings(Values *v)
+{
+    Check *c = v->c;
+    const Facts *small = facts_of(v->plan.compiled.prog, c->arena);
+    const Meeting *widest = NULL;
+    for (int i = 0; i < c->meetings.count; i++) {
+        const Meeting *m = &c->meetings.at[i];
+        if (m->members > ran_with(small, m->message)
+            && (!widest || m->members > widest->members))
+            widest = m;
+    }
+    if (widest)
+        claim(c, "collectives", "a sum over more ranks than were run is taken "
+              "by the same tree, and a gather of theirs gathers the same way",
+              CLAIM_ASSUMED, "`%s`: tested with %lld ranks, assumed for %lld",
+              widest->message,
+              (long long)ran_with(small, widest->message),
+              (long long)widest->members);
 }
 
 /* ---- one draw of data ---- */
@@ -594,6 +684,7 @@ static int compare(Values *v)
         c->claims.count = claims;
         c->seed++;
     }
+    claim_meetings(v);
     return status;
 }
 

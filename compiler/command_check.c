@@ -1,8 +1,8 @@
 /* command_check.c: `check`: what can be known of a spec's plan before it runs,
  * claim by claim: proved of the full-size program (check_structure.c,
- * check_messages.c), tested on a small one of the same structure
- * (check_shrink.c, check_values.c), or assumed. The claims are printed, and
- * written as a certificate. */
+ * check_groups.c, check_messages.c), tested on a small one of the same
+ * structure (check_shrink.c, check_values.c), or assumed. The claims are
+ * printed, and written as a certificate. */
 #define _GNU_SOURCE
 #include "check.h"
 #include "link.h"
@@ -170,6 +170,7 @@ static int compile(Check *c)
 static int prove(Check *c)
 {
     check_structure(c);
+    check_groups(c);
     check_messages(c);
     int status = program_finish(c->diag, &c->compiled);
     c->source_hash = facts_text(c->facts->program, 0, "source_hash");

@@ -360,20 +360,34 @@ static void add_talk(Frame *f, const ProgFunc *func, const Known *args)
     add_event(f->walk, EVENT_TALK, func, event);
 }
 
+/* The place of a parameter of `update`, if it has one of that name: a moment
+ * that the optimizer does not keep it has not. */
+static WalkPlace updated_place(Frame *f, const ProgFunc *func,
+                               const Known *args, const char *name)
+{
+    int at = param_named(func, name);
+    if (at < 0)
+        return place_of(unknown);
+    depend(f->walk, args[at]);
+    if (args[at].kind != KNOWN_PLACE)
+        fail(f->walk, f->func, "what is updated is not known beforehand");
+    return place_of(args[at]);
+}
+
 static void add_update(Frame *f, const ProgFunc *func, const Known *args)
 {
-    int p = param_named(func, "p"), n = param_named(func, "n");
-    Event event = { .peer = -1 };
-    if (p >= 0 && n >= 0) {
-        depend(f->walk, args[p]);
+    int n = param_named(func, "n");
+    if (n >= 0)
         depend(f->walk, args[n]);
-    }
-    if (p < 0 || n < 0 || args[p].kind != KNOWN_PLACE
-        || args[n].kind != KNOWN_INT)
-        fail(f->walk, f->func, "what is updated is not known beforehand");
-    else
-        event = (Event){ .peer = -1, .n = args[n].number,
-                         .at = place_of(args[p]) };
+    if (n < 0 || args[n].kind != KNOWN_INT)
+        fail(f->walk, f->func, "how much is updated is not known beforehand");
+    const Event event = {
+        .peer = -1, .n = n < 0 ? 0 : args[n].number,
+        .at = updated_place(f, func, args, "p"),
+        .gradient = updated_place(f, func, args, "g"),
+        .moment = updated_place(f, func, args, "first"),
+    };
+    updated_place(f, func, args, "second");
     add_event(f->walk, EVENT_UPDATE, func, event);
 }
 
@@ -604,6 +618,14 @@ static int64_t seat_value(const Facts *facts, Seat seat, SeatField field)
     case SEAT_FIELDS: break;
     }
     ice("no field of a seat");
+}
+
+int64_t walk_seat_field(const Facts *facts, Seat seat, const char *field)
+{
+    for (unsigned i = 0; i < SEAT_FIELDS; i++)
+        if (!strcmp(seat_names[i], field))
+            return seat_value(facts, seat, i);
+    return seat.replica / facts->context;
 }
 
 bool walk_is_of(const Facts *facts, const Walked *walked, Seat seat)

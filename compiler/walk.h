@@ -26,6 +26,8 @@ typedef struct Event {
     int64_t peer;                   /* send, receive, broadcast: a stage; -1 */
     WalkPlace at;                   /* what travels; theirs in an exchange */
     WalkPlace rows;                 /* RECORD: its argument x */
+    WalkPlace gradient, moment;     /* UPDATE: g, first; base NULL: it has
+                                       none */
     int64_t first, block;           /* of the call: sequence, block; else -1 */
     bool keeps, reads, last;        /* RECORD: writes it; reads; nobody else
                                        does then */
@@ -42,6 +44,9 @@ typedef struct Walked {
 
 /* Where a rank sits: rank = (stage · replicas + replica) · tensor + slice. */
 Seat walk_seat(const Facts *facts, int64_t rank);
+/* What a walk takes a field of Control for that says where a rank sits: "share"
+ * …; or "batch": which replica's part of the batch it has. */
+int64_t walk_seat_field(const Facts *facts, Seat seat, const char *field);
 /* Does a rank that sits there have the same events, but for what it adds to
  * their `first`? It does where all that they depend on is the same. */
 bool walk_is_of(const Facts *facts, const Walked *walked, Seat seat);
