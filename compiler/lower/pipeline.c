@@ -48,11 +48,26 @@ static ProgExpr *chunk_number(Steps *s)
                              : step_chunk_field(s, "number");
 }
 
+/* A chunk's number, said by what it is: the model's first or last, the
+ * decoder's first, the encoder's last. */
+static ProgExpr *number_of(Steps *s, int number)
+{
+    Prog *p = s->p;
+    const Lower *l = s->l;
+    if (number == 0)
+        return num(s, 0);
+    if (number == last_number(l))
+        return px_sub(p, px_mul(p, px_const(p, l->stage_count),
+                                px_const(p, l->chunk_count)), num(s, 1));
+    ProgExpr *decoder = px_const(p, l->decoder_const);
+    return number == l->decoder ? decoder : px_sub(p, decoder, num(s, 1));
+}
+
 ProgExpr *step_is_chunk(Steps *s, int number)
 {
     if (s->l->chunks == 1)
         return step_is_stage(s, number);
-    return px_eq(s->p, chunk_number(s), num(s, number));
+    return px_eq(s->p, chunk_number(s), number_of(s, number));
 }
 
 ProgExpr *step_is_encoder(Steps *s)
