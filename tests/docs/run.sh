@@ -5,8 +5,9 @@
 #     tests/docs/run.sh bless     write docs/keys.md and the tour's excerpts anew
 #
 # docs/keys.md is made from keys.def; the excerpts in docs/tour.md are those of the
-# program that is emitted today; links lead to files; README's commands exist; an
-# installed copy builds a program, and it trains.
+# program that is emitted today; the table of examples/plans is its programs';
+# links lead to files; README's commands exist; an installed copy builds a program,
+# and it trains.
 set -u
 root=$(cd "$(dirname "$0")/../.." && pwd)
 cd "$root" || exit 1
@@ -59,6 +60,20 @@ done
 check "CI runs README's test command" sh -c \
     'command=$(sed -n "s/.*{ \(make [^&|;]*check\).*/\1/p" .ci/run) &&
      [ -n "$command" ] && grep -qxF "    $command" README.md'
+
+# ---- the table of examples/plans ----------------------------------------------
+# Memory and messages of each plan are what its program says, which need not run.
+plans=examples/plans
+for file in $plans/plans/*.yaml; do
+    plan=$(basename "$file" .yaml)
+    ./trainwright build $plans/spec.yaml -f "$file" -o "$work/plan" >/dev/null
+    echo "$plan $("$work/plan" info --json --threads 1 | awk -f $plans/table.awk)"
+done >"$work/plans"
+awk '/^    [01][0-9]-/ && NF == 10 { $1 = $1; print }' $plans/README.md \
+    >"$work/plans.told"
+check "$plans/README.md: the table" diff -u "$work/plans.told" "$work/plans"
+check "$plans/README.md has twelve plans" sh -c \
+    '[ "$(wc -l <"$1")" = 12 ]' sh "$work/plans.told"
 
 # ---- the bigram -------------------------------------------------------------
 # In abab…, counted over the first 9 bytes, P(b | a) = 5/260 and P(a | b) = 5/260
