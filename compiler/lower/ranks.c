@@ -609,6 +609,14 @@ static void foretell_func(const Calling *c, const Func *f)
     }
 }
 
+/* Chunks of the rows that a rank has: of a sequence that a context shares it
+ * has fewer than the step. */
+static int64_t chunks_here(const Calling *c, const Stmt *s)
+{
+    int64_t rows = s->pooled ? c->map->step->micro : c->map->rows;
+    return s->count == 1 ? 1 : (rows + s->chunk_rows - 1) / s->chunk_rows;
+}
+
 static void foretell_body(const Calling *c, const Stmt *const *body, int count)
 {
     for (int i = 0; i < count; i++) {
@@ -616,8 +624,10 @@ static void foretell_body(const Calling *c, const Stmt *const *body, int count)
         Calling in = *c;
         if (s->kind == STEP_GROUPS)
             in.times *= c->map->groups;
-        if (s->kind == STEP_MICROS || s->kind == STEP_CHUNKS)
+        if (s->kind == STEP_MICROS)
             in.times *= s->count;
+        if (s->kind == STEP_CHUNKS)
+            in.times *= chunks_here(c, s);
         if (s->kind == STEP_REPEAT)
             in.times *= stack_blocks_on(c->l, s->stack, c->stage);
         if (s->kind == STEP_CHUNKS && (s->count > 1 || s->pooled))
