@@ -45,9 +45,9 @@ BEGIN {
     # The vocabulary is in runs of rows: the embedding is an all-reduce; three
     # numbers a row make the loss, whose gradient is summed in front of the head.
     all_reduce("sum_token_rows", micros, 4 * padded(rows, 16) * dim)
-    all_reduce("find_most", micros, 4 * padded(rows, 16))
-    all_reduce("sum_total", micros, 4 * padded(rows, 16))
-    all_reduce("sum_picked", micros, 4 * padded(rows, 16))
+    all_reduce("find_largest_logit", micros, 4 * padded(rows, 16))
+    all_reduce("sum_exponentials", micros, 4 * padded(rows, 16))
+    all_reduce("sum_target_logits", micros, 4 * padded(rows, 16))
     if (sequence) {
         parts("gather_normed", micros, x)
         parts("sum_d.normed.share", micros, x)
