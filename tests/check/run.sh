@@ -321,7 +321,7 @@ halves="parallel.pipeline.stages=2 parallel.pipeline.schedule=zero-bubble"
 faults() {
     sed "s/\$interleaved/$interleaved/; s/\$halves/$halves/" <<'END'
 wrong-group | compiler/lower/ranks.c | forecast | parallel.data=2 parallel.pipeline.stages=2
-s/(talk = find_talk\(s->l, "sum gradients", )"data"/$1"world"/
+s/(talk = find_talk\(s->l, "sum gradients", )replicas_axis\(s->l\)/$1"world"/
 missing-reduction | compiler/lower/ranks.c | loss | parallel.data=2
 s/if \(s->map->members > 1\)(\s+sum_gradients)/if (s->map->members > 99)$1/
 apart | compiler/lower/shards.c | loss | parallel={"data":4,"shard":"gradients","shard_group":2}
