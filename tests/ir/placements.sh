@@ -40,6 +40,8 @@ place_tests() {
             parallel.sequence_parallel=true parallel.context=2
         plan_text "experts" mixtral-8x7b $stage parallel.data=2 \
             parallel.experts=2 parallel.tensor=2 model.ff.bias=true
+        plan_text "experts with less room" mixtral-8x7b $stage \
+            parallel.data=4 parallel.experts=4 model.experts.buffer=9000
         plan_text "two stacks" original-transformer $stage parallel.tensor=2 \
             parallel.sequence_parallel=true parallel.context=2
         plan_text "nothing reads the encoder" original-transformer $stage \
@@ -110,7 +112,7 @@ place_tests() {
         --set parallel.data=2 --set parallel.experts=2 >"$temporary/placed"
     misplaced "rows are routed by starts of other rows" \
         's/= reshard ff.down_rows,/= reshard ff.rows,/' \
-        "ff.returned = reshard: the operand's rows are not ranks·K"
+        'ff.returned = reshard: along experts operand 1 is whole'
     misplaced "rows are not returned" \
         's/= combine_rows ff.returned,/= combine_rows ff.down_rows,/' \
         'along experts operand 1 has not been returned by its experts'
