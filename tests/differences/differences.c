@@ -63,24 +63,13 @@ static const struct { Op op; const char *why; } without[] = {
     /* Of several ranks, where the interpreter has one: `check` (tests/check) and
      * tests/ranks hold the gradients of such plans against those of one rank. */
     { OP_spread, "of tensor ranks" },
-    { OP_all_reduce, "of tensor ranks" },
-    { OP_gather_shares, "of tensor ranks" },
-    { OP_sum_shares, "of tensor ranks" },
-    { OP_own_share, "of tensor ranks" },
-    { OP_all_max, "of tensor ranks" },
-    { OP_gather_columns, "of tensor ranks" },
+    { OP_reshard, "of several ranks" },
     { OP_own_ids, "of integers" },
-    { OP_own_columns, "of tensor ranks" },
-    { OP_gather_context, "of context ranks" },
-    { OP_sum_context, "of context ranks" },
     { OP_pool_chunks, "of context ranks" },
     { OP_pool_chunks_spread, "of context ranks" },
     { OP_share_pooled, "of context ranks" },
-    { OP_sum_pooled, "of context ranks" },
     { OP_own_starts, "of integers" },
     { OP_own_lengths, "of integers" },
-    { OP_send_rows, "of expert ranks" },
-    { OP_return_rows, "of expert ranks" },
 };
 
 /* ---- forms: what one op does in several ways ---- */
