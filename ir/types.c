@@ -467,6 +467,10 @@ static bool rule_reshard(const Rule *r)
         return wrong(r, "rows of experts take starts, and no others do");
     if (reshard_shapes[kind].operands)
         return rule_shape(r, &reshard_shapes[kind]);
+    bool context =
+        kind == RESHARD_GATHER_CONTEXT || kind == RESHARD_SUM_CONTEXT;
+    if (context && x->rank != 3)
+        return wrong(r, "along a context it wants x[B,T,N]");
     bool same = kind == RESHARD_ALL_REDUCE || kind == RESHARD_ALL_MAX;
     r->out[0] = same ? *x : last_axis(*x, r->node->attrs.dim);
     return x->rank >= 2 || wrong(r, "wants x[…,N]");
