@@ -35,21 +35,27 @@ static void add_item(Items *items, Arena *arena, const char *func,
         list_push(arena, &items->list, one);
 }
 
+/* A weight as a function reads it; NULL: none does. */
+static const Value *weight_value(const Module *m, int weight)
+{
+    for (int i = 0; i < m->funcs.count; i++)
+        for (int j = 0; j < m->funcs.at[i]->values.count; j++) {
+            const Value *v = m->funcs.at[i]->values.at[j];
+            if (v->kind == VALUE_WEIGHT && v->weight == weight)
+                return v;
+        }
+    return NULL;
+}
+
 /* What a rank has of a parameter: the rows, columns or experts that are its
  * own. */
 static void add_weights(Items *items, const Module *m, Arena *arena)
 {
     for (int i = 0; i < m->weights.count; i++) {
-        const Weight *w = &m->weights.at[i];
-        Value v = { .name = w->name, .type = w->type };
-        if (w->slice != SLICE_NONE)
-            v.placed[AXIS_TENSOR] = (Placement){
-                PLACED_SPLIT, (unsigned char)(w->slice - SLICE_ROWS) };
-        if (w->experts)
-            v.placed[AXIS_EXPERTS] = (Placement){ PLACED_SPLIT, 0 };
-        if (!w->constant)
+        const Value *v = weight_value(m, i);
+        if (v && !m->weights.at[i].constant)
             add_item(items, arena, "parameters", weight_path(m, i, arena),
-                     typed(m, &v, arena));
+                     typed(m, v, arena));
     }
 }
 

@@ -1,6 +1,7 @@
 /* base.c: arenas, lists, text buffers and diagnostics (see base.h). */
 #define _GNU_SOURCE
 #include "base.h"
+#include <math.h>
 #include <stdlib.h>
 
 /* ---- arenas ---- */
@@ -134,6 +135,21 @@ void buf_printf(Buf *buf, const char *format, ...)
     va_start(args, format);
     buf_vprintf(buf, format, args);
     va_end(args);
+}
+
+void number_print(double number, Buf *out)
+{
+    char text[32];
+    if (number == floor(number) && fabs(number) < 1e15) {
+        buf_printf(out, "%.0f", number);
+        return;
+    }
+    for (int digits = 1; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, number);
+        if (strtod(text, NULL) == number)
+            break;
+    }
+    buf_printf(out, "%s", text);
 }
 
 void buf_free(Buf *buf)

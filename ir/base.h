@@ -37,6 +37,8 @@ void buf_printf(Buf *buf, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void buf_vprintf(Buf *buf, const char *format, va_list args);
 void buf_add(Buf *buf, const char *bytes, size_t length);
+/* The shortest decimal that reads back as the same double. */
+void number_print(double number, Buf *out);
 void buf_free(Buf *buf);
 
 /* ---- where something was said ------------------------------------------- */

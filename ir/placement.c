@@ -91,6 +91,28 @@ static FuncPlaces *places_of(Derivation *d, const Func *f)
     ice("%s is no function of the module", f->name);
 }
 
+/* ---- a node ---- */
+/* Places a node's results along all axes, from where its operands' placements
+ * lie to where the results' do. The axis along which they do not fit, or AXES.
+ */
+static Axis place_results(const Module *m, const Node *node,
+                          const Placement *const *from, Placement *const *to,
+                          Buf *why)
+{
+    for (Axis axis = 0; axis < AXES; axis++) {
+        Placement in[MAX_INPUTS], out[MAX_RESULTS] = {{0}};
+        if (mesh_axis(&m->mesh, axis) == 1)
+            continue;
+        for (int i = 0; i < node->inputs; i++)
+            in[i] = from[i][axis];
+        if (!node_placement(m, node, axis, in, out, why))
+            return axis;
+        for (int i = 0; i < node->results; i++)
+            to[i][axis] = out[i];
+    }
+    return AXES;
+}
+
 /* ---- a function ---- */
 /* What slices and experts leave a rank of a weight; of its gradient, where the
  * weight is whole, each rank of data and context has a part, of tensor where
@@ -166,19 +188,15 @@ static bool derive_sources(Derivation *d, FuncPlaces *p)
 
 static bool derive_node(Derivation *d, FuncPlaces *p, const Node *node)
 {
+    const Placement *in[MAX_INPUTS];
+    Placement *out[MAX_RESULTS];
     Buf why = {0};
-    for (Axis axis = 0; axis < AXES; axis++) {
-        Placement in[MAX_INPUTS], out[MAX_RESULTS] = {{0}};
-        if (mesh_axis(&d->m->mesh, axis) == 1)
-            continue;
-        for (int i = 0; i < node->inputs; i++)
-            in[i] = p->of[node->in[i]->number].on[axis];
-        if (!node_placement(d->m, node, axis, in, out, &why))
-            return node_fails(d, node, axis, &why);
-        for (int i = 0; i < node->results; i++)
-            p->of[node->out[i]->number].on[axis] = out[i];
-    }
-    return true;
+    for (int i = 0; i < node->inputs; i++)
+        in[i] = p->of[node->in[i]->number].on;
+    for (int i = 0; i < node->results; i++)
+        out[i] = p->of[node->out[i]->number].on;
+    Axis wrong = place_results(d->m, node, in, out, &why);
+    return wrong == AXES || node_fails(d, node, wrong, &why);
 }
 
 /* A sum ends as it began: it may go on. */
@@ -407,19 +425,17 @@ static bool derive(Derivation *d)
 
 void node_place(const Module *m, Node *node)
 {
+    const Placement *in[MAX_INPUTS];
+    Placement *out[MAX_RESULTS];
     Buf why = {0};
-    for (Axis axis = 0; axis < AXES; axis++) {
-        Placement in[MAX_INPUTS], out[MAX_RESULTS] = {{0}};
-        if (mesh_axis(&m->mesh, axis) == 1)
-            continue;
-        for (int i = 0; i < node->inputs; i++)
-            in[i] = node->in[i]->placed[axis];
-        if (!node_placement(m, node, axis, in, out, &why))
-            ice("%s = %s: along %s %s", node->out[0]->name,
-                op_info[node->op].name, axis_names[axis], why.text);
-        for (int i = 0; i < node->results; i++)
-            node->out[i]->placed[axis] = out[i];
-    }
+    for (int i = 0; i < node->inputs; i++)
+        in[i] = node->in[i]->placed;
+    for (int i = 0; i < node->results; i++)
+        out[i] = node->out[i]->placed;
+    Axis wrong = place_results(m, node, in, out, &why);
+    if (wrong != AXES)
+        ice("%s = %s: along %s %s", node->out[0]->name, op_info[node->op].name,
+            axis_names[wrong], why.text);
 }
 
 static Placement settled(const Derivation *d, int func, int value, Axis axis)

@@ -34,8 +34,6 @@ bool op_has_attr(Op op, const char *name);
 void type_print(const Module *m, const Type *type, Buf *out);
 /* With placements, where it has any: f32[B/data,T,F/tensor] sum(context). */
 void value_type_print(const Module *m, const Value *v, Buf *out);
-/* The shortest decimal that reads back as the same double. */
-void number_print(double number, Buf *out);
 
 /* A name, in quotes where it has to be; and any text in quotes. */
 void name_print(const char *name, Buf *out);

@@ -1,8 +1,6 @@
 /* text_words.c: the words of the text form (text.h): those of enums, names and
  * numbers, types with their placements, and the attributes of ops. */
 #include "text.h"
-#include <math.h>
-#include <stdlib.h>
 
 const char *const dtype_words[] = {
     [DT_F32] = "f32", [DT_F64] = "f64", [DT_I32] = "i32", NULL,
@@ -137,37 +135,12 @@ void name_print(const char *name, Buf *out)
         quote_print(name, out);
 }
 
-void number_print(double number, Buf *out)
-{
-    char text[32];
-    if (number == floor(number) && fabs(number) < 1e15) {
-        buf_printf(out, "%.0f", number);
-        return;
-    }
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number)
-            break;
-    }
-    buf_printf(out, "%s", text);
-}
-
 static void dim_print(const Module *m, int dim, Buf *out)
 {
     if (dim == 0)
         buf_printf(out, "1");
     else
         name_print(m->dims.at[dim].name, out);
-}
-
-void type_print(const Module *m, const Type *type, Buf *out)
-{
-    buf_printf(out, "%s[", dtype_words[type->dtype]);
-    for (int i = 0; i < type->rank; i++) {
-        buf_printf(out, "%s", i ? "," : "");
-        dim_print(m, type->dims[i], out);
-    }
-    buf_printf(out, "]");
 }
 
 /* "/data/context" behind the dims that are split. */
@@ -199,6 +172,12 @@ void value_type_print(const Module *m, const Value *v, Buf *out)
         }
         buf_printf(out, "%s", *sign == ',' ? ")" : "");
     }
+}
+
+void type_print(const Module *m, const Type *type, Buf *out)
+{
+    const Value whole = { .type = *type };
+    value_type_print(m, &whole, out);
 }
 
 bool op_has_attr(Op op, const char *name)

@@ -2,29 +2,20 @@
  * give equal text: numbers are the shortest that read back the same. */
 #include "spec.h"
 #include "yaml.h"
-#include <math.h>
 #include <stdlib.h>
 
-/* The shortest decimal that reads back as the same double: 0.1, 6e-5. */
+/* As in the IR, but for the exponent: 0.1, 6e-5. */
 static void add_number(double number, Buf *out)
 {
-    char text[40];
-    if (number == floor(number) && fabs(number) < 1e15) {
-        buf_printf(out, "%.0f", number);
-        return;
-    }
-    for (int digits = 1; digits <= 17; digits++) {
-        snprintf(text, sizeof text, "%.*g", digits, number);
-        if (strtod(text, NULL) == number)
-            break;
-    }
-    char *exponent = strchr(text, 'e');
-    if (!exponent) {
-        buf_printf(out, "%s", text);
-        return;
-    }
-    long power = strtol(exponent + 1, NULL, 10);
-    buf_printf(out, "%.*se%ld", (int)(exponent - text), text, power);
+    Buf text = {0};
+    number_print(number, &text);
+    const char *exponent = strchr(text.text, 'e');
+    if (exponent)
+        buf_printf(out, "%.*se%ld", (int)(exponent - text.text), text.text,
+                   strtol(exponent + 1, NULL, 10));
+    else
+        buf_printf(out, "%s", text.text);
+    buf_free(&text);
 }
 
 /* Bytes in the largest unit that divides them. */
